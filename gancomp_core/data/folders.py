@@ -1,0 +1,458 @@
+"""A folder of one's own pictures as a task.
+
+Three layouts are known (see :data:`LAYOUTS`). Every file is read once when the task is made, to check and to
+fingerprint it; pictures are decoded when first asked for, and kept as uint8 while they fit into memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from gancomp_core.data.pictures import PictureSet
+from gancomp_core.data.tasks import Task
+from gancomp_core.errors import GancompError
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+LAYOUTS = """
+    "AB": source left, target right      "paired": same names twice      "unpaired"
+    folder/                              folder/                         folder/
+      [train/] 001.jpg                     [train/] source/ 001.png        trainA/ horse1.jpg
+               002.jpg                              target/ 001.png        trainB/ zebra1.jpg
+      [val/]   ...                         [val/]   ...                    [valA/ valB/]
+      [test/]  ...                         [test/]  ...                    [testA/ testB/]
+    (what stands in [brackets] may be left out)"""
+KEPT_BYTES = 512 * 2**20  # decoded pictures kept in memory, over all splits and both sides
+MAX_PIXELS = 80_000_000  # a small file can unpack to a picture that fills the memory; photos stay far below this
+STRIDE = 4  # the generators halve the picture twice
+_REPLACE = "replace it or take it out of the folder"
+SPLITS = ("train", "search", "test")
+
+_Side = Sequence["_Part"]
+_Sides = tuple[_Side, _Side]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A picture, or half of one: where it lies and how big it is, upright, in pixels."""
+
+    path: Path
+    width: int
+    height: int
+    half: int | None = None  # 0 left, 1 right
+
+
+def folder_task(
+    path: Path | str,
+    *,
+    size: int | None = None,
+    layout: str | None = None,
+    channels: int | tuple[int, int] = 3,
+    seed: int = 0,
+    reverse: bool = False,
+    decode_all: bool = False,
+) -> Task:
+    """Your own pictures as a task, from a folder in one of the layouts "AB", "paired" or "unpaired".
+
+    ``size``: height and width in pixels, a multiple of 4; pictures are resized to it by their shorter side and cropped
+    in the middle. None keeps them as they are, if all are equal squares. ``layout``: None finds out.
+    ``channels``: 1 (grey) or 3 (RGB), or a pair (source, target). Transparency is laid on white; 16-bit grey is scaled
+    to 8 bit; EXIF orientation is applied. ``reverse`` swaps source and target. ``decode_all`` decodes every picture
+    at once instead of when needed, to find damaged ones before a training starts.
+
+    Splits come from the sub-folders ``train``, ``val`` (used as ``search``) and ``test``. With ``val`` alone, it is
+    ``test``. What is missing is taken from ``train``: a tenth each, chosen by a hash of ``seed`` and the file's name,
+    so a picture stays where it is when others are added (but in folders so small that a tenth is no picture: those
+    give one).
+
+    Raises :class:`GancompError` naming the file or folder, for whatever cannot be used.
+    """
+    root = Path(path)
+    pair = _checked_channels(channels)
+    _check_size(size)
+    layout = layout or _detect(root)
+    if layout not in _READERS:
+        raise GancompError(f"There is no layout {layout!r}; the known ones are:{LAYOUTS}")
+    scan = _Scan()
+    splits = _complete(_READERS[layout](root, scan), root, seed, paired=layout != "unpaired")
+    if reverse:
+        splits = {name: (target, source) for name, (source, target) in splits.items()}
+    final = size or _common_size(part for sides in splits.values() for side in sides for part in side)
+    budget = _Budget(KEPT_BYTES)
+    sets = {}
+    for name, (source, target) in splits.items():
+        files = PictureFiles(source, final, pair[0], budget), PictureFiles(target, final, pair[1], budget)
+        sets[name] = PictureSet(*files)
+    if decode_all:
+        _decode(sets.values())
+    recipe = ["folder, version 1", layout, final, size, pair, reverse, scan.digests, _names(root, splits)]
+    fingerprint = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
+    train, search, test = (sets[name] for name in SPLITS)
+    return Task(root.resolve().name, layout != "unpaired", final, *pair, train, search, test, fingerprint)
+
+
+class PictureFiles:
+    """Picture files as uint8 N x ``channels`` x ``size`` x ``size``, decoded on demand.
+
+    The first ones are kept decoded, as many as fit into ``budget``.
+    """
+
+    def __init__(self, parts: _Side, size: int, channels: int, budget: _Budget) -> None:
+        self.parts, self.size, self.channels = parts, size, channels
+        capacity = budget.take(len(parts), channels * size * size)
+        self._kept = torch.empty(capacity, channels, size, size, dtype=torch.uint8)  # costs memory only once written
+        self._decoded = torch.zeros(capacity, dtype=torch.bool)
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __getitem__(self, indices: Tensor | slice) -> Tensor:
+        if isinstance(indices, slice):
+            indices = torch.arange(len(self))[indices]
+        if len(self._kept) == len(self):
+            for index in indices[~self._decoded[indices]].tolist():
+                self._one(index)
+            return self._kept[indices]
+        if len(indices) == 0:
+            return self._kept[:0]
+        return torch.stack([self._one(index) for index in indices.tolist()])
+
+    def _one(self, index: int) -> Tensor:
+        index = range(len(self))[index]  # negative ones count from the end; beyond it is an IndexError
+        keep = index < len(self._kept)
+        if keep and self._decoded[index]:
+            return self._kept[index]
+        part = self.parts[index]
+        picture = decode(part.path, self.size, self.channels, part.half)
+        if keep:
+            self._kept[index] = picture
+            self._decoded[index] = True  # after the pixels, so that another thread never sees half a picture
+        return picture
+
+
+class _Budget:
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def take(self, count: int, each: int) -> int:
+        taken = min(count, self.left // each)
+        self.left -= taken * each
+        return taken
+
+
+# --- one file ---------------------------------------------------------------------------------------------------------
+
+
+def decode(path: Path, size: int, channels: int, half: int | None = None) -> Tensor:
+    """One file as uint8 ``channels`` x ``size`` x ``size``: upright, on white, shorter side resized, centre cropped.
+
+    ``half`` 0 or 1 takes the left or right half. Raises :class:`GancompError` naming the file if it cannot be decoded.
+    """
+    picture = _open(io.BytesIO(_read(path)), path)
+    try:
+        upright = picture if _orientation(picture) == 1 else ImageOps.exif_transpose(picture)
+        picture = _on_white(_eight_bit(upright, path)).convert("L" if channels == 1 else "RGB")
+    except GancompError:
+        raise
+    except Exception as error:  # Pillow's decoders raise anything for damaged bytes
+        raise GancompError(f"{path} is damaged or cut off ({error}); {_REPLACE}.") from error
+    if half is not None:
+        middle = picture.width // 2
+        picture = picture.crop((half * middle, 0, half * middle + middle, picture.height))
+    if picture.size != (size, size):
+        picture = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
+    pixels = np.array(picture).reshape(size, size, channels)
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except PermissionError as error:
+        raise GancompError(f"No permission to read {path}; change its permissions.") from error
+    except OSError as error:
+        raise GancompError(f"{path} cannot be read ({error.strerror}); {_REPLACE}.") from error
+
+
+def _open(data: io.BytesIO, path: Path) -> Image.Image:
+    """Open without decoding; refuse what is no picture and what is too big to be decoded safely."""
+    try:
+        picture = Image.open(data)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_big(path) from error
+    except Exception as error:  # see decode()
+        raise GancompError(f"{path} is no picture, or one that Pillow cannot read; {_REPLACE}.") from error
+    if picture.width * picture.height > MAX_PIXELS:
+        raise _too_big(path)
+    return picture
+
+
+def _too_big(path: Path) -> GancompError:
+    limit = MAX_PIXELS // 1_000_000
+    return GancompError(f"{path} has more than the {limit} megapixels that are allowed; make it smaller.")
+
+
+def _orientation(picture: Image.Image) -> int:
+    """EXIF orientation, 1 (upright) to 8, found without decoding the picture."""
+    if picture.format == "PNG" and not picture.info.keys() & {"exif", "Raw profile type exif"}:
+        return 1  # getexif() would decode all of a PNG to look for EXIF data behind the pixels
+    try:
+        return int(picture.getexif().get(0x0112, 1))
+    except Exception:  # unreadable EXIF data says nothing about the pixels
+        return 1
+
+
+def _eight_bit(picture: Image.Image, path: Path) -> Image.Image:
+    if picture.mode.startswith("I"):  # I;16, I;16B, and I, in which some versions of Pillow open 16-bit PNG
+        values = np.asarray(picture).astype(np.int64)
+        if values.min() < 0 or values.max() > 65_535:
+            raise GancompError(f"{path} has values outside 0 to 65535; save it with 8 or 16 bits per channel.")
+        return Image.fromarray((values / 257).round().astype(np.uint8))  # 65535 = 255 * 257
+    if picture.mode.startswith("F"):
+        raise GancompError(f"{path} holds floating-point values; save it with 8 or 16 bits per channel.")
+    picture.load()
+    return picture
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    if not picture.has_transparency_data:
+        return picture
+    picture = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+
+
+# --- all files --------------------------------------------------------------------------------------------------------
+
+
+class _Scan:
+    """Reads each file once: its digest for the fingerprint, its upright size for the checks."""
+
+    def __init__(self) -> None:
+        self.digests: list[str] = []
+
+    def pictures(self, folder: Path) -> list[_Part]:
+        """The pictures of a folder in the order of their names; an empty folder is an error."""
+        files = _files(folder)
+        if not files:
+            raise GancompError(f"The folder {folder} holds no pictures; pictures end in {', '.join(SUFFIXES)}.")
+        return [self._part(file) for file in files]
+
+    def _part(self, path: Path) -> _Part:
+        data = _read(path)
+        self.digests.append(hashlib.sha256(data).hexdigest())
+        picture = _open(io.BytesIO(data), path)
+        sideways = _orientation(picture) >= 5  # orientations 5 to 8 lie on their side
+        return _Part(path, *(picture.size[::-1] if sideways else picture.size))
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir(), key=lambda entry: entry.name)
+    except FileNotFoundError as error:
+        raise GancompError(f"The folder {folder} does not exist.") from error
+    except NotADirectoryError as error:
+        raise GancompError(f"{folder} is a file; name the folder that holds the pictures.") from error
+    except PermissionError as error:
+        raise GancompError(f"No permission to list the folder {folder}; change its permissions.") from error
+
+
+def _files(folder: Path) -> list[Path]:
+    # names with a dot in front are what file managers leave behind
+    return [
+        entry
+        for entry in _entries(folder)
+        if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and not entry.is_dir()
+    ]
+
+
+def _folders(folder: Path) -> set[str]:
+    return {entry.name for entry in _entries(folder) if entry.is_dir()}
+
+
+def _detect(root: Path) -> str:
+    """The layout a folder is in. "AB" is only guessed for pictures twice as wide as high: others are no two squares."""
+    folders = _folders(root)
+    inner = root / "train" if "train" in folders else root
+    if {"trainA", "trainB"} <= folders:
+        return "unpaired"
+    if {"source", "target"} <= _folders(inner):
+        return "paired"
+    files = _files(inner)
+    if not files and not folders:
+        raise GancompError(f"The folder {root} holds no pictures; the known layouts are:{LAYOUTS}")
+    if files:
+        first = _Scan()._part(files[0])
+        if first.width == 2 * first.height:
+            return "AB"
+    raise GancompError(f"The folder {root} is in none of the known layouts, which are:{LAYOUTS}")
+
+
+def _split_folders(root: Path) -> dict[str, Path]:
+    present = [name for name in ("train", "val", "test") if name in _folders(root)]
+    return {name: root / name for name in present} if "train" in present else {"train": root}
+
+
+def _read_ab(root: Path, scan: _Scan) -> dict[str, _Sides]:
+    return {name: _halves(scan.pictures(folder)) for name, folder in _split_folders(root).items()}
+
+
+def _halves(parts: list[_Part]) -> _Sides:
+    for part in parts:
+        if part.width % 2:
+            raise GancompError(
+                f"{part.path} is {part.width} pixels wide, an odd number, and cannot be two pictures side by side."
+            )
+    left, right = ([_Part(part.path, part.width // 2, part.height, half) for part in parts] for half in (0, 1))
+    return left, right
+
+
+def _read_paired(root: Path, scan: _Scan) -> dict[str, _Sides]:
+    return {name: _pairs(folder, scan) for name, folder in _split_folders(root).items()}
+
+
+def _pairs(folder: Path, scan: _Scan) -> _Sides:
+    """Both sides in the same order, matched by file name without its ending."""
+    sides = [_by_stem(scan.pictures(folder / side)) for side in ("source", "target")]
+    for stem in sorted(sides[0].keys() ^ sides[1].keys()):
+        lonely, other = (sides[0], "target") if stem in sides[0] else (sides[1], "source")
+        raise GancompError(
+            f"{lonely[stem].path} has no partner; {folder / other} must hold a picture named '{stem}' too."
+        )
+    for stem, source in sides[0].items():
+        target = sides[1][stem]
+        # cropping would cut away different things; a pixel of rounding is allowed
+        if abs(source.width * target.height - target.width * source.height) > max(source.width, target.width):
+            raise GancompError(
+                f"{source.path} is {source.width}x{source.height} and {target.path} is {target.width}x{target.height}; "
+                "the two pictures of a pair must have the same proportions."
+            )
+    return list(sides[0].values()), [sides[1][stem] for stem in sides[0]]
+
+
+def _by_stem(parts: list[_Part]) -> dict[str, _Part]:
+    found: dict[str, _Part] = {}
+    for part in parts:
+        if part.path.stem in found:
+            raise GancompError(
+                f"{found[part.path.stem].path} and {part.path.name} share a name, so their partner is unclear; "
+                "rename or remove one."
+            )
+        found[part.path.stem] = part
+    return found
+
+
+def _read_unpaired(root: Path, scan: _Scan) -> dict[str, _Sides]:
+    folders = _folders(root)
+    splits: dict[str, _Sides] = {}
+    for name in ("train", "val", "test"):
+        present = {f"{name}A", f"{name}B"} & folders
+        if present or name == "train":  # one side alone is an error that names the missing one
+            splits[name] = scan.pictures(root / f"{name}A"), scan.pictures(root / f"{name}B")
+    return splits
+
+
+_READERS: dict[str, Callable[[Path, _Scan], dict[str, _Sides]]] = {
+    "AB": _read_ab,
+    "paired": _read_paired,
+    "unpaired": _read_unpaired,
+}
+
+
+# --- splits and checks ------------------------------------------------------------------------------------------------
+
+
+def _complete(found: dict[str, _Sides], root: Path, seed: int, paired: bool) -> dict[str, _Sides]:
+    """Train, search and test from the sub-folders there were."""
+    splits = dict(found)
+    if "test" not in splits and "val" in splits:
+        splits["test"] = splits.pop("val")
+    if "val" in splits:
+        splits["search"] = splits.pop("val")
+    missing = [name for name in ("test", "search") if name not in splits]
+    sides = splits["train"]
+    if paired:
+        order = _divide([part.path.stem for part in sides[0]], missing, seed, root)
+        orders = [order, order]
+    else:
+        orders = [_divide([part.path.stem for part in side], missing, seed, root) for side in sides]
+    for name in ("train", *missing):
+        first, second = ([side[i] for i in order[name]] for side, order in zip(sides, orders, strict=True))
+        splits[name] = first, second
+    return {name: splits[name] for name in SPLITS}
+
+
+def _divide(stems: list[str], missing: list[str], seed: int, root: Path) -> dict[str, list[int]]:
+    """Indices of the pictures for each of ``missing`` (a tenth, at least one) and for "train" (the rest)."""
+    if len(stems) <= len(missing):
+        raise GancompError(
+            f"The folder {root} holds {len(stems)} pictures to train on; {len(missing) + 1} or more are needed, "
+            f"because {' and '.join(missing)} are taken from them."
+        )
+    places = [_place(stem, seed) for stem in stems]
+    order = sorted(range(len(stems)), key=lambda index: (places[index], stems[index]))
+    result, start = {}, 0
+    for number, name in enumerate(missing, start=1):
+        end = max(start + 1, sum(place < number / 10 for place in places))
+        end = min(end, len(stems) - 1 - len(missing) + number)  # leave one for each that follows
+        result[name], start = sorted(order[start:end]), end
+    return {**result, "train": sorted(order[start:])}
+
+
+def _place(stem: str, seed: int) -> float:
+    """A number in [0, 1) that looks random and depends on the name and the seed alone."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{stem}".encode()).digest()[:6], "big") / 2**48
+
+
+def _checked_channels(channels: int | tuple[int, int]) -> tuple[int, int]:
+    pair = (channels, channels) if isinstance(channels, int) else tuple(channels)
+    if len(pair) != 2 or not set(pair) <= {1, 3}:
+        raise GancompError(f"channels is {channels!r}; it must be 1 (grey), 3 (RGB) or a pair of these, as in (1, 3).")
+    return pair[0], pair[1]
+
+
+def _check_size(size: int | None) -> None:
+    if size is not None and (size < STRIDE or size % STRIDE):
+        raise GancompError(f"The size {size} is not possible; it must be a multiple of {STRIDE}, for example 64.")
+
+
+def _common_size(parts: Iterable[_Part]) -> int:
+    """The size that all pictures share, if they are equal squares the generators can take."""
+    everything = list(parts)
+    first = everything[0]
+    for part in everything:
+        if (part.width, part.height) != (first.width, first.height):
+            raise GancompError(
+                f"The pictures differ in size: {first.path} is {first.width}x{first.height}, {part.path} is "
+                f"{part.width}x{part.height}; pass size=, for example size={_nearby(first)}, to make them alike."
+            )
+    if first.width != first.height or first.width % STRIDE:
+        what = "each half of " if first.half is not None else ""
+        raise GancompError(
+            f"{what}{first.path} is {first.width}x{first.height}; it must be square with sides that are a multiple of "
+            f"{STRIDE}, or pass size=, for example size={_nearby(first)}, to resize and crop."
+        )
+    return first.width
+
+
+def _nearby(part: _Part) -> int:
+    return max(STRIDE, min(part.width, part.height) // STRIDE * STRIDE)
+
+
+def _decode(sets: Iterable[PictureSet]) -> None:
+    for pictures in sets:
+        for side in (pictures.sources, pictures.targets):
+            for index in range(len(side)):
+                side[slice(index, index + 1)]
+
+
+def _names(root: Path, splits: dict[str, _Sides]) -> list[list[list[str]]]:
+    return [[[part.path.relative_to(root).as_posix() for part in side] for side in splits[name]] for name in SPLITS]

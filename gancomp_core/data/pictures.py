@@ -1,0 +1,162 @@
+"""Pictures by index, and batches that depend on nothing but the seed and the step.
+
+Pictures rest as uint8 (0 to 255) and leave as float32 NCHW in [-1, 1].
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from gancomp_core.errors import GancompError
+
+
+class Pictures(Protocol):
+    """Pictures of one side of a task; a uint8 tensor N x C x H x W is one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, indices: Tensor | slice, /) -> Tensor:
+        """Return the pictures at ``indices`` (1-d int64 tensor or slice) as uint8 NCHW in [0, 255]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sources and targets, float32 NCHW in [-1, 1]; when paired, ``source[i]`` belongs to ``target[i]``."""
+
+    source: Tensor
+    target: Tensor
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same pictures on another device."""
+        return Batch(self.source.to(device), self.target.to(device))
+
+
+class PictureSet:
+    """One split of a task.
+
+    ``sources`` and ``targets`` hold uint8 pictures by index. In a paired task source i belongs to target i; in an
+    unpaired one their numbers may differ, and ``len`` is the smaller one. ``labels`` (int64, N) holds the class of
+    each picture where the task knows it, else None.
+    """
+
+    def __init__(self, sources: Pictures, targets: Pictures, labels: Tensor | None = None) -> None:
+        self.sources, self.targets, self.labels = sources, targets, labels
+
+    def __len__(self) -> int:
+        return min(len(self.sources), len(self.targets))
+
+    def __repr__(self) -> str:
+        return f"PictureSet({len(self.sources)} sources, {len(self.targets)} targets)"
+
+    def batch(self, indices: Tensor | slice) -> Batch:
+        """Source and target pictures at the same ``indices`` (1-d int64 tensor or slice)."""
+        if isinstance(indices, slice):
+            indices = torch.arange(len(self))[indices]  # a set of unequal sides still gives equally many
+        return Batch(to_float(self.sources[indices]), to_float(self.targets[indices]))
+
+
+class Batches:
+    """Training batches as a pure function of (seed, step): any step can be asked for, in any order, at any time.
+
+    Pictures are visited in a new random order each epoch, every one once per epoch; a batch that reaches the end of
+    an epoch is filled from the next one, so all are full. With ``flip`` each picture is mirrored left-right with
+    probability 1/2: both sides of a pair alike. Unpaired sides have orders and flips of their own.
+    """
+
+    def __init__(self, pictures: PictureSet, batch_size: int, seed: int, paired: bool, flip: bool = True) -> None:
+        if batch_size < 1:
+            raise GancompError(f"The batch size is {batch_size}; it must be 1 or more.")
+        if len(pictures) == 0:
+            raise GancompError("The picture set is empty, so there is nothing to make batches of.")
+        self.pictures, self.batch_size, self.seed = pictures, batch_size, seed
+        self.paired, self.flip = paired, flip
+        self._source_order = _Order(len(pictures.sources), (seed, "order"))
+        # one order for both sides is what keeps pairs together
+        self._target_order = self._source_order if paired else _Order(len(pictures.targets), (seed, "target order"))
+
+    def at(self, step: int, rank: int = 0, world: int = 1) -> Batch:
+        """The batch of ``step`` (0, 1, 2, ...), float32 NCHW in [-1, 1].
+
+        With ``world`` processes, ``rank`` (0 to world - 1) gets its share: the shares of all ranks, one after the
+        other, are the batch that one process would get. ``batch_size`` is that of the whole.
+        """
+        share = self._share(step, rank, world)
+        first = step * self.batch_size
+        source = self.pictures.sources[self._source_order.between(first, self.batch_size)[share]]
+        target = self.pictures.targets[self._target_order.between(first, self.batch_size)[share]]
+        if self.flip:
+            mirrored = self._coins("flip", step)
+            source = _mirror(source, mirrored[share])
+            target = _mirror(target, (mirrored if self.paired else self._coins("target flip", step))[share])
+        return Batch(to_float(source), to_float(target))
+
+    def _share(self, step: int, rank: int, world: int) -> slice:
+        if step < 0:
+            raise GancompError(f"Step {step} does not exist; steps start at 0.")
+        if not 0 <= rank < world:
+            raise GancompError(f"Rank {rank} does not exist among {world} processes; it must be 0 to {world - 1}.")
+        if self.batch_size % world:
+            raise GancompError(
+                f"A batch of {self.batch_size} pictures cannot be shared equally by {world} processes; "
+                f"choose a batch size that is a multiple of {world}."
+            )
+        size = self.batch_size // world
+        return slice(rank * size, (rank + 1) * size)
+
+    def _coins(self, purpose: str, step: int) -> Tensor:
+        return torch.randint(2, (self.batch_size,), generator=_generator(self.seed, purpose, step)).bool()
+
+
+class _Order:
+    """An endless order of ``count`` indices: one fresh permutation after the other."""
+
+    def __init__(self, count: int, key: tuple[int | str, ...]) -> None:
+        self.count, self.key = count, key
+        self._cache: dict[int, Tensor] = {}
+
+    def between(self, first: int, count: int) -> Tensor:
+        """Places ``first`` to ``first + count - 1`` of the order."""
+        parts = []
+        while count:
+            epoch, offset = divmod(first, self.count)
+            part = self._permutation(epoch)[offset : offset + count]
+            parts.append(part)
+            first, count = first + len(part), count - len(part)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _permutation(self, epoch: int) -> Tensor:
+        if epoch not in self._cache:
+            fresh = torch.randperm(self.count, generator=_generator(*self.key, epoch))
+            # a new dictionary instead of a changed one, so that loader threads may share this object
+            self._cache = {**{near: old for near, old in self._cache.items() if abs(near - epoch) == 1}, epoch: fresh}
+            return fresh
+        return self._cache[epoch]
+
+
+def to_float(pictures: Tensor) -> Tensor:
+    """Float32 in [-1, 1] of uint8 pictures in [0, 255]."""
+    return pictures.float().div_(127.5).sub_(1)
+
+
+def to_uint8(pictures: Tensor) -> Tensor:
+    """uint8 in [0, 255] of float pictures in [-1, 1]: rounded, and clipped where they leave that range."""
+    return pictures.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def _mirror(pictures: Tensor, mirrored: Tensor) -> Tensor:
+    return torch.where(mirrored[:, None, None, None], pictures.flip(-1), pictures)
+
+
+def _generator(*key: int | str) -> torch.Generator:
+    # hashed, because generators with neighbouring seeds start out alike
+    seed = int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:8], "big") >> 1
+    return torch.Generator().manual_seed(seed)

@@ -1,0 +1,71 @@
+"""Where files live, and how they are written: whole, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from gancomp_core.errors import GancompError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def data_root() -> Path:
+    """The folder of shipped pictures, weights and results: ``GANCOMP_DATA``, else ``data/`` of the checkout."""
+    root = Path(os.environ.get("GANCOMP_DATA", REPOSITORY / "data"))
+    if not root.is_dir():
+        raise GancompError(
+            f"The data folder {root} does not exist; set GANCOMP_DATA to the 'data' folder of a gancomp checkout."
+        )
+    return root
+
+
+def cache_root() -> Path:
+    """The folder for whatever can be made again: ``GANCOMP_CACHE``, else ``.cache/`` of the checkout."""
+    return Path(os.environ.get("GANCOMP_CACHE", REPOSITORY / ".cache"))
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it over ``path`` when the block ends without an error.
+
+    A kill at any moment leaves either the old file or the new one, never half a file. Raises
+    :class:`GancompError` when the folder cannot be written to or the disk is full; nothing is left behind then.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise _explained(error, path) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)  # mkstemp makes it private
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _explained(error, path) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _explained(error: OSError, path: Path) -> GancompError:
+    if error.errno == errno.ENOSPC:
+        return GancompError(f"The disk is full: {path} was not written, and what stood there before is untouched; free some space and run again.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return GancompError(f"No permission to write {path}; choose a folder you own or change its permissions.")
+    return GancompError(f"{path} could not be written ({error.strerror}); what stood there before is untouched.")

@@ -1,0 +1,148 @@
+"""What a network costs before it runs: multiply-accumulates, parameters, bytes.
+
+Two conventions of counting MACs stand side by side, because the literature mixes them:
+
+``macs`` (true)
+    multiply-accumulates of convolutions and linear layers for one picture; a transposed convolution multiplies once
+    for every *input* pixel. All ratios of the course use these.
+``published_macs``
+    what the GAN Compression paper and its followers print: transposed convolutions counted at *output* resolution
+    (4 times too much at stride 2), plus one operation for every element that an InstanceNorm puts out.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gancomp_core.errors import GancompError
+from gancomp_core.nets.resnet import ResnetArchitecture
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The cost of one network for one picture.
+
+    ``macs`` and ``published_macs`` count multiply-accumulates (see the module text); ``params`` trainable numbers;
+    ``bytes_int8`` the weights of convolutions and linear layers at one byte each, one float32 scale per output channel, and
+    everything else (biases, norms) in float32.
+    """
+
+    macs: int
+    published_macs: int
+    params: int
+    bytes_int8: int
+
+    @property
+    def bytes_fp32(self) -> int:
+        return 4 * self.params
+
+    @property
+    def bytes_fp16(self) -> int:
+        return 2 * self.params
+
+    def __str__(self) -> str:
+        return f"{_short(self.macs)} MACs, {_short(self.params)} parameters, {self.bytes_fp32 / 1e6:.2f} MB in float32"
+
+
+@singledispatch
+def cost(network: Any, height: int, width: int, in_channels: int | None = None) -> Cost:
+    """The :class:`Cost` of a network at ``height`` x ``width`` input pixels.
+
+    ``network`` is a module, which is traced on torch's meta device (shapes only, no arithmetic), or a
+    :class:`ResnetArchitecture`, whose cost is a formula. ``in_channels`` is needed only for a module that does not tell
+    (no ``architecture`` or ``in_channels`` attribute, no convolution first). Raises :class:`GancompError` for sizes that the
+    network cannot take.
+    """
+    raise GancompError(f"The cost of a {type(network).__name__} is unknown; give a torch module or a ResnetArchitecture.")
+
+
+@cost.register
+def _(network: nn.Module, height: int, width: int, in_channels: int | None = None) -> Cost:
+    counter = _Counter()
+    shadow = copy.deepcopy(network).to("meta").eval()
+    for layer in shadow.modules():
+        layer.register_forward_hook(counter)
+    with torch.no_grad():
+        shadow(torch.empty(1, in_channels or _input_channels(network), height, width, device="meta"))
+    params = sum(p.numel() for p in network.parameters())
+    return Cost(
+        counter.macs, counter.published_macs, params, counter.weights + 4 * (params - counter.weights + counter.outputs)
+    )
+
+
+class _Counter:
+    """A forward hook that adds up what each layer does."""
+
+    def __init__(self) -> None:
+        self.macs = self.published_macs = self.weights = self.outputs = 0
+        self._seen: set[int] = set()
+
+    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
+        if _is_instance_norm(layer):
+            self.published_macs += output.numel()
+        elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            self._count(layer, inputs[0], output)
+
+    def _count(self, layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, x: Tensor, y: Tensor) -> None:
+        per_position = layer.weight.numel()  # one multiplication a weight at every position of the finer or coarser grid
+        x_positions, y_positions = (t.numel() // t.shape[-3] if not isinstance(layer, nn.Linear) else t.numel() // t.shape[-1] for t in (x, y))
+        self.macs += per_position * (x_positions if isinstance(layer, nn.ConvTranspose2d) else y_positions)
+        self.published_macs += per_position * y_positions
+        if id(layer) not in self._seen:  # a layer used twice multiplies twice but is stored once
+            self._seen.add(id(layer))
+            self.weights += layer.weight.numel()
+            self.outputs += layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+
+
+def _is_instance_norm(layer: nn.Module) -> bool:
+    if isinstance(layer, nn.GroupNorm):
+        return layer.num_groups == layer.num_channels
+    return isinstance(layer, nn.InstanceNorm2d)
+
+
+def _input_channels(network: nn.Module) -> int:
+    architecture = getattr(network, "architecture", network)
+    if isinstance(channels := getattr(architecture, "in_channels", None), int):
+        return channels
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            return layer.in_channels
+    raise GancompError(f"{type(network).__name__} does not tell how many channels its pictures have; pass in_channels, 1 for grey or 3 for colour.")
+
+
+@cost.register
+def _(architecture: ResnetArchitecture, height: int, width: int, in_channels: int | None = None) -> Cost:
+    if height % 4 or width % 4 or min(height, width) < 8:
+        raise GancompError(f"A ResNet generator takes heights and widths that are multiples of 4 and at least 8, not {height} x {width}.")
+    a, full = architecture, height * width
+    half, quarter = full // 4, full // 16
+    stem, down1, down2, up1, up2 = a.channels.ends
+    inner_total = sum(a.channels.inner_widths(a.blocks))
+    # dense ends: weights of each convolution, the pixels they are applied at
+    w_stem, w_down1, w_down2 = 49 * a.in_channels * stem, 9 * stem * down1, 9 * down1 * down2
+    w_up1, w_up2, w_tail = 9 * down2 * up1, 9 * up1 * up2, 49 * up2 * a.out_channels
+    block_channels = inner_total + down2 * a.blocks  # channels put out by the convolutions of all blocks; each is normalised
+    if a.separable:  # each convolution becomes depthwise 3x3 on its input channels, then 1x1: twice as many channels put out
+        w_blocks = 9 * block_channels + 2 * down2 * inner_total
+        block_channels *= 2
+    else:
+        w_blocks = 18 * down2 * inner_total
+    macs = full * (w_stem + w_tail) + half * (w_down1 + w_up2) + quarter * (w_down2 + w_up1 + w_blocks)
+    overcounted = 3 * (quarter * w_up1 + half * w_up2)
+    normed = full * (stem + up2) + half * (down1 + up1) + quarter * (down2 + block_channels)
+    weights = w_stem + w_down1 + w_down2 + w_blocks + w_up1 + w_up2 + w_tail
+    outputs = stem + down1 + down2 + block_channels + up1 + up2 + a.out_channels  # every convolution has a bias
+    return Cost(macs, macs + overcounted + normed, weights + outputs, weights + 8 * outputs)
+
+
+def _short(number: float) -> str:
+    for limit, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if number >= limit:
+            return f"{number / limit:.3g}{unit}"
+    return f"{number:g}"

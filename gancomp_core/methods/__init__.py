@@ -1,0 +1,1 @@
+"""The methods of the course, one module a chapter, and the record of every run."""

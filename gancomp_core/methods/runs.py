@@ -1,0 +1,267 @@
+"""Recorded runs: every experiment of the course, done once, kept in one table.
+
+    python -m gancomp_core.methods.runs list                     # the plans
+    python -m gancomp_core.methods.runs do edges2shoes/plain     # whatever of the plan is not recorded yet; resumes when killed
+    python -m gancomp_core.methods.runs show                     # the table
+
+A run is keyed by what determines it; the table is ``data/results/runs.parquet``. The *protocol* of a task fixes what all
+methods share (steps, batch, pictures, metrics), so that their rows compare. "Best" is chosen on the search split and, like
+"last", reported on the test split: a minimum over test scores would flatter every method.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock
+from torch import nn
+
+from gancomp_core import files
+from gancomp_core.data import Task, load_task
+from gancomp_core.errors import GancompError
+from gancomp_core.measure import cost, evaluate_generator, machine_class
+from gancomp_core.nets import ResnetArchitecture, ResnetGenerator
+from gancomp_core.train.checkpoints import load_weights, save_weights
+from gancomp_core.train.loop import Settings, Trained, fastest_precision
+from gancomp_core.train.pix2pix import train_pix2pix
+
+log = logging.getLogger("gancomp")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What all runs of a task share.
+
+    ``steps`` of ``batch_size`` pictures; the search split is evaluated ``evaluations`` times, evenly spaced; last and best
+    are evaluated on the whole test split with ``evaluation_seeds``. A mended method or measure bumps ``version``.
+    """
+
+    version: int
+    steps: int
+    batch_size: int
+    evaluations: int
+    evaluation_seeds: tuple[int, ...]
+
+
+PROTOCOLS = {"edges2shoes": Protocol(version=1, steps=2_500, batch_size=16, evaluations=4, evaluation_seeds=(0, 1, 2))}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One experiment: a method with its configuration (plain JSON values) on a task, with one seed.
+
+    ``steps`` None means the protocol's number; ``precision`` is part of the key because it changes the weights.
+    """
+
+    task: str
+    method: str
+    configuration: Mapping[str, Any]
+    seed: int = 0
+    steps: int | None = None
+    precision: str = field(default_factory=fastest_precision)
+
+    def __post_init__(self) -> None:
+        if self.task not in PROTOCOLS or self.method not in METHODS:
+            raise GancompError(
+                f"A run needs a task with a protocol ({', '.join(PROTOCOLS)}) and a known method ({', '.join(METHODS)}), "
+                f"not '{self.task}' and '{self.method}'."
+            )
+
+    @property
+    def protocol(self) -> Protocol:
+        return PROTOCOLS[self.task]
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(self.steps or self.protocol.steps, self.protocol.batch_size, self.seed, self.precision)
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of everything that determines the result (machine and minutes do not)."""
+        parts = [load_task(self.task).fingerprint, self.method, self.configuration, str(self.settings), str(self.protocol)]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def __str__(self) -> str:
+        chosen = ", ".join(f"{name} {value}" for name, value in self.configuration.items())
+        return f"{self.task}, {self.method} ({chosen}), seed {self.seed}"
+
+
+# A method trains until a step and can go on later: (run, task, checkpoint, until) -> Trained.
+Method = Callable[[Run, Task, Path, int], Trained]
+
+
+def plain(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
+    """pix2pix from scratch, nothing distilled. Configuration: that of :class:`ResnetArchitecture`."""
+    architecture = ResnetArchitecture(**run.configuration)
+    return train_pix2pix(task, architecture, run.settings, checkpoint=checkpoint, until=until)
+
+
+METHODS: dict[str, Method] = {"plain": plain}
+
+
+def table() -> pd.DataFrame:
+    """All recorded runs, one a row; empty when there are none."""
+    path = _path()
+    return pd.read_parquet(path) if path.exists() else pd.DataFrame()
+
+
+def find(task: str, method: str, **configuration: Any) -> pd.DataFrame:
+    """The recorded runs of one method on one task with this configuration, all seeds.
+
+    Raises :class:`GancompError` naming the command when there are none.
+    """
+    runs = table()
+    wanted = json.dumps(configuration, sort_keys=True)
+    rows = runs[(runs.task == task) & (runs.method == method) & (runs.configuration == wanted)] if len(runs) else runs
+    if rows.empty:
+        raise GancompError(
+            f"No run of '{method}' with {configuration} on {task} is recorded; 'python -m gancomp_core.methods.runs list' "
+            "shows the plans, 'do <plan>' makes them."
+        )
+    return rows
+
+
+def record(run: Run) -> dict[str, Any]:
+    """The row of a run: from the table when it was done before, else by doing it now and writing it down."""
+    runs = table()
+    if len(runs) and (runs.key == run.key).any():
+        return runs[runs.key == run.key].iloc[0].to_dict()
+    row = _execute(run)
+    with FileLock(files.cache_root() / "runs.lock"):
+        runs = pd.concat([table(), pd.DataFrame([row])], ignore_index=True).drop_duplicates("key", keep="last")
+        with files.atomic_write(_path()) as temporary:
+            runs.to_parquet(temporary, index=False)
+    return row
+
+
+def do(plan: str) -> pd.DataFrame:
+    """Every run of a plan that is not recorded yet; returns the plan's rows."""
+    runs = planned(plan)
+    rows = []
+    for number, run in enumerate(runs, start=1):
+        log.info("run %d of %d: %s", number, len(runs), run)
+        rows.append(record(run))
+    return pd.DataFrame(rows)
+
+
+def _execute(run: Run) -> dict[str, Any]:
+    task, folder = load_task(run.task), files.cache_root() / "runs" / run.key[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    curve, trained = _train_and_watch(run, task, folder)
+    last = trained.averaged["generator"]
+    best_step = min(curve, key=lambda step: curve[step])
+    best = load_weights(ResnetGenerator(last.architecture), folder / f"{best_step}.safetensors").eval()
+    quality = {"last": _evaluate(last, run, task), "best": _evaluate(best, run, task)}
+    expense = cost(last, task.size, task.size)
+    return {
+        "key": run.key,
+        "protocol": run.protocol.version,
+        "task": run.task,
+        "method": run.method,
+        "configuration": json.dumps(dict(run.configuration), sort_keys=True),
+        "seed": run.seed,
+        "steps": run.settings.steps,
+        "precision": run.precision,
+        "macs": expense.macs,
+        "params": expense.params,
+        "bytes_fp32": expense.bytes_fp32,
+        "minutes": trained.seconds / 60,
+        "machine": machine_class(),
+        "commit": _commit(),
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "best_step": best_step,
+        "curve": json.dumps(curve),
+        **{f"{name}_{which}": value for which, values in quality.items() for name, value in values.items()},
+    }
+
+
+def _train_and_watch(run: Run, task: Task, folder: Path) -> tuple[dict[int, float], Trained]:
+    """Train in segments; after each, score the averaged generator on the search split and keep its weights."""
+    curve_file = folder / "curve.json"
+    curve = {int(step): fd for step, fd in json.loads(curve_file.read_text()).items()} if curve_file.exists() else {}
+    steps, parts = run.settings.steps, run.protocol.evaluations
+    for point in [steps * (part + 1) // parts for part in range(parts)]:
+        if point in curve and point != steps:
+            continue
+        trained = METHODS[run.method](run, task, folder / "training.ckpt", point)
+        if point not in curve:
+            save_weights(trained.averaged["generator"], folder / f"{point}.safetensors")
+            curve[point] = evaluate_generator(trained.averaged["generator"], task, split="search", seeds=(0,)).fd.mean
+            with files.atomic_write(curve_file) as temporary:
+                temporary.write_text(json.dumps(curve))
+            log.info("step %d: FD on the search split %.2f", point, curve[point])
+    return curve, trained
+
+
+def _evaluate(generator: nn.Module, run: Run, task: Task) -> dict[str, float]:
+    values = evaluate_generator(generator, task, seeds=run.protocol.evaluation_seeds).as_dict()
+    return {name: value for name, value in values.items() if isinstance(value, float)}
+
+
+def _path() -> Path:
+    return files.data_root() / "results" / "runs.parquet"
+
+
+def _commit() -> str:
+    answer = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=files.REPOSITORY, capture_output=True, text=True)
+    return answer.stdout.strip() or "unknown"
+
+
+def _widths(*pairs: tuple[int, int]) -> list[dict[str, Any]]:
+    return [{"channels": "_".join([str(width)] * 8), "blocks": blocks} for width, blocks in pairs]
+
+
+PLANS: dict[str, Callable[[], list[Run]]] = {
+    "edges2shoes/plain": lambda: [
+        Run("edges2shoes", "plain", configuration, seed) for configuration in _widths((8, 3), (16, 3)) for seed in range(3)
+    ],
+}
+
+
+def planned(plan: str) -> list[Run]:
+    """The runs of a plan by name; raises :class:`GancompError` with the list of plans."""
+    if plan not in PLANS:
+        raise GancompError(f"There is no plan '{plan}'; choose one of {', '.join(PLANS)}.")
+    return PLANS[plan]()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m gancomp_core.methods.runs", description="Recorded runs of the course.")
+    parser.add_argument("action", choices=("list", "do", "show"))
+    parser.add_argument("plans", nargs="*")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    try:
+        return _act(options.action, options.plans)
+    except GancompError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _act(action: str, plans: list[str]) -> int:
+    if action == "list":
+        recorded = set(table().get("key", []))
+        for name in PLANS:
+            runs = planned(name)
+            print(f"{name}: {sum(run.key in recorded for run in runs)} of {len(runs)} runs recorded")
+    elif action == "do":
+        for name in plans:
+            print(do(name)[["method", "configuration", "seed", "fd_last", "fd_best", "minutes"]].to_string(index=False))
+    else:
+        print(table().to_string(index=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

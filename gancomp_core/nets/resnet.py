@@ -1,0 +1,119 @@
+"""The ResNet generator of CycleGAN and pix2pix: one definition, dense or separable, of any width and depth."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gancomp_core.errors import GancompError
+from gancomp_core.nets.blocks import ResidualBlock, conv, instance_norm, upsampling_conv
+from gancomp_core.nets.channel_config import ChannelConfig, third_of
+
+
+@dataclass(frozen=True)
+class ResnetArchitecture:
+    """Everything that determines a ResNet generator.
+
+    ``channels`` is a :class:`ChannelConfig` (or its string), ``blocks`` the number of residual blocks (1-32),
+    ``separable`` makes the blocks depthwise-separable (the "mobile" variant: stem, downsampling, upsampling and tail stay
+    dense), ``in_channels`` and ``out_channels`` are those of the pictures.
+    """
+
+    channels: ChannelConfig
+    blocks: int = 9
+    separable: bool = False
+    in_channels: int = 3
+    out_channels: int = 3
+
+    def __post_init__(self) -> None:
+        if isinstance(self.channels, str):
+            object.__setattr__(self, "channels", ChannelConfig.parse(self.channels))
+        if not 1 <= self.blocks <= 32:
+            raise GancompError(f"A ResNet generator has 1 to 32 residual blocks, not {self.blocks}; 9 is the published depth.")
+        if min(self.in_channels, self.out_channels) < 1:
+            raise GancompError(
+                f"Pictures have at least one channel, not {self.in_channels} in and {self.out_channels} out; use 1 for grey, 3 for colour."
+            )
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """The stages whose features distillation compares: the second downsampling and the end of each third of the blocks."""
+        last_of_third = {third_of(block, self.blocks): f"block{block + 1}" for block in range(self.blocks)}
+        return ("down2", *last_of_third.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; :meth:`from_dict` reads them back."""
+        return {
+            "family": "resnet",
+            "channels": str(self.channels),
+            "legacy": self.channels.legacy,
+            "blocks": self.blocks,
+            "separable": self.separable,
+            "in_channels": self.in_channels,
+            "out_channels": self.out_channels,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ResnetArchitecture:
+        fields = {key: value for key, value in values.items() if key not in ("family", "legacy")}
+        return cls(**{**fields, "channels": ChannelConfig.parse(values["channels"], values.get("legacy", False))})
+
+
+class ResnetGenerator(nn.Module):
+    """Stem, two downsampling convolutions, residual blocks, two upsampling convolutions, tail.
+
+    Maps float32 [N, in_channels, H, W] in [-1, 1] to [N, out_channels, H, W] in [-1, 1]; H and W are multiples of 4, at
+    least 8. ``stages`` holds the layers by name: ``stem, down1, down2, block1 ..., up1, up2, tail``.
+    Source: Johnson et al. 2016 by way of CycleGAN (arXiv 1703.10593); separable blocks: GAN Compression (arXiv 2003.08936).
+    """
+
+    def __init__(self, architecture: ResnetArchitecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        a = architecture
+        stem, down1, down2, up1, up2 = a.channels.ends
+        inner = a.channels.inner_widths(a.blocks)
+        self.stages = nn.Sequential(
+            OrderedDict(
+                stem=_stage(conv(a.in_channels, stem, 7)),
+                down1=_stage(conv(stem, down1, 3, stride=2)),
+                down2=_stage(conv(down1, down2, 3, stride=2)),
+                **{f"block{i + 1}": ResidualBlock(down2, width, a.separable) for i, width in enumerate(inner)},
+                up1=_stage(upsampling_conv(down2, up1)),
+                up2=_stage(upsampling_conv(up1, up2)),
+                tail=nn.Sequential(conv(up2, a.out_channels, 7), nn.Tanh()),
+            )
+        )
+
+    def forward(self, x: Tensor, features: Collection[str] = ()) -> Any:
+        """The generated picture; with ``features`` (stage names) a pair: picture and ``{name: feature map}``."""
+        _check_picture(x, self.architecture.in_channels)
+        if not features:
+            return self.stages(x)
+        found = {}
+        for name, stage in self.stages.named_children():
+            x = stage(x)
+            if name in features:
+                found[name] = x
+        if missing := set(features) - set(found):
+            raise GancompError(f"There is no stage {sorted(missing)}; choose from {', '.join(self.stages._modules)}.")
+        return x, found
+
+
+def _check_picture(x: Tensor, channels: int) -> None:
+    if torch.compiler.is_exporting():  # an exported graph has symbolic sizes
+        return
+    if x.ndim != 4 or x.shape[1] != channels or x.shape[2] % 4 or x.shape[3] % 4 or min(x.shape[2:]) < 8:
+        raise GancompError(
+            f"This generator takes pictures of shape [N, {channels}, H, W] with H and W multiples of 4 and at least 8, "
+            f"not {list(x.shape)}; convert the channels or resize the pictures."
+        )
+
+
+def _stage(layer: nn.Conv2d | nn.ConvTranspose2d) -> nn.Sequential:
+    return nn.Sequential(layer, instance_norm(layer.out_channels), nn.ReLU(inplace=True))

@@ -1,0 +1,25 @@
+"""Training: one loop, objectives as weighted sums of terms, checkpoints, and the teachers' recipes."""
+
+from gancomp_core.train.checkpoints import load_weights, read_about, save_weights
+from gancomp_core.train.loop import Player, Settings, Trained, fastest_precision, single_process, train
+from gancomp_core.train.objectives import LSGAN, GanLoss, Objective, critic, gan, reconstruction
+from gancomp_core.train.pix2pix import train_pix2pix
+
+__all__ = [
+    "LSGAN",
+    "GanLoss",
+    "Objective",
+    "Player",
+    "Settings",
+    "Trained",
+    "critic",
+    "fastest_precision",
+    "gan",
+    "load_weights",
+    "read_about",
+    "reconstruction",
+    "save_weights",
+    "single_process",
+    "train",
+    "train_pix2pix",
+]

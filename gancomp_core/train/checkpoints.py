@@ -1,0 +1,93 @@
+"""Weights and training states on disk: written whole or not at all, read without ever running what is inside."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from gancomp_core.errors import GancompError
+from gancomp_core.files import atomic_write
+
+
+def save_weights(module: nn.Module, path: Path | str, about: dict[str, Any] | None = None) -> None:
+    """Write a module's weights as safetensors; ``about`` (JSON values) travels in the header."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    metadata = {key: json.dumps(value) for key, value in (about or {}).items()}
+    with atomic_write(path) as temporary:
+        try:
+            save_file(tensors, temporary, metadata=metadata)
+        except SafetensorError as error:  # the library wraps the system's error and drops its number
+            raise OSError(*_error_number(error), str(error)) from error
+
+
+def _error_number(error: SafetensorError) -> tuple[int, ...]:
+    text = str(error)
+    return (int(text.rsplit("os error ", 1)[1].split(")")[0]),) if "os error " in text else (5,)
+
+
+def read_about(path: Path | str) -> dict[str, Any]:
+    """The header that :func:`save_weights` wrote."""
+    with _opened(Path(path)) as file:
+        return {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+
+
+def load_weights(module: nn.Module, path: Path | str) -> nn.Module:
+    """Fill a module with weights from a safetensors file; returns the module.
+
+    Raises :class:`GancompError` when the file is missing, damaged, or belongs to another architecture (naming the first
+    tensor that does not fit).
+    """
+    path = Path(path)
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if expected != found:
+        name = next(n for n in (*expected, *found) if expected.get(n) != found.get(n))
+        raise GancompError(
+            f"The weights in {path} belong to another architecture: tensor '{name}' is "
+            f"{_shape(found.get(name))} in the file and {_shape(expected.get(name))} in the {type(module).__name__}; "
+            "build the network from the architecture stored with the weights."
+        )
+    module.load_state_dict(tensors)
+    return module
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "absent" if shape is None else "x".join(map(str, shape)) or "a scalar"
+
+
+def _opened(path: Path) -> Any:
+    if not path.is_file():
+        raise GancompError(f"There are no weights at {path}; check the path, or train them first.")
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise GancompError(
+            f"{path} cannot be read as safetensors weights ({error}); restore it with 'git checkout -- <file>' or save it again."
+        ) from error
+
+
+def save_state(state: dict[str, Any], path: Path | str) -> None:
+    """Write a training state (nested dicts and lists of tensors and plain values)."""
+    buffer = io.BytesIO()  # in memory first: on a full disk torch would hide the system's error behind one of its own
+    torch.save(state, buffer)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+
+
+def load_state(path: Path | str) -> dict[str, Any]:
+    """Read a training state; only tensors and plain values are accepted (``weights_only=True``)."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a different type for every kind of damage
+        raise GancompError(
+            f"The checkpoint {path} cannot be read ({type(error).__name__}); delete it to start that training again."
+        ) from error

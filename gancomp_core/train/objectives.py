@@ -1,0 +1,78 @@
+"""Objectives: weighted sums of terms, written as in a paper: ``gan() + 50 * reconstruction()``.
+
+A term reads what it needs from the *scene* of a training step (the batch, the generated picture, a way to ask the
+discriminator; see :mod:`gancomp_core.train.pix2pix`), so the loop, the networks and the objective do not know each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A weighted sum of named terms; each term maps a scene to a scalar tensor. Add objectives, multiply them by numbers."""
+
+    terms: tuple[tuple[float, str, Callable[[Any], Tensor]], ...]
+
+    def __call__(self, scene: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum, and every term's own unweighted value by name."""
+        values = {name: function(scene) for _, name, function in self.terms}
+        total = sum(weight * values[name] for weight, name, _ in self.terms)
+        return total, values  # type: ignore[return-value]
+
+    def __add__(self, other: Objective) -> Objective:
+        return Objective(self.terms + other.terms)
+
+    def __rmul__(self, weight: float) -> Objective:
+        return Objective(tuple((weight * w, name, function) for w, name, function in self.terms))
+
+    def __str__(self) -> str:
+        return " + ".join(name if weight == 1 else f"{weight:g} * {name}" for weight, name, _ in self.terms)
+
+
+@dataclass(frozen=True)
+class GanLoss:
+    """One adversarial game: what the critic minimises on real and on fake scores, and what the generator minimises."""
+
+    name: str
+    real: Callable[[Tensor], Tensor]
+    fake: Callable[[Tensor], Tensor]
+    generator: Callable[[Tensor], Tensor]
+
+
+#: Least squares (Mao et al., ICCV 2017): real scores towards 1, fake ones towards 0.
+LSGAN = GanLoss(
+    "lsgan",
+    real=lambda scores: (scores - 1).square().mean(),
+    fake=lambda scores: scores.square().mean(),
+    generator=lambda scores: (scores - 1).square().mean(),
+)
+
+
+def gan(loss: GanLoss = LSGAN) -> Objective:
+    """The generator's side of the game. Reads ``scene.fake`` and ``scene.judge``."""
+    return Objective(((1.0, f"gan_{loss.name}", lambda scene: loss.generator(scene.judge(scene.fake))),))
+
+
+def critic(loss: GanLoss = LSGAN) -> Objective:
+    """The discriminator's side: half the loss on real pictures plus half on fakes, which are detached.
+
+    Reads ``scene.judge_both``, which scores real and fake pictures in one pass.
+    """
+
+    def term(scene: Any) -> Tensor:
+        real, fake = scene.judge_both()
+        return 0.5 * (loss.real(real) + loss.fake(fake))
+
+    return Objective(((1.0, f"critic_{loss.name}", term),))
+
+
+def reconstruction() -> Objective:
+    """Mean absolute error between ``scene.fake`` and ``scene.target``."""
+    return Objective(((1.0, "reconstruction", lambda scene: F.l1_loss(scene.fake, scene.target)),))

@@ -1,0 +1,73 @@
+"""How a training shows itself: a bar and a live picture in a notebook, plain log lines elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+log = logging.getLogger("gancomp")
+
+
+def tile(rows: list[Tensor], scale: int = 2) -> Image.Image:
+    """Pictures as one image: each item of ``rows`` is a float32 [N, C, H, W] tensor in [-1, 1] and becomes one row."""
+    strips = [row.detach().float().clamp(-1, 1).cpu() for row in rows]
+    channels = max(strip.shape[1] for strip in strips)
+    joined = [strip.expand(-1, channels, -1, -1).permute(1, 2, 0, 3).flatten(2) for strip in strips]
+    array = ((torch.cat(joined, dim=1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    image = Image.fromarray(array[..., 0] if channels == 1 else array)
+    return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+
+
+def in_notebook() -> bool:
+    """Whether this code runs in a Jupyter kernel."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+class Progress:
+    """Reports steps and losses; ``picture`` is asked for a fresh image only when one is about to be shown."""
+
+    def __init__(self, done: int, steps: int, seconds: float = 10.0) -> None:
+        self.steps, self.start, self.seconds = steps, done, 3.0 if in_notebook() else seconds
+        self.began = self.shown = time.monotonic()
+        self.bar: Any = None
+        self.picture: Any = None
+        if in_notebook():
+            from tqdm.auto import tqdm
+
+            self.bar = tqdm(total=steps, initial=done, unit="step")
+
+    def update(self, step: int, values: dict[str, float], picture: Callable[[], Image.Image] | None = None) -> None:
+        now = time.monotonic()
+        if self.bar is not None:
+            self.bar.update(step - self.bar.n)
+        if now - self.shown < self.seconds and step < self.steps:
+            return
+        self.shown = now
+        losses = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
+        if self.bar is None:
+            speed = (step - self.start) / max(now - self.began, 1e-9)
+            log.info("step %d of %d, %.1f steps/s: %s", step, self.steps, speed, losses)
+            return
+        self.bar.set_postfix_str(losses)
+        if picture is not None:
+            self._show(picture())
+
+    def _show(self, image: Image.Image) -> None:
+        from IPython.display import display
+
+        if self.picture is None:
+            self.picture = display(image, display_id=True)
+        else:
+            self.picture.update(image)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()

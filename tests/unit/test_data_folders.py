@@ -1,0 +1,463 @@
+"""Any folder of pictures as a task: the three layouts, every kind of file, and every way it can go wrong."""
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gancomp_core.data import Batches, folder_task
+from gancomp_core.data import folders as folders_module
+from gancomp_core.data.folders import decode
+from gancomp_core.errors import GancompError
+
+
+def save(path, width=16, height=16, colour=(200, 100, 50), mode="RGB", **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (width, height), colour).convert(mode).save(path, **options)
+    return path
+
+
+def save_ab(path, height=16, left=(255, 0, 0), right=(0, 0, 255)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.new("RGB", (2 * height, height), left)
+    picture.paste(right, (height, 0, 2 * height, height))
+    picture.save(path)
+
+
+def paired_folder(root, count=10, **options):
+    for index in range(count):
+        save(root / "source" / f"{index:03}.png", colour=(index, 0, 0), **options)
+        save(root / "target" / f"{index:03}.png", colour=(0, index, 0), **options)
+    return root
+
+
+def values(pictures, channel):
+    """Red, green or blue of the first pixel of each picture."""
+    return pictures[:][:, channel, 0, 0].tolist()
+
+
+def splits(task):
+    return task.train, task.search, task.test
+
+
+# --- layouts ---------------------------------------------------------------------------------------------------------
+
+
+def test_ab_pictures_have_the_source_on_the_left(tmp_path):
+    for index in range(5):
+        save_ab(tmp_path / f"{index}.png")
+    task = folder_task(tmp_path)
+    assert (task.paired, task.size, task.source_channels) == (True, 16, 3)
+    batch = task.test.batch(slice(0, 1))
+    assert batch.source[0, :, 3, 3].tolist() == [1, -1, -1]
+    assert batch.target[0, :, 3, 3].tolist() == [-1, -1, 1]
+
+
+def test_reverse_swaps_source_and_target(tmp_path):
+    for index in range(5):
+        save_ab(tmp_path / f"{index}.png")
+    batch = folder_task(tmp_path, reverse=True).test.batch(slice(0, 1))
+    assert batch.source[0, :, 3, 3].tolist() == [-1, -1, 1]
+
+
+def test_paired_folders_are_matched_by_name_whatever_the_format(tmp_path):
+    paired_folder(tmp_path, 10)
+    (tmp_path / "target" / "003.png").unlink()
+    save(tmp_path / "target" / "003.WEBP", colour=(0, 3, 0), lossless=True)
+    task = folder_task(tmp_path)
+    for part in splits(task):
+        assert values(part.sources, 0) == values(part.targets, 1)
+
+
+def test_paired_batches_keep_pairs(tmp_path):
+    task = folder_task(paired_folder(tmp_path, 30))
+    batch = Batches(task.train, 16, seed=0, paired=task.paired).at(3)
+    assert torch.equal(batch.source[:, 0], batch.target[:, 1])
+
+
+def test_unpaired_folders_may_hold_different_numbers(tmp_path):
+    for index in range(8):
+        save(tmp_path / "trainA" / f"horse{index}.jpg")
+    for index in range(12):
+        save(tmp_path / "trainB" / f"zebra{index}.jpg")
+    save(tmp_path / "testA" / "horse.jpg")
+    save(tmp_path / "testB" / "zebra.jpg")
+    task = folder_task(tmp_path)
+    assert not task.paired
+    assert len(task.test) == 1
+    assert len(task.train.sources) + len(task.search.sources) == 8
+    assert len(task.train.targets) + len(task.search.targets) == 12
+
+
+def test_unpaired_folder_without_its_other_side_names_it(tmp_path):
+    for index in range(8):
+        save(tmp_path / "trainA" / f"{index}.png")
+        save(tmp_path / "trainB" / f"{index}.png")
+    save(tmp_path / "testA" / "1.png")
+    with pytest.raises(GancompError, match="testB does not exist"):
+        folder_task(tmp_path)
+
+
+def test_a_folder_in_no_known_layout_shows_those_there_are(tmp_path):
+    save(tmp_path / "photo.png")  # not twice as wide as high, so hardly two pictures side by side
+    with pytest.raises(GancompError, match="none of the known layouts") as error:
+        folder_task(tmp_path)
+    assert all(name in str(error.value) for name in ("AB", "source/", "trainA/"))
+
+
+def test_an_unknown_layout_shows_those_there_are(tmp_path):
+    with pytest.raises(GancompError, match="no layout 'BA'") as error:
+        folder_task(paired_folder(tmp_path), layout="BA")
+    assert "trainA/" in str(error.value)
+
+
+# --- splits ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_tenth_each_is_set_aside_and_no_picture_is_in_two_splits(tmp_path):
+    task = folder_task(paired_folder(tmp_path, 200, width=4, height=4))
+    names = [values(part.sources, 0) for part in splits(task)]
+    assert sorted(sum(names, [])) == list(range(200))
+    assert 8 <= len(names[1]) <= 35
+    assert 8 <= len(names[2]) <= 35
+
+
+def test_splits_depend_on_names_and_seed_alone(tmp_path):
+    paired_folder(tmp_path / "one", 60, width=4, height=4)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    one, two, other = (folder_task(tmp_path / name, seed=seed) for name, seed in (("one", 0), ("two", 0), ("one", 1)))
+    assert values(one.test.sources, 0) == values(two.test.sources, 0)
+    assert values(one.test.sources, 0) != values(other.test.sources, 0)
+    assert one.fingerprint == two.fingerprint != other.fingerprint
+
+
+def test_new_pictures_do_not_move_old_ones_to_another_split(tmp_path):
+    before = folder_task(paired_folder(tmp_path, 100, width=4, height=4))
+    tested, trained = values(before.test.sources, 0), values(before.train.sources, 0)
+    after = folder_task(paired_folder(tmp_path, 200, width=4, height=4))
+    assert set(tested) <= set(values(after.test.sources, 0))
+    assert set(trained) <= set(values(after.train.sources, 0))
+
+
+def test_given_splits_are_used(tmp_path):
+    for name, count in (("train", 7), ("val", 3), ("test", 2)):
+        paired_folder(tmp_path / name, count)
+    assert [len(part) for part in splits(folder_task(tmp_path))] == [7, 3, 2]
+
+
+def test_val_without_test_is_the_test_split(tmp_path):
+    for index in range(20):
+        save_ab(tmp_path / "train" / f"{index}.png")
+    for index in range(4):
+        save_ab(tmp_path / "val" / f"{index}.png")
+    task = folder_task(tmp_path)
+    assert len(task.test) == 4
+    assert len(task.train) + len(task.search) == 20
+
+
+def test_three_pictures_are_enough_and_two_are_not(tmp_path):
+    task = folder_task(paired_folder(tmp_path / "three", 3))
+    assert [len(part) for part in splits(task)] == [1, 1, 1]
+    with pytest.raises(GancompError, match="holds 2 pictures to train on; 3 or more are needed"):
+        folder_task(paired_folder(tmp_path / "two", 2))
+
+
+def test_fingerprint_follows_content_and_options(tmp_path):
+    paired_folder(tmp_path)
+    prints = {
+        folder_task(tmp_path, **options).fingerprint
+        for options in ({}, {"size": 8}, {"channels": 1}, {"reverse": True})
+    }
+    save(tmp_path / "source" / "004.png", colour=(9, 9, 9))
+    prints.add(folder_task(tmp_path).fingerprint)
+    assert len(prints) == 5
+
+
+# --- sizes -----------------------------------------------------------------------------------------------------------
+
+
+def test_pictures_of_different_size_name_two_of_them_and_the_way_out(tmp_path):
+    paired_folder(tmp_path)
+    save(tmp_path / "source" / "005.png", width=24, height=24)
+    save(tmp_path / "target" / "005.png", width=24, height=24)
+    with pytest.raises(GancompError, match=r"differ in size: .*\.png is \d+x\d+, .*\.png is \d+x\d+; pass size="):
+        folder_task(tmp_path)
+    assert folder_task(tmp_path, size=12).train.batch(slice(None)).source.shape[1:] == (3, 12, 12)
+
+
+@pytest.mark.parametrize(("width", "height"), [(20, 16), (18, 18)])
+def test_pictures_the_generators_cannot_take_are_refused_without_size(tmp_path, width, height):
+    paired_folder(tmp_path, width=width, height=height)
+    with pytest.raises(GancompError, match=f"is {width}x{height}; it must be square .* multiple of 4, or pass size="):
+        folder_task(tmp_path)
+
+
+@pytest.mark.parametrize("size", [0, -4, 2, 30])
+def test_size_must_be_a_multiple_of_four(tmp_path, size):
+    with pytest.raises(GancompError, match=f"size {size} is not possible; it must be a multiple of 4"):
+        folder_task(paired_folder(tmp_path), size=size)
+
+
+def test_resizing_is_by_the_shorter_side_and_crops_the_middle(tmp_path):
+    picture = Image.new("RGB", (64, 32), "black")
+    picture.paste("white", (16, 0, 48, 32))  # the middle square
+    picture.save(tmp_path / "wide.png")
+    pixels = decode(tmp_path / "wide.png", 16, 1)
+    assert (pixels[:, :, 1:-1] == 255).all()
+    assert pixels.min() > 200  # the filter blends a little of the neighbours into the outermost columns
+
+
+def test_halves_are_resized_each_on_its_own(tmp_path):
+    for index in range(3):
+        save_ab(tmp_path / f"{index}.png", height=32)
+    batch = folder_task(tmp_path, size=8).train.batch(slice(None))
+    assert torch.equal(batch.source, torch.tensor([1.0, -1, -1])[None, :, None, None].expand(1, 3, 8, 8))
+
+
+def test_side_by_side_picture_of_odd_width_is_named(tmp_path):
+    for index in range(3):
+        save_ab(tmp_path / f"{index}.png")
+    save(tmp_path / "odd.png", width=33)
+    with pytest.raises(GancompError, match="odd.png is 33 pixels wide, an odd number"):
+        folder_task(tmp_path, size=16)
+
+
+def test_pair_of_different_proportions_is_named(tmp_path):
+    paired_folder(tmp_path)
+    save(tmp_path / "target" / "002.png", width=32, height=16)
+    with pytest.raises(GancompError, match="002.png is 16x16 and .*002.png is 32x16; .* same proportions"):
+        folder_task(tmp_path, size=16)
+
+
+# --- kinds of pictures -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_png_mode_becomes_the_channels_asked_for(tmp_path, mode, channels):
+    path = save(tmp_path / "a.png", colour=(255, 255, 255), mode=mode)
+    pixels = decode(path, 16, channels)
+    assert pixels.shape == (channels, 16, 16)
+    assert pixels.dtype == torch.uint8
+    assert (pixels == 255).all()
+
+
+def test_cmyk_keeps_its_colours(tmp_path):
+    path = save(tmp_path / "a.jpg", colour=(250, 10, 10), mode="CMYK")
+    assert decode(path, 16, 3)[:, 5, 5].tolist() == pytest.approx([250, 10, 10], abs=6)
+
+
+def test_transparency_is_laid_on_white(tmp_path):
+    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    Image.new("RGBA", (8, 8), (0, 0, 0, 51)).save(tmp_path / "veil.png")  # one fifth black
+    palette = Image.new("P", (8, 8), 0)
+    palette.putpalette([10, 20, 30])
+    palette.save(tmp_path / "palette.png", transparency=0)
+    assert (decode(tmp_path / "clear.png", 8, 3) == 255).all()
+    assert (decode(tmp_path / "veil.png", 8, 3) == 204).all()
+    assert (decode(tmp_path / "palette.png", 8, 3) == 255).all()
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path, suffix):
+    ramp = np.linspace(0, 65535, 64).reshape(8, 8).astype(np.uint16)
+    Image.fromarray(ramp).save(tmp_path / f"deep.{suffix}")
+    expected = (ramp / 257).round().astype(np.uint8)
+    assert np.array_equal(decode(tmp_path / f"deep.{suffix}", 8, 1)[0].numpy(), expected)
+
+
+def test_floating_point_and_32_bit_pictures_are_refused(tmp_path):
+    Image.fromarray(np.zeros((8, 8), np.float32)).save(tmp_path / "float.tif")
+    Image.fromarray(np.full((8, 8), 10**6, np.int32)).save(tmp_path / "wide.tif")
+    with pytest.raises(GancompError, match="float.tif holds floating-point values"):
+        decode(tmp_path / "float.tif", 8, 1)
+    with pytest.raises(GancompError, match="wide.tif has values outside 0 to 65535"):
+        decode(tmp_path / "wide.tif", 8, 1)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_exif_orientation_is_applied(tmp_path, suffix):
+    picture = Image.new("RGB", (32, 16), "black")
+    picture.paste("white", (0, 0, 16, 16))  # left half white: turned by 90 degrees it is the top
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for side in ("source", "target"):
+        for index in range(3):
+            (tmp_path / side).mkdir(exist_ok=True)
+            picture.save(tmp_path / side / f"{index}.{suffix}", exif=exif)
+    with pytest.raises(GancompError, match="is 16x32"):  # upright
+        folder_task(tmp_path)
+    pixels = decode(tmp_path / "source" / f"0.{suffix}", 16, 1)[0].float()
+    assert pixels[:7].min() > 200
+    assert pixels[9:].max() < 50
+
+
+def test_channels_may_differ_between_the_sides_and_other_numbers_are_refused(tmp_path):
+    task = folder_task(paired_folder(tmp_path), channels=(1, 3))
+    batch = task.train.batch(torch.tensor([0, 2]))
+    assert (batch.source.shape[1], batch.target.shape[1]) == (task.source_channels, task.target_channels) == (1, 3)
+    for wrong in (2, 4, (1, 2), (1, 1, 1)):
+        with pytest.raises(GancompError, match=r"must be 1 \(grey\), 3 \(RGB\)"):
+            folder_task(tmp_path, channels=wrong)
+
+
+def test_files_that_are_no_pictures_by_name_are_passed_over(tmp_path):
+    paired_folder(tmp_path, 5)
+    (tmp_path / "source" / "notes.txt").write_text("not a picture")
+    (tmp_path / "source" / "._001.png").write_bytes(b"left by a file manager")
+    (tmp_path / "source" / "Thumbs.db").write_bytes(b"left by a file manager")
+    assert sum(len(part) for part in splits(folder_task(tmp_path))) == 5
+
+
+# --- bad files -------------------------------------------------------------------------------------------------------
+
+
+def test_truncated_jpeg_is_named(tmp_path):
+    rng = np.random.default_rng(0)
+    for side in ("source", "target"):
+        for index in range(3):
+            (tmp_path / side).mkdir(exist_ok=True)
+            noise = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(tmp_path / side / f"{index}.jpg")
+    cut = tmp_path / "target" / "1.jpg"
+    cut.write_bytes(cut.read_bytes()[:3000])
+    task = folder_task(tmp_path)  # the head of the file is whole
+    with pytest.raises(GancompError, match=r"target.1\.jpg is damaged or cut off"):
+        [part.batch(slice(None)) for part in splits(task)]
+    with pytest.raises(GancompError, match=r"target.1\.jpg is damaged or cut off"):
+        folder_task(tmp_path, decode_all=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"just a text", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"])
+def test_a_file_that_only_claims_to_be_a_picture_is_named(tmp_path, content):
+    paired_folder(tmp_path)
+    (tmp_path / "source" / "004.png").write_bytes(content)
+    with pytest.raises(GancompError, match=r"source.004\.png is no picture"):
+        folder_task(tmp_path)
+
+
+def test_png_with_damaged_pixels_is_named(tmp_path):
+    paired_folder(tmp_path)
+    path = tmp_path / "source" / "004.png"
+    data = bytearray(path.read_bytes())
+    start = data.index(b"IDAT") + 6
+    data[start : start + 8] = bytes(8)
+    path.write_bytes(data)
+    with pytest.raises(GancompError, match=r"source.004\.png is damaged"):
+        folder_task(tmp_path, decode_all=True)
+
+
+def test_picture_without_partner_is_named(tmp_path):
+    paired_folder(tmp_path)
+    (tmp_path / "target" / "007.png").unlink()
+    with pytest.raises(GancompError, match=r"source.007\.png has no partner; .*target must hold a picture named '007'"):
+        folder_task(tmp_path)
+
+
+def test_two_pictures_of_one_name_are_named(tmp_path):
+    paired_folder(tmp_path)
+    save(tmp_path / "source" / "007.jpg")
+    with pytest.raises(GancompError, match=r"007\.jpg and 007\.png share a name"):
+        folder_task(tmp_path)
+
+
+def test_empty_folder_missing_folder_and_file_are_named(tmp_path):
+    with pytest.raises(GancompError, match=r"holds no pictures; the known layouts are"):
+        folder_task(tmp_path)
+    with pytest.raises(GancompError, match="nowhere does not exist"):
+        folder_task(tmp_path / "nowhere")
+    with pytest.raises(GancompError, match=r"a\.png is a file; name the folder"):
+        folder_task(save(tmp_path / "a.png"))
+    paired_folder(tmp_path / "half")
+    shutil.rmtree(tmp_path / "half" / "target")
+    (tmp_path / "half" / "target").mkdir()
+    with pytest.raises(GancompError, match="target holds no pictures; pictures end in"):
+        folder_task(tmp_path / "half")
+
+
+@pytest.mark.parametrize("side", [9_000, 14_000])  # Pillow itself refuses only the second
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_decompression_bomb_is_refused_unopened(tmp_path, side):
+    paired_folder(tmp_path)
+    Image.new("1", (side, side)).save(tmp_path / "source" / "004.png")
+    assert (tmp_path / "source" / "004.png").stat().st_size < 100_000
+    with pytest.raises(GancompError, match=r"004\.png has more than the 80 megapixels"):
+        folder_task(tmp_path, size=16)
+
+
+@contextlib.contextmanager
+def as_somebody_else():
+    """Give up the rights of root for a while: nothing is unreadable to root."""
+    if not hasattr(os, "geteuid"):
+        pytest.skip("needs POSIX permissions")
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX permissions")
+def test_unreadable_file_and_unreadable_folder_are_named():
+    with tempfile.TemporaryDirectory() as name:  # others may not even enter pytest's tmp_path
+        root = paired_folder(Path(name))
+        root.chmod(0o755)
+        (root / "source" / "004.png").chmod(0)
+        with as_somebody_else(), pytest.raises(GancompError, match=r"No permission to read .*source.004\.png"):
+            folder_task(root)
+        (root / "source").chmod(0)
+        with as_somebody_else(), pytest.raises(GancompError, match="No permission to list the folder .*source"):
+            folder_task(root)
+        (root / "source").chmod(0o755)
+
+
+def test_a_file_that_goes_away_later_is_named(tmp_path):
+    task = folder_task(paired_folder(tmp_path))
+    shutil.rmtree(tmp_path / "source")
+    with pytest.raises(GancompError, match=r"source.*\.png cannot be read"):
+        task.train.batch(slice(0, 1))
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+
+def test_pictures_are_decoded_once_while_they_fit_and_again_where_they_do_not(tmp_path, monkeypatch):
+    one = 3 * 16 * 16
+    monkeypatch.setattr(folders_module, "KEPT_BYTES", 4 * one)  # of 20 pictures
+    task = folder_task(paired_folder(tmp_path))
+    everything = task.train.batch(slice(None))
+    shuffled = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(0))
+    again = task.train.batch(shuffled)
+    assert torch.equal(again.source, everything.source[shuffled])
+    assert torch.equal(again.target, everything.target[shuffled])
+    shutil.rmtree(tmp_path / "source")
+    assert torch.equal(task.train.sources[:4], (everything.source[:4] + 1).mul(127.5).round().to(torch.uint8))
+    with pytest.raises(GancompError, match="cannot be read"):
+        task.train.sources[4:5]
+
+
+def test_pictures_are_not_decoded_before_they_are_asked_for(tmp_path):
+    task = folder_task(paired_folder(tmp_path))
+    assert not task.train.sources._decoded.any()
+    task.train.batch(torch.tensor([2]))
+    assert task.train.sources._decoded.nonzero().flatten().tolist() == [2]
+
+
+def test_indices_behave_like_those_of_a_tensor(tmp_path, monkeypatch):
+    for budget in (2**20, 0):
+        monkeypatch.setattr(folders_module, "KEPT_BYTES", budget)
+        sources = folder_task(paired_folder(tmp_path)).train.sources
+        assert torch.equal(sources[torch.tensor([-1])], sources[:][-1:])
+        assert sources[2:2].shape == (0, 3, 16, 16)
+        with pytest.raises(IndexError):
+            sources[torch.tensor([len(sources)])]
