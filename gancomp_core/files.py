@@ -57,15 +57,30 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.chmod(0o644)  # mkstemp makes it private
         os.replace(temporary, path)
-    except OSError as error:
-        raise _explained(error, path) from error
+    except Exception as error:
+        if isinstance(error, OSError) or _means_full_disk(error):
+            raise _explained(error, path) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _explained(error: OSError, path: Path) -> GancompError:
-    if error.errno == errno.ENOSPC:
-        return GancompError(f"The disk is full: {path} was not written, and what stood there before is untouched; free some space and run again.")
+def _means_full_disk(error: BaseException | None) -> bool:
+    """Whether an error, or one behind it, says that the disk is full: libraries wrap the system's error in their own."""
+    while error is not None:
+        if getattr(error, "errno", None) == errno.ENOSPC or "(os error 28)" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _explained(error: Exception, path: Path) -> GancompError:
+    if _means_full_disk(error):
+        return GancompError(
+            f"The disk is full: {path} was not written, and what stood there before is untouched; "
+            "free some space and run again."
+        )
+    assert isinstance(error, OSError)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return GancompError(f"No permission to write {path}; choose a folder you own or change its permissions.")
     return GancompError(f"{path} could not be written ({error.strerror}); what stood there before is untouched.")

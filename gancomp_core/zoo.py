@@ -18,7 +18,7 @@ import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -47,17 +47,16 @@ class Recipe:
     lr: float = 4e-4
 
 
-GREY = {"in_channels": 1, "out_channels": 1}
 RECIPES = {
     "edges2shoes/teacher": Recipe(
         "edges2shoes",
-        ResnetArchitecture(ChannelConfig.uniform(32), blocks=6, **GREY),
+        ResnetArchitecture(ChannelConfig.uniform(32), blocks=6, in_channels=1, out_channels=1),
         Settings(steps=12_000),
         "The teacher of the course: draws a shoe from its edges, and everything later is measured against it.",
     ),
     "edges2shoes/small_student": Recipe(
         "edges2shoes",
-        ResnetArchitecture(ChannelConfig.uniform(16), blocks=3, **GREY),
+        ResnetArchitecture(ChannelConfig.uniform(16), blocks=3, in_channels=1, out_channels=1),
         Settings(steps=12_000),
         "A plain small network, trained exactly like the teacher: what one gets by just making it small.",
     ),
@@ -92,7 +91,9 @@ def load(name: str) -> ZooModel:
                 f"The shipped file {folder / file} is missing or damaged; 'git checkout -- data/zoo/{name}/{file}' "
                 f"restores it, or 'python -m gancomp_core.zoo train {name}' trains it again."
             )
-    generator = ResnetGenerator(ResnetArchitecture.from_dict(read_about(folder / "generator.safetensors")["architecture"]))
+    generator = ResnetGenerator(
+        ResnetArchitecture.from_dict(read_about(folder / "generator.safetensors")["architecture"])
+    )
     discriminator = PatchDiscriminator(**read_about(folder / "discriminator.safetensors")["settings"])
     for module, file in ((generator, "generator"), (discriminator, "discriminator")):
         load_weights(module, folder / f"{file}.safetensors").eval().requires_grad_(False)
@@ -106,11 +107,11 @@ def train(name: str) -> ZooModel:
     trained = pix2pix.train_pix2pix(
         load_task(recipe.task), recipe.architecture, recipe.settings, lr=recipe.lr, checkpoint=checkpoint
     )
-    generator, discriminator = trained.averaged["generator"], trained.models["discriminator"]
-    generator.half().float(), discriminator.half().float()  # what is evaluated is what is shipped
+    generator = cast(ResnetGenerator, trained.averaged["generator"])
+    discriminator = cast(PatchDiscriminator, trained.models["discriminator"])
     save_weights(generator.half(), folder / "generator.safetensors", {"architecture": generator.architecture.as_dict()})
     save_weights(discriminator.half(), folder / "discriminator.safetensors", {"settings": discriminator.settings})
-    card = _card(name, recipe, trained, generator.float())
+    card = _card(name, recipe, trained, generator.float())  # what is evaluated is what is shipped, rounding included
     card["files"] = {file: sha256(folder / file) for file in ("generator.safetensors", "discriminator.safetensors")}
     _write_card(folder, name, card, generator)
     return load(name)
@@ -148,14 +149,17 @@ def _read_card(folder: Path) -> dict[str, Any]:
     try:
         return json.loads((folder / "card.json").read_text(encoding="utf-8"))
     except ValueError as error:
-        raise GancompError(f"The model card {folder / 'card.json'} is damaged; 'git checkout -- data/zoo' restores it.") from error
+        raise GancompError(
+            f"The model card {folder / 'card.json'} is damaged; 'git checkout -- data/zoo' restores it."
+        ) from error
 
 
 def _quality(generator: nn.Module, task: str) -> dict[str, Any]:
-    return evaluate_generator(generator, load_task(task)).as_dict()
+    quality = evaluate_generator(generator, load_task(task))
+    return {**quality.as_dict(), "text": str(quality)}
 
 
-def _card(name: str, recipe: Recipe, trained: Trained, generator: nn.Module) -> dict[str, Any]:
+def _card(name: str, recipe: Recipe, trained: Trained, generator: ResnetGenerator) -> dict[str, Any]:
     task = load_task(recipe.task)
     expense = cost(generator, task.size, task.size)
     return {

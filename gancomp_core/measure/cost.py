@@ -59,45 +59,70 @@ def cost(network: Any, height: int, width: int, in_channels: int | None = None) 
     (no ``architecture`` or ``in_channels`` attribute, no convolution first). Raises :class:`GancompError` for sizes that the
     network cannot take.
     """
-    raise GancompError(f"The cost of a {type(network).__name__} is unknown; give a torch module or a ResnetArchitecture.")
+    raise GancompError(
+        f"The cost of a {type(network).__name__} is unknown; give a torch module or a ResnetArchitecture."
+    )
 
 
 @cost.register
 def _(network: nn.Module, height: int, width: int, in_channels: int | None = None) -> Cost:
-    counter = _Counter()
-    shadow = copy.deepcopy(network).to("meta").eval()
-    for layer in shadow.modules():
-        layer.register_forward_hook(counter)
-    with torch.no_grad():
-        shadow(torch.empty(1, in_channels or _input_channels(network), height, width, device="meta"))
+    layers = layer_costs(network, height, width, in_channels)
     params = sum(p.numel() for p in network.parameters())
+    # a layer used twice multiplies twice but is stored once
+    stored = {layer.name: layer for layer in layers if layer.kind != "norm"}.values()
+    weights, outputs = sum(layer.weights for layer in stored), sum(layer.out_channels for layer in stored)
     return Cost(
-        counter.macs, counter.published_macs, params, counter.weights + 4 * (params - counter.weights + counter.outputs)
+        sum(layer.macs for layer in layers),
+        sum(layer.published_macs for layer in layers),
+        params,
+        weights + 4 * (params - weights + outputs),
     )
 
 
-class _Counter:
-    """A forward hook that adds up what each layer does."""
+@dataclass(frozen=True, slots=True)
+class LayerCost:
+    """What one layer does for one picture.
 
-    def __init__(self) -> None:
-        self.macs = self.published_macs = self.weights = self.outputs = 0
-        self._seen: set[int] = set()
+    ``name`` is its path in the module, ``kind`` one of "conv", "transposed conv", "linear", "norm"; ``elements`` counts the
+    numbers it puts out, ``weights`` those of its kernel (bias left out).
+    """
 
-    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
-        if _is_instance_norm(layer):
-            self.published_macs += output.numel()
-        elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            self._count(layer, inputs[0], output)
+    name: str
+    kind: str
+    macs: int
+    published_macs: int
+    elements: int
+    weights: int
+    out_channels: int
 
-    def _count(self, layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, x: Tensor, y: Tensor) -> None:
-        per_position = layer.weight.numel()  # one multiplication a weight at every position of the finer or coarser grid
-        x_positions, y_positions = (t.numel() // t.shape[-3] if not isinstance(layer, nn.Linear) else t.numel() // t.shape[-1] for t in (x, y))
-        self.macs += per_position * (x_positions if isinstance(layer, nn.ConvTranspose2d) else y_positions)
-        self.published_macs += per_position * y_positions
-        if id(layer) not in self._seen:  # a layer used twice multiplies twice but is stored once
-            self._seen.add(id(layer))
-            self.weights += layer.weight.numel()
-            self.outputs += layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+
+def layer_costs(network: nn.Module, height: int, width: int, in_channels: int | None = None) -> list[LayerCost]:
+    """Every convolution, linear layer and InstanceNorm of a module in the order in which they run; see :func:`cost`."""
+    found: list[LayerCost] = []
+    shadow = copy.deepcopy(network).to("meta").eval()
+    for name, layer in shadow.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            layer.register_forward_hook(lambda layer, x, y, name=name: found.append(_multiplying(name, layer, x[0], y)))
+        elif _is_instance_norm(layer):
+            layer.register_forward_hook(lambda layer, x, y, name=name: found.append(_normalising(name, y)))
+    with torch.no_grad():
+        shadow(torch.empty(1, in_channels or _input_channels(network), height, width, device="meta"))
+    return found
+
+
+def _multiplying(name: str, layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, x: Tensor, y: Tensor) -> LayerCost:
+    weights = layer.weight.numel()  # each multiplies once at every position
+    if isinstance(layer, nn.Linear):
+        macs = weights * (y.numel() // layer.out_features)
+        return LayerCost(name, "linear", macs, macs, y.numel(), weights, layer.out_features)
+    at_output, at_input = (weights * t.shape[-1] * t.shape[-2] for t in (y, x))
+    if isinstance(layer, nn.ConvTranspose2d):
+        return LayerCost(name, "transposed conv", at_input, at_output, y.numel(), weights, layer.out_channels)
+    return LayerCost(name, "conv", at_output, at_output, y.numel(), weights, layer.out_channels)
+
+
+def _normalising(name: str, y: Tensor) -> LayerCost:
+    return LayerCost(name, "norm", 0, y.numel(), y.numel(), 0, y.shape[1])
 
 
 def _is_instance_norm(layer: nn.Module) -> bool:
@@ -113,13 +138,17 @@ def _input_channels(network: nn.Module) -> int:
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             return layer.in_channels
-    raise GancompError(f"{type(network).__name__} does not tell how many channels its pictures have; pass in_channels, 1 for grey or 3 for colour.")
+    raise GancompError(
+        f"{type(network).__name__} does not tell how many channels its pictures have; pass in_channels, 1 for grey or 3 for colour."
+    )
 
 
 @cost.register
 def _(architecture: ResnetArchitecture, height: int, width: int, in_channels: int | None = None) -> Cost:
     if height % 4 or width % 4 or min(height, width) < 8:
-        raise GancompError(f"A ResNet generator takes heights and widths that are multiples of 4 and at least 8, not {height} x {width}.")
+        raise GancompError(
+            f"A ResNet generator takes heights and widths that are multiples of 4 and at least 8, not {height} x {width}."
+        )
     a, full = architecture, height * width
     half, quarter = full // 4, full // 16
     stem, down1, down2, up1, up2 = a.channels.ends
@@ -127,8 +156,12 @@ def _(architecture: ResnetArchitecture, height: int, width: int, in_channels: in
     # dense ends: weights of each convolution, the pixels they are applied at
     w_stem, w_down1, w_down2 = 49 * a.in_channels * stem, 9 * stem * down1, 9 * down1 * down2
     w_up1, w_up2, w_tail = 9 * down2 * up1, 9 * up1 * up2, 49 * up2 * a.out_channels
-    block_channels = inner_total + down2 * a.blocks  # channels put out by the convolutions of all blocks; each is normalised
-    if a.separable:  # each convolution becomes depthwise 3x3 on its input channels, then 1x1: twice as many channels put out
+    block_channels = (
+        inner_total + down2 * a.blocks
+    )  # channels put out by the convolutions of all blocks; each is normalised
+    if (
+        a.separable
+    ):  # each convolution becomes depthwise 3x3 on its input channels, then 1x1: twice as many channels put out
         w_blocks = 9 * block_channels + 2 * down2 * inner_total
         block_channels *= 2
     else:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 from filelock import FileLock
@@ -89,7 +89,13 @@ class Run:
     @property
     def key(self) -> str:
         """SHA-256 of everything that determines the result (machine and minutes do not)."""
-        parts = [load_task(self.task).fingerprint, self.method, self.configuration, str(self.settings), str(self.protocol)]
+        parts = [
+            load_task(self.task).fingerprint,
+            self.method,
+            self.configuration,
+            str(self.settings),
+            str(self.protocol),
+        ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def __str__(self) -> str:
@@ -159,7 +165,7 @@ def _execute(run: Run) -> dict[str, Any]:
     task, folder = load_task(run.task), files.cache_root() / "runs" / run.key[:16]
     folder.mkdir(parents=True, exist_ok=True)
     curve, trained = _train_and_watch(run, task, folder)
-    last = trained.averaged["generator"]
+    last = cast(ResnetGenerator, trained.averaged["generator"])
     best_step = min(curve, key=lambda step: curve[step])
     best = load_weights(ResnetGenerator(last.architecture), folder / f"{best_step}.safetensors").eval()
     quality = {"last": _evaluate(last, run, task), "best": _evaluate(best, run, task)}
@@ -197,7 +203,9 @@ def _train_and_watch(run: Run, task: Task, folder: Path) -> tuple[dict[int, floa
         trained = METHODS[run.method](run, task, folder / "training.ckpt", point)
         if point not in curve:
             save_weights(trained.averaged["generator"], folder / f"{point}.safetensors")
-            curve[point] = evaluate_generator(trained.averaged["generator"], task, split="search", seeds=(0,)).fd.mean
+            curve[point] = evaluate_generator(
+                trained.averaged["generator"], task, split="search", seeds=(0,)
+            ).distance.value
             with files.atomic_write(curve_file) as temporary:
                 temporary.write_text(json.dumps(curve))
             log.info("step %d: FD on the search split %.2f", point, curve[point])
@@ -205,8 +213,7 @@ def _train_and_watch(run: Run, task: Task, folder: Path) -> tuple[dict[int, floa
 
 
 def _evaluate(generator: nn.Module, run: Run, task: Task) -> dict[str, float]:
-    values = evaluate_generator(generator, task, seeds=run.protocol.evaluation_seeds).as_dict()
-    return {name: value for name, value in values.items() if isinstance(value, float)}
+    return evaluate_generator(generator, task, seeds=run.protocol.evaluation_seeds).as_dict()
 
 
 def _path() -> Path:
@@ -214,7 +221,9 @@ def _path() -> Path:
 
 
 def _commit() -> str:
-    answer = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=files.REPOSITORY, capture_output=True, text=True)
+    answer = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=files.REPOSITORY, capture_output=True, text=True
+    )
     return answer.stdout.strip() or "unknown"
 
 
@@ -224,7 +233,9 @@ def _widths(*pairs: tuple[int, int]) -> list[dict[str, Any]]:
 
 PLANS: dict[str, Callable[[], list[Run]]] = {
     "edges2shoes/plain": lambda: [
-        Run("edges2shoes", "plain", configuration, seed) for configuration in _widths((8, 3), (16, 3)) for seed in range(3)
+        Run("edges2shoes", "plain", configuration, seed)
+        for configuration in _widths((8, 3), (16, 3))
+        for seed in range(3)
     ],
 }
 
@@ -237,7 +248,9 @@ def planned(plan: str) -> list[Run]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m gancomp_core.methods.runs", description="Recorded runs of the course.")
+    parser = argparse.ArgumentParser(
+        prog="python -m gancomp_core.methods.runs", description="Recorded runs of the course."
+    )
     parser.add_argument("action", choices=("list", "do", "show"))
     parser.add_argument("plans", nargs="*")
     options = parser.parse_args(arguments)

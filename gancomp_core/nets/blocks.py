@@ -13,8 +13,8 @@ def instance_norm(channels: int, affine: bool = False) -> nn.GroupNorm:
 
 def conv(c_in: int, c_out: int, kernel: int, stride: int = 1) -> nn.Conv2d:
     """A convolution that keeps height and width (divided by ``stride``); odd kernels pad by reflection at stride 1."""
-    mode = "reflect" if stride == 1 else "zeros"
-    return nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, padding_mode=mode)
+    padding = {"padding": kernel // 2, "padding_mode": "reflect" if stride == 1 else "zeros"}
+    return nn.Conv2d(c_in, c_out, kernel, stride, **padding)  # type: ignore[arg-type]
 
 
 def upsampling_conv(c_in: int, c_out: int) -> nn.ConvTranspose2d:

@@ -86,7 +86,9 @@ def _validate(entries: tuple[int, ...], legacy: bool) -> None:
     if len(entries) not in FACTORS:
         raise GancompError(f"The channel config {name!r} has {len(entries)} numbers: {GRAMMAR}.")
     if legacy and len(entries) != 6:
-        raise GancompError(f"The legacy block rule belongs to six-entry channel configs, and {name!r} has eight: {GRAMMAR}.")
+        raise GancompError(
+            f"The legacy block rule belongs to six-entry channel configs, and {name!r} has eight: {GRAMMAR}."
+        )
     for position, (entry, factor) in enumerate(zip(entries, FACTORS[len(entries)], strict=True)):
         if not 1 <= entry <= LARGEST_ENTRY or entry * factor % 8:
             raise GancompError(

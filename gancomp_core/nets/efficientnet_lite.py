@@ -39,7 +39,7 @@ STAGES = (
 
 
 class SameConv(nn.Conv2d):
-    """A convolution padded as TensorFlow's "SAME": ``ceil(size / stride)`` outputs, the odd zero to the right and below.
+    """A convolution padded as TensorFlow's "SAME": ``ceil(size / stride)`` outputs, an odd zero right and below.
 
     PyTorch pads both sides alike, which at stride 2 shifts every feature by a pixel against the trained network.
     """
@@ -75,8 +75,9 @@ class InvertedResidual(nn.Module):
 class EfficientNetLite0(nn.Module):
     """Pictures to features: float32 [N, 3, H, W], values ``(v - 127) / 128`` of v in [0, 255], to [N, 1280].
 
-    Features are averaged over the picture. Any height and width from 1 pixel; the classifier is left out. For inference only: in-place operations, no
-    normalisation layers. A new object has random weights, see :func:`load_efficientnet_lite0`.
+    Features are averaged over the picture. Any height and width from 1 pixel; the classifier is left out. For
+    inference only: in-place operations, no normalisation layers. A new object has random weights, see
+    :func:`load_efficientnet_lite0`.
     """
 
     num_features = FEATURES  # torchmetrics reads this name

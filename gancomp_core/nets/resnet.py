@@ -34,7 +34,9 @@ class ResnetArchitecture:
         if isinstance(self.channels, str):
             object.__setattr__(self, "channels", ChannelConfig.parse(self.channels))
         if not 1 <= self.blocks <= 32:
-            raise GancompError(f"A ResNet generator has 1 to 32 residual blocks, not {self.blocks}; 9 is the published depth.")
+            raise GancompError(
+                f"A ResNet generator has 1 to 32 residual blocks, not {self.blocks}; 9 is the published depth."
+            )
         if min(self.in_channels, self.out_channels) < 1:
             raise GancompError(
                 f"Pictures have at least one channel, not {self.in_channels} in and {self.out_channels} out; use 1 for grey, 3 for colour."

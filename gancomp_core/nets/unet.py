@@ -20,7 +20,9 @@ class UnetGenerator(nn.Module):
     def __init__(self, in_channels: int = 3, out_channels: int = 3, width: int = 64, depth: int = 8) -> None:
         super().__init__()
         if depth < 2 or width < 1:
-            raise GancompError(f"A U-Net needs depth >= 2 and width >= 1, not depth {depth} and width {width}; U-Net-256 has 8 and 64.")
+            raise GancompError(
+                f"A U-Net needs depth >= 2 and width >= 1, not depth {depth} and width {width}; U-Net-256 has 8 and 64."
+            )
         self.depth = depth
         widths = [width * min(2**level, 8) for level in range(depth)]
         self.downs = nn.ModuleList(

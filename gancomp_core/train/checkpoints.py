@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,7 @@ def save_weights(module: nn.Module, path: Path | str, about: dict[str, Any] | No
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     metadata = {key: json.dumps(value) for key, value in (about or {}).items()}
     with atomic_write(path) as temporary:
-        try:
-            save_file(tensors, temporary, metadata=metadata)
-        except SafetensorError as error:  # the library wraps the system's error and drops its number
-            raise OSError(*_error_number(error), str(error)) from error
-
-
-def _error_number(error: SafetensorError) -> tuple[int, ...]:
-    text = str(error)
-    return (int(text.rsplit("os error ", 1)[1].split(")")[0]),) if "os error " in text else (5,)
+        save_file(tensors, temporary, metadata=metadata)
 
 
 def read_about(path: Path | str) -> dict[str, Any]:
@@ -77,10 +68,8 @@ def _opened(path: Path) -> Any:
 
 def save_state(state: dict[str, Any], path: Path | str) -> None:
     """Write a training state (nested dicts and lists of tensors and plain values)."""
-    buffer = io.BytesIO()  # in memory first: on a full disk torch would hide the system's error behind one of its own
-    torch.save(state, buffer)
     with atomic_write(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+        torch.save(state, temporary)
 
 
 def load_state(path: Path | str) -> dict[str, Any]:

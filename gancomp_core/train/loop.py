@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -149,7 +150,7 @@ def train(
         if step % record_every == 0 or state.step == settings.steps:
             state.history.append({"step": step, **values})
         if shown:
-            shown.update(state.step, values, preview and (lambda stage=stage: preview(stage)))
+            shown.update(state.step, values, functools.partial(preview, stage) if preview else None)
         if checkpoint is not None and (time.monotonic() - saved > checkpoint_seconds or state.step == until):
             state.seconds, began = state.seconds + time.monotonic() - began, time.monotonic()
             _save(state, checkpoint, identity, fabric)
@@ -165,12 +166,18 @@ def single_process(precision: str = "auto") -> Fabric:
     """A Fabric on this machine's GPU, or else its CPU."""
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     return Fabric(
-        accelerator=accelerator, devices=1, precision=fastest_precision(accelerator) if precision == "auto" else precision  # type: ignore[arg-type]
+        accelerator=accelerator,
+        devices=1,
+        precision=fastest_precision(accelerator) if precision == "auto" else precision,  # type: ignore[arg-type]
     )
 
 
 def _prepare(
-    models: Mapping[str, nn.Module], players: Sequence[Player], averaged: Sequence[str], settings: Settings, fabric: Fabric
+    models: Mapping[str, nn.Module],
+    players: Sequence[Player],
+    averaged: Sequence[str],
+    settings: Settings,
+    fabric: Fabric,
 ) -> tuple[_State, dict[str, Any]]:
     owned = [name for player in players for name in player.owns]
     for name, model in models.items():
@@ -179,7 +186,9 @@ def _prepare(
     ready = {name: fabric.setup_module(model) for name, model in models.items()}
     optimizers = {
         player.name: fabric.setup_optimizers(
-            torch.optim.Adam([p for name in player.owns for p in ready[name].parameters()], player.lr, player.betas, fused=True)
+            torch.optim.Adam(
+                [p for name in player.owns for p in ready[name].parameters()], player.lr, player.betas, fused=True
+            )
         )
         for player in players
     }
@@ -187,7 +196,12 @@ def _prepare(
 
 
 def _play(
-    stage: Any, models: Mapping[str, nn.Module], players: Sequence[Player], optimizers: Mapping[str, Any], factor: float, fabric: Fabric
+    stage: Any,
+    models: Mapping[str, nn.Module],
+    players: Sequence[Player],
+    optimizers: Mapping[str, Any],
+    factor: float,
+    fabric: Fabric,
 ) -> dict[str, float]:
     """Every player evaluates its objective and moves once; returns the value of every term."""
     values: dict[str, Tensor] = {}
@@ -222,8 +236,9 @@ def _average(state: _State, decay: float) -> None:
     """Move the averaged weights; the decay warms up, so that early averages do not remember the random start."""
     share = 1.0 - min(decay, (1 + state.step) / (10 + state.step))
     for name, average in state.averaged.items():
-        ours, theirs = list(average.parameters()), list(state.models[name].parameters())
-        torch._foreach_lerp_(ours, [p.detach() for p in theirs], share)
+        ours: list[Tensor] = list(average.parameters())
+        theirs: list[Tensor] = [p.detach() for p in state.models[name].parameters()]
+        torch._foreach_lerp_(ours, theirs, share)
         for buffer, current in zip(average.buffers(), state.models[name].buffers(), strict=True):
             buffer.copy_(current)
 
@@ -242,11 +257,20 @@ def _identity(players: Sequence[Player], settings: Settings) -> str:
 def _save(state: _State, checkpoint: Path, identity: str, fabric: Fabric) -> None:
     for name, model in state.models.items():
         if not all(torch.isfinite(p).all() for p in model.parameters()):
-            raise TrainingDiverged(state.step, f"weights of {name}", math.nan, checkpoint if checkpoint.exists() else None)
+            raise TrainingDiverged(
+                state.step, f"weights of {name}", math.nan, checkpoint if checkpoint.exists() else None
+            )
     if not fabric.is_global_zero:
         return
     save_state(
-        {"identity": identity, "step": state.step, "seconds": state.seconds, "history": state.history, **state.tensors()}, checkpoint
+        {
+            "identity": identity,
+            "step": state.step,
+            "seconds": state.seconds,
+            "history": state.history,
+            **state.tensors(),
+        },
+        checkpoint,
     )
     with atomic_write(checkpoint.with_suffix(".csv")) as temporary:
         pd.DataFrame(state.history).to_csv(temporary, index=False)

@@ -9,7 +9,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gancomp_core.measure.cost import Cost, cost
-from gancomp_core.nets import ChannelConfig, PatchDiscriminator, ResnetArchitecture, ResnetGenerator, UnetGenerator, search_space
+from gancomp_core.nets import (
+    ChannelConfig,
+    PatchDiscriminator,
+    ResnetArchitecture,
+    ResnetGenerator,
+    UnetGenerator,
+    search_space,
+)
 
 LATER = ("spade", "rrdb", "vdsr")  # families whose networks do not exist yet
 LINES = (line for line in Path(__file__).with_name("costs.csv").read_text().splitlines() if not line.startswith("#"))

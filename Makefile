@@ -1,0 +1,39 @@
+# Thin front of make.py, which does the same where there is no make: `python make.py lab`.
+# Another Python: make lab PYTHON=python3.12      Another torch build: make lab TORCH_INDEX=<address from PyTorch's selector>
+PYTHON ?= python3
+PROFILE ?= fast
+NOTEBOOKS ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help lab run test lint bench site zoo install clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+lab: ## Open the course in JupyterLab (the first time also makes .venv with pinned packages)
+	@$(PYTHON) make.py lab $(ARGS)
+
+run: ## Execute the notebooks headlessly; PROFILE=fast|standard|full, NOTEBOOKS="00 03" for some of them
+	@$(PYTHON) make.py run $(NOTEBOOKS) --profile $(PROFILE) $(ARGS)
+
+test: ## Every test; ARGS="-k cost" or ARGS=tests/unit/test_files.py for some of them
+	@$(PYTHON) make.py test $(ARGS)
+
+lint: ## Style, types and layers (part of the tests too)
+	@$(PYTHON) make.py lint
+
+bench: ## Side-by-side measurements behind benchmarks/README.md
+	@$(PYTHON) make.py bench $(ARGS)
+
+site: ## The course as web pages, in build/site
+	@$(PYTHON) make.py site $(ARGS)
+
+zoo: ## Train the shipped weights again; ARGS=edges2shoes/teacher for one of them
+	@$(PYTHON) make.py zoo $(ARGS)
+
+install: ## Only make .venv, or bring it up to date
+	@$(PYTHON) make.py install
+
+clean: ## Remove what can be made again in a minute; keeps .venv, trained runs and your predictions
+	@$(PYTHON) make.py clean

@@ -1,0 +1,58 @@
+"""The course as web pages: README in front, then the executed notebooks. Needs no network to build or to read."""
+
+import shutil
+import sys
+from pathlib import Path
+
+from docutils import nodes
+from latex2mathml.converter import convert
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parent
+sys.path.insert(0, str(REPOSITORY))
+
+from gancomp_core import __version__  # noqa: E402
+
+project = "gancomp"
+author = "gancomp contributors"
+copyright = f"2026, {author}"
+release = version = __version__
+
+extensions = ["myst_nb"]
+exclude_patterns = ["notebooks/solutions/**", "**/.*"]
+nb_execution_mode = "off"  # the notebooks are committed executed; the site shows what was committed
+nb_ipywidgets_js = {}  # widgets are live in Jupyter only; their static twins stand below them
+myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath", "html_image"]
+myst_heading_anchors = 4
+# The README also links to folders and source files of the repository, which are no pages of the site.
+suppress_warnings = ["myst.xref_missing", "myst.header"]
+
+html_theme = "furo"
+html_title = "gancomp"
+html_copy_source = False
+html_math_renderer = "mathml"
+
+
+def copy_notebooks(*_: object) -> None:
+    """Sphinx reads only what lies below this folder."""
+    target = HERE / "notebooks"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    for notebook in sorted((REPOSITORY / "notebooks").glob("[0-9]*.ipynb")):
+        shutil.copy2(notebook, target)
+
+
+def inline_formula(page, node: nodes.math) -> None:
+    page.body.append(convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def display_formula(page, node: nodes.math_block) -> None:
+    page.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
+    raise nodes.SkipNode
+
+
+def setup(app) -> None:
+    # Browsers draw MathML themselves, so formulas need neither scripts nor a network.
+    app.add_html_math_renderer("mathml", (inline_formula, None), (display_formula, None))
+    app.connect("config-inited", copy_notebooks)

@@ -1,0 +1,101 @@
+"""A blind test: which pictures are real, and who made the others?"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Mapping
+
+import ipywidgets as widgets
+import torch
+from torch import Tensor
+
+from gancomp_core.course.output import display_widget, html_image
+from gancomp_core.errors import GancompError
+from gancomp_core.train.progress import tile
+
+UNANSWERED = "choose"
+
+
+class BlindTest:
+    """Numbered pictures in random order, a menu under each, and a button that scores the answers.
+
+    ``answers[i]`` is who made picture i + 1. Made by :func:`blind_test`.
+    """
+
+    def __init__(self, pictures: list[Tensor], answers: list[str], columns: int, scale: int) -> None:
+        self.answers, self.columns = answers, columns
+        self.images = [_png(picture, scale) for picture in pictures]
+        options = [UNANSWERED, *sorted(set(answers))]
+        self.menus = [
+            widgets.Dropdown(options=options, description=f"Picture {i}", layout=widgets.Layout(width="220px"))
+            for i in range(1, len(answers) + 1)
+        ]
+        self.button = widgets.Button(description="How did I do?", button_style="primary")
+        self.verdict = widgets.HTML()
+        self.button.on_click(lambda _: self.reveal())
+        cards = [
+            widgets.VBox([widgets.HTML(html_image(image, f"picture {i}, maker hidden", 96)), menu])
+            for i, (image, menu) in enumerate(zip(self.images, self.menus, strict=True), start=1)
+        ]
+        grid = widgets.GridBox(cards, layout=widgets.Layout(grid_template_columns=f"repeat({columns}, 240px)"))
+        self.box = widgets.VBox([grid, self.button, self.verdict])
+
+    @property
+    def score(self) -> int:
+        """How many menus name the right maker."""
+        return sum(menu.value == answer for menu, answer in zip(self.menus, self.answers, strict=True))
+
+    def reveal(self) -> None:
+        """Show the score, and for each maker how often its pictures were recognised."""
+        if all(menu.value == UNANSWERED for menu in self.menus):
+            self.verdict.value = "<p>Choose a maker under at least one picture first.</p>"
+            return
+        makers = sorted(set(self.answers))
+        lines = [
+            f"<b>{self.score} of {len(self.answers)} right</b>; guessing gets {len(self.answers) / len(makers):g}."
+        ]
+        for maker in makers:
+            mine = [menu.value for menu, answer in zip(self.menus, self.answers, strict=True) if answer == maker]
+            lines.append(f"{html.escape(maker)}: recognised {mine.count(maker)} of {len(mine)} times")
+        self.verdict.value = "<br>".join(lines)
+
+    def static_twin(self) -> None:
+        """The same pictures for readers without a kernel, the answers folded away."""
+        from IPython.display import HTML, display
+
+        cells = [
+            f'<td style="text-align:center">{html_image(image, f"picture {i}, maker hidden", 96)}<br>{i}</td>'
+            for i, image in enumerate(self.images, start=1)
+        ]
+        rows = "".join(f"<tr>{''.join(cells[i : i + self.columns])}</tr>" for i in range(0, len(cells), self.columns))
+        answers = ", ".join(f"{i} {html.escape(answer)}" for i, answer in enumerate(self.answers, start=1))
+        display(HTML(f"<table>{rows}</table><details><summary>Answers</summary>{answers}</details>"))
+
+
+def blind_test(makers: Mapping[str, Tensor], seed: int = 0, columns: int = 4, scale: int = 3) -> BlindTest:
+    """Show pictures without saying who made them.
+
+    ``makers`` maps a name to pictures [N, C, H, W] in [-1, 1], all of the same N subjects; each subject is shown once, by a
+    maker drawn at random so that every maker gets an equal share. Returns the test; its ``static_twin()`` shows the same
+    pictures on paper. Raises :class:`GancompError` when the makers have different numbers of pictures.
+    """
+    counts = {name: len(pictures) for name, pictures in makers.items()}
+    if len(makers) < 2 or len(set(counts.values())) > 1 or not all(counts.values()):
+        raise GancompError(f"A blind test needs two or more makers with equally many pictures, not {counts}.")
+    count = next(iter(counts.values()))
+    names = (list(makers) * count)[:count]
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
+    answers = [names[i] for i in order]
+    test = BlindTest([makers[name][i] for i, name in enumerate(answers)], answers, columns, scale)
+    display_widget(
+        test.box, fallback="<p><i>A blind test. Run the notebook to take it; its pictures stand below.</i></p>"
+    )
+    return test
+
+
+def _png(picture: Tensor, scale: int) -> str:
+    buffer = io.BytesIO()
+    tile([picture[None]], scale).save(buffer, format="png")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,0 +1,1 @@
+"""The diagnoses behind ``check.<exercise>``, one module a notebook."""

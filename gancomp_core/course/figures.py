@@ -1,0 +1,229 @@
+"""One look for every figure of the course: colour-blind safe, readable, nothing told by colour alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.transforms import Bbox
+
+from gancomp_core.errors import GancompError
+
+# Okabe and Ito's palette, told apart with every common kind of colour blindness; without its yellow, too pale.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo")
+
+
+def use_style() -> None:
+    """Set matplotlib to the course's style for the rest of the session."""
+    mpl.rcParams.update(
+        {
+            "figure.constrained_layout.use": True,
+            "figure.dpi": 100,
+            "figure.figsize": (7.0, 4.0),
+            "font.size": 11,
+            "axes.titlesize": 12,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "axes.prop_cycle": cycler(color=PALETTE),
+            "grid.color": "#DDDDDD",
+            "grid.linewidth": 0.8,
+            "hatch.linewidth": 0.6,
+            "legend.frameon": False,
+            "lines.linewidth": 2.0,
+            "image.cmap": "gray",
+        }
+    )
+
+
+def picture_grid(
+    rows: Mapping[str, Any], titles: Sequence[str] | None = None, *, scale: float = 1.0, title: str = ""
+) -> Figure:
+    """A labelled row for each entry of ``rows``: label -> float tensor or array, NCHW in [-1, 1], 1 or 3 channels.
+
+    All pictures must have the same height and width; rows may differ in length. ``titles`` stand above the columns, and
+    ``scale`` enlarges everything (at 1 a picture is about 1 inch high).
+    """
+    strips = {label: _as_nhwc(label, pictures) for label, pictures in rows.items()}
+    if not strips:
+        raise GancompError("picture_grid() got no rows; give it at least one, e.g. {'real': batch.target[:8]}.")
+    sizes = {strip.shape[1:3] for strip in strips.values()}
+    if len(sizes) > 1:
+        raise GancompError(f"picture_grid() needs pictures of one size, and got {sorted(sizes)}; resize them first.")
+    (high, wide), columns = sizes.pop(), max(len(strip) for strip in strips.values())
+    if titles is not None and len(titles) != columns:
+        raise GancompError(f"picture_grid() got {len(titles)} titles for {columns} columns; give one for each column.")
+    gap = max(round(high * 0.06), 1)
+    canvas = np.ones((len(strips) * (high + gap) - gap, columns * (wide + gap) - gap, 3), np.float32)
+    for row, strip in enumerate(strips.values()):
+        for column, picture in enumerate(strip):
+            top, left = row * (high + gap), column * (wide + gap)
+            canvas[top : top + high, left : left + wide] = picture
+    labels = 0.1 * max(len(line) for label in strips for line in label.split("\n")) + 0.15
+    above = (0.3 if titles else 0.0) + (0.35 if title else 0.0) + 0.05
+    inch = scale / high
+    figure, axes = plt.subplots(
+        figsize=(canvas.shape[1] * inch * 1.0 + labels, canvas.shape[0] * inch + above), layout="constrained"
+    )
+    axes.imshow(canvas, interpolation="nearest")
+    middles = np.arange(len(strips)) * (high + gap) + high / 2 - 0.5
+    axes.set_yticks(middles, list(strips))
+    across = np.arange(columns) * (wide + gap) + wide / 2 - 0.5
+    axes.set_xticks(across if titles else [], list(titles) if titles else [])
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    if title:
+        axes.set_title(title)
+    return figure
+
+
+def bar_by_layer(
+    names: Sequence[str],
+    values: Sequence[float],
+    *,
+    unit: str,
+    groups: Sequence[str] | None = None,
+    title: str = "",
+    shares: bool = True,
+    legend: bool = True,
+) -> Figure:
+    """Horizontal bars, a layer each from the top down, with its value; ``groups`` get colour *and* hatch.
+
+    ``shares`` adds each bar's percentage of the sum; ``legend`` names the groups below the figure.
+    """
+    if len(names) != len(values) or not len(names) or (groups is not None and len(groups) != len(names)):
+        raise GancompError("bar_by_layer() needs as many values (and groups) as names, and at least one.")
+    kinds = list(dict.fromkeys(groups)) if groups is not None else [""]
+    styles = {kind: (PALETTE[i % len(PALETTE)], HATCHES[i % len(HATCHES)]) for i, kind in enumerate(kinds)}
+    figure, axes = plt.subplots(figsize=(7.5, 0.27 * len(names) + 1.0), layout="constrained")
+    total, places = float(sum(values)) or 1.0, np.arange(len(names))
+    for place, value in zip(places, values, strict=True):
+        colour, hatch = styles[groups[int(place)] if groups is not None else ""]
+        axes.barh(place, value, color=colour, hatch=hatch, edgecolor="white", height=0.78)
+        axes.annotate(
+            f"{value:,.3g} ({value / total:.0%})" if shares else f"{value:,.3g}", (value, place), xytext=(4, 0), textcoords="offset points",
+            va="center", fontsize=9,
+        )  # fmt: skip
+    axes.set_yticks(places, list(names), fontsize=10)
+    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
+    axes.margins(x=0.16)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(unit)
+    axes.set_title(title)
+    if groups is not None and legend:
+        handles = [Patch(facecolor=c, hatch=h, edgecolor="white", label=kind) for kind, (c, h) in styles.items()]
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5), handlelength=2.2)
+    return figure
+
+
+def scatter_tradeoff(
+    x: Sequence[float],
+    y: Sequence[float],
+    labels: Sequence[str],
+    *,
+    xlabel: str,
+    ylabel: str,
+    groups: Sequence[str] | None = None,
+    spread: Sequence[float] | None = None,
+    log: bool = False,
+    title: str = "",
+) -> Figure:
+    """Named points, e.g. quality against cost: labels keep clear of each other, groups differ by colour *and* marker.
+
+    ``spread`` draws error bars of that half-height; ``log`` makes the x axis logarithmic.
+    """
+    if not len(x) == len(y) == len(labels) or not len(x):
+        raise GancompError(
+            f"scatter_tradeoff() got {len(x)} x, {len(y)} y and {len(labels)} labels; give as many of each."
+        )
+    figure, axes = plt.subplots(layout="constrained")
+    kinds = list(dict.fromkeys(groups)) if groups is not None else [""]
+    for index, kind in enumerate(kinds):
+        mine = [i for i in range(len(x)) if groups is None or groups[i] == kind]
+        axes.errorbar(
+            [x[i] for i in mine], [y[i] for i in mine], yerr=[spread[i] for i in mine] if spread is not None else None,
+            fmt=MARKERS[index % len(MARKERS)], color=PALETTE[index % len(PALETTE)], markersize=8, capsize=3,
+            linewidth=1.5, label=kind or None,
+        )  # fmt: skip
+    if log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+    axes.margins(0.14)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.set_title(title)
+    if groups is not None:
+        figure.legend(loc="outside lower center", ncols=min(len(kinds), 4))
+    _label_points(figure, axes, x, y, labels)
+    return figure
+
+
+# where a label may stand, best place first: offset in points and the alignment that belongs to it
+_PLACES = (
+    (8, 5, "left", "bottom"), (8, -5, "left", "top"), (-8, 5, "right", "bottom"), (-8, -5, "right", "top"),
+    (0, 10, "center", "bottom"), (0, -10, "center", "top"), (14, 18, "left", "bottom"), (14, -18, "left", "top"),
+    (-14, 18, "right", "bottom"), (-14, -18, "right", "top"), (0, 30, "center", "bottom"), (0, -30, "center", "top"),
+)  # fmt: skip
+
+
+def _label_points(figure: Figure, axes: Axes, x: Sequence[float], y: Sequence[float], labels: Sequence[str]) -> None:
+    """Each label takes the first place where it covers no point, no other label and no edge; else the least bad one."""
+    figure.draw_without_rendering()
+    inside, taken = axes.get_window_extent(), []
+    for point in axes.transData.transform(np.column_stack([x, y])):
+        taken.append(Bbox.from_bounds(point[0] - 6, point[1] - 6, 12, 12))
+    for name, *spot in zip(labels, x, y, strict=True):
+        note = axes.annotate(name, (spot[0], spot[1]), xytext=(0, 0), textcoords="offset points", fontsize=9.5)
+        best: tuple[float, Any, Any] | None = None
+        for dx, dy, across, up in _PLACES:
+            note.set_position((dx, dy))
+            note.set(ha=across, va=up)
+            box = note.get_window_extent()
+            clash = sum(_overlap(box, other) for other in taken) + 4 * (_area(box) - _overlap(box, inside))
+            if best is None or clash < best[0]:
+                best = (clash, (dx, dy, across, up), box)
+            if clash == 0:
+                break
+        assert best is not None
+        dx, dy, across, up = best[1]
+        note.set_position((dx, dy))
+        note.set(ha=across, va=up)
+        taken.append(best[2])
+
+
+def _area(box: Bbox) -> float:
+    return float(box.width * box.height)
+
+
+def _overlap(one: Bbox, other: Bbox) -> float:
+    shared = Bbox.intersection(one, other)
+    return 0.0 if shared is None else _area(shared)
+
+
+def _as_nhwc(label: str, pictures: Any) -> np.ndarray:
+    """NCHW in [-1, 1] to NHWC RGB in [0, 1]."""
+    if hasattr(pictures, "detach"):
+        pictures = pictures.detach().cpu().float().numpy()
+    array = np.asarray(pictures, dtype=np.float32)
+    if array.ndim != 4 or array.shape[1] not in (1, 3) or not len(array):
+        raise GancompError(
+            f"The row {label!r} has shape {tuple(array.shape)}; "
+            "picture_grid() wants (pictures, 1 or 3 channels, height, width)."
+        )
+    array = np.clip(array.transpose(0, 2, 3, 1) * 0.5 + 0.5, 0.0, 1.0)
+    return np.repeat(array, 3, axis=3) if array.shape[3] == 1 else array

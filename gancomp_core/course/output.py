@@ -1,0 +1,85 @@
+"""What leaves a notebook's cell: widgets with words for readers who have no kernel, pictures with alt text."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from typing import Any
+
+import ipywidgets as widgets
+import matplotlib.pyplot as plt
+from IPython.display import display
+from matplotlib.figure import Figure
+from PIL import Image
+
+from gancomp_core.errors import GancompError
+
+LARGEST_PICTURE = 150_000  # bytes a committed picture may take
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def display_widget(widget: widgets.DOMWidget, fallback: str) -> None:
+    """Display a widget; where no kernel runs (GitHub, print) the HTML of ``fallback`` stands in its place."""
+    display(widget_bundle(widget, fallback), raw=True)
+
+
+def widget_bundle(widget: widgets.DOMWidget, fallback: str) -> dict[str, Any]:
+    """The MIME bundle of a live widget with an HTML stand-in: front ends choose the richest they can show."""
+    return {
+        WIDGET_VIEW: {"version_major": 2, "version_minor": 0, "model_id": widget.model_id},
+        "text/html": fallback,
+        "text/plain": "an interactive control",
+    }
+
+
+def tell(text: str) -> None:
+    """Display a sentence of markdown: what a cell measured, in words, so that prose cannot drift from numbers."""
+    display({"text/markdown": text, "text/plain": text.replace("**", "")}, raw=True)
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Display a figure as a PNG of at most 150 kB with ``alt``, its content in words, and close it.
+
+    JupyterLab ignores the alt text of PNG outputs, so an HTML image stands beside it; committed notebooks keep the PNG.
+    """
+    if not alt.strip():
+        raise GancompError(
+            "Every figure needs alt text: call show(figure, alt=...) with a sentence that says what it shows."
+        )
+    png = small_png(render(figure))
+    encoded = base64.b64encode(png).decode("ascii")
+    width = min(Image.open(io.BytesIO(png)).width, 1000)
+    bundle = {"image/png": encoded, "text/html": html_image(encoded, alt, width), "text/plain": alt}
+    display(bundle, raw=True, metadata={"image/png": {"alt": alt, "width": width}})
+
+
+def html_image(encoded: str, alt: str, width: int | None = None) -> str:
+    """An ``<img>`` that carries its PNG, given in base64, and its alt text."""
+    wide = "" if width is None else f' width="{width}"'
+    source = f"data:image/png;base64,{encoded.strip()}"
+    return f'<img src="{source}" alt="{html.escape(alt, quote=True)}"{wide} style="max-width:100%">'
+
+
+def render(figure: Figure, dpi: int = 100) -> bytes:
+    """PNG bytes of a figure, which is closed, so that the inline backend does not draw it a second time."""
+    buffer = io.BytesIO()
+    try:
+        figure.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 4})
+    finally:
+        plt.close(figure)
+    return buffer.getvalue()
+
+
+def small_png(png: bytes, limit: int = LARGEST_PICTURE) -> bytes:
+    """The same picture in at most ``limit`` bytes: as it is, else with 256 colours, else smaller too."""
+    if len(png) <= limit:
+        return png
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    for scale in (1.0, 0.85, 0.7, 0.55, 0.4, 0.3):
+        size = (max(round(picture.width * scale), 1), max(round(picture.height * scale), 1))
+        buffer = io.BytesIO()
+        picture.resize(size, Image.Resampling.LANCZOS).quantize(256).save(buffer, format="png", optimize=True)
+        if buffer.tell() <= limit:
+            break
+    return buffer.getvalue()

@@ -1,0 +1,280 @@
+"""Predict first, measure second: the learner's guesses, kept in one local file.
+
+``predict("00/macs", "How many ...?", unit="G MACs", low=0, high=200)`` asks, ``reveal("00/macs", 56.8)`` answers.
+Nothing leaves the machine: the file is ``notebooks/.predictions.json``, or the one ``GANCOMP_PREDICTIONS`` names.
+"""
+
+from __future__ import annotations
+
+import datetime
+import html
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+from IPython.display import HTML, display
+
+from gancomp_core.course.output import display_widget
+from gancomp_core.errors import GancompError
+from gancomp_core.files import REPOSITORY, atomic_write
+
+Answer = float | str
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One question, the learner's answer and, once revealed, the truth.
+
+    ``confidence`` is the learner's probability, 50 to 100 percent, of being right: the right choice, or a number within
+    a factor ``within`` of the truth. ``counts`` is False when the answer came after the truth had been shown.
+    Times are ISO 8601 in UTC; ``choices`` is empty for a number.
+    """
+
+    id: str
+    question: str
+    choices: tuple[str, ...] = ()
+    unit: str = ""
+    within: float = 2.0
+    answer: Answer | None = None
+    confidence: int | None = None
+    answered_at: str | None = None
+    truth: Answer | None = None
+    revealed_at: str | None = None
+    counts: bool = True
+
+    @property
+    def right(self) -> bool | None:
+        """Whether the answer holds; None while either side is missing."""
+        if self.answer is None or self.truth is None:
+            return None
+        if isinstance(self.answer, str) or isinstance(self.truth, str):
+            return self.answer == self.truth
+        return self.answer == self.truth or self.factor_off <= self.within
+
+    @property
+    def factor_off(self) -> float:
+        """How many times too large or too small a number is: 1 is exact, ``inf`` when the signs differ or one is 0."""
+        answer, truth = self.answer, self.truth
+        if isinstance(answer, str) or isinstance(truth, str) or answer is None or truth is None or answer * truth <= 0:
+            return math.inf
+        return max(answer / truth, truth / answer)
+
+
+def predictions_file() -> Path:
+    """Where the answers are kept: ``GANCOMP_PREDICTIONS``, else ``notebooks/.predictions.json`` of the checkout."""
+    if named := os.environ.get("GANCOMP_PREDICTIONS"):
+        return Path(named)
+    notebooks = REPOSITORY / "notebooks"
+    return (notebooks if notebooks.is_dir() else Path.cwd()) / ".predictions.json"
+
+
+def recorded() -> list[Prediction]:
+    """Every question seen so far, in the order asked; notebook 08 scores the calibration over them."""
+    return list(_read().values())
+
+
+def forget(id: str) -> None:
+    """Remove one answer, so that the question can be answered afresh."""
+    known = _read()
+    if id in known:
+        del known[id]
+        _write(known)
+
+
+def predict(
+    id: str,
+    question: str,
+    choices: Sequence[str] = (),
+    *,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    within: float = 2.0,
+) -> None:
+    """Ask before the result is shown: one of ``choices``, or a number in ``unit`` between ``low`` and ``high``.
+
+    A number counts as right within a factor ``within`` of the truth. Nothing is recorded until the learner presses the
+    button, and an unanswered question stops nothing. Raises :class:`GancompError` for fewer than two choices, or for a
+    number without a range.
+    """
+    if choices and (len(set(choices)) < 2 or len(set(choices)) < len(choices)):
+        raise GancompError(f"The question {id!r} needs at least two different choices, or none to ask for a number.")
+    if not choices and (low is None or high is None or not low < high):
+        raise GancompError(f"The question {id!r} asks for a number: give low= and high= (low below high), or choices=.")
+    asked = Prediction(id, question, tuple(choices), unit, within)
+    form = PredictionForm(asked, low, high)
+    LIVE_FORMS[id] = form
+    display_widget(form.box, fallback=_static_question(asked, low, high))
+
+
+def reveal(id: str, truth: Answer) -> None:
+    """Show the truth beside what the learner predicted; without a prediction the truth stands alone."""
+    known = _read()
+    before = known.get(id) or Prediction(id, question="")
+    if not isinstance(truth, str):
+        truth = float(truth)
+    elif before.choices and truth not in before.choices:
+        raise GancompError(f"The answer {truth!r} of question {id!r} is not one of its choices {list(before.choices)}.")
+    after = replace(before, truth=truth, revealed_at=before.revealed_at or _now())
+    _write(known | {id: after})
+    display(HTML(_comparison(after)))
+
+
+class PredictionForm:
+    """The form under a question; ``LIVE_FORMS`` keeps the ones on screen."""
+
+    def __init__(self, asked: Prediction, low: float | None, high: float | None) -> None:
+        self.asked = asked
+        before = _read().get(asked.id)
+        wide = widgets.Layout(width="auto", max_width="640px")
+        self.answer: Any
+        if asked.choices:
+            self.answer = widgets.RadioButtons(options=asked.choices, value=None, description="", layout=wide)
+        else:
+            assert low is not None
+            assert high is not None
+            self.answer = widgets.BoundedFloatText(
+                value=low, min=low, max=high, description=f"Your number{', ' + asked.unit if asked.unit else ''}",
+                style={"description_width": "initial"}, layout=wide,
+            )  # fmt: skip
+        self.confidence = widgets.IntSlider(
+            value=70, min=50, max=100, step=5, description=f"How sure are you, in % {_of_what(asked)}",
+            continuous_update=False, style={"description_width": "initial"}, layout=wide,
+        )  # fmt: skip
+        self.button = widgets.Button(description="Record my prediction", layout=widgets.Layout(width="auto"))
+        self.said = widgets.Label()
+        self.button.on_click(lambda _: self.record())
+        if before is not None and before.answer is not None:
+            self._show(before)
+        title = widgets.HTML(f"<b>Predict first.</b> {html.escape(asked.question)}")
+        self.box = widgets.VBox([title, self.answer, self.confidence, widgets.HBox([self.button, self.said])])
+
+    def record(self) -> None:
+        """Write the answer to the file; the first answer stays once the truth has been shown."""
+        if self.answer.value is None:
+            self.said.value = "Choose an answer first."
+            return
+        known = _read()
+        before = known.get(self.asked.id)
+        if before is not None and before.answer is not None and before.truth is not None:
+            self._show(before)
+            self.said.value = (
+                f"The answer has been shown, so your first prediction stays: {_words(before.answer, before.unit)}."
+            )
+            return
+        seen = before is not None and before.truth is not None
+        answered = replace(
+            self.asked, answer=self.answer.value, confidence=self.confidence.value, answered_at=_now(), counts=not seen,
+            truth=before.truth if before else None, revealed_at=before.revealed_at if before else None,
+        )  # fmt: skip
+        try:
+            _write(known | {self.asked.id: answered})
+        except GancompError as error:
+            self.said.value = str(error)
+            return
+        self._show(answered)
+
+    def _show(self, prediction: Prediction) -> None:
+        answer = prediction.answer
+        fits = answer in self.asked.choices if self.asked.choices else not isinstance(answer, str)
+        if not fits:  # the question was reworded since: ask again
+            return
+        self.answer.value = answer
+        self.confidence.value = prediction.confidence or 50
+        after = "" if prediction.counts else " (after the answer was shown: it does not count for your calibration)"
+        assert answer is not None
+        self.said.value = f"Recorded: {_words(answer, prediction.unit)}, {prediction.confidence} % sure{after}."
+
+
+LIVE_FORMS: dict[str, PredictionForm] = {}
+
+
+def _of_what(asked: Prediction) -> str:
+    return "(50 = a coin toss)" if asked.choices else f"(to be within a factor of {asked.within:g})"
+
+
+def _static_question(asked: Prediction, low: float | None, high: float | None) -> str:
+    """What a reader of GitHub or of paper sees in place of the form."""
+    options = "".join(f"<li>{html.escape(choice)}</li>" for choice in asked.choices)
+    wanted = f"<ul>{options}</ul>" if options else f" ({low:g} to {high:g} {html.escape(asked.unit)})"
+    return f"<p><b>Predict first.</b> {html.escape(asked.question)}{wanted}</p>"
+
+
+def _comparison(after: Prediction) -> str:
+    assert after.truth is not None
+    truth = _words(after.truth, after.unit)
+    if after.answer is None:
+        return f"<p>No prediction recorded; the answer is <b>{html.escape(truth)}</b>.</p>"
+    sure = f"You were {after.confidence} % sure."
+    late = "" if after.counts else " (Recorded after the answer was shown, so it does not count for your calibration.)"
+    rows = [("Your prediction", after.answer), ("The answer", after.truth)]
+    if isinstance(after.answer, str) or isinstance(after.truth, str):
+        bars = ["", ""]
+        verdict = "Right." if after.right else "Not this time."
+    else:
+        largest = max(abs(after.answer), abs(after.truth)) or 1.0
+        bars = ["█" * max(round(24 * abs(float(value)) / largest), 1) for _, value in rows]
+        verdict = _how_far(after)
+    cell = '<td style="text-align:left">'
+    body = "".join(
+        f"<tr>{cell}{name}</td>{cell}<b>{html.escape(_words(value, after.unit))}</b></td>"
+        f'{cell}<span aria-hidden="true">{bar}</span></td></tr>'
+        for (name, value), bar in zip(rows, bars, strict=True)
+    )
+    return f"<table>{body}</table><p>{verdict} {sure}{late}</p>"
+
+
+def _how_far(after: Prediction) -> str:
+    assert isinstance(after.answer, (int, float))
+    assert isinstance(after.truth, (int, float))
+    factor = after.factor_off
+    if math.isinf(factor):
+        if after.answer == after.truth:
+            return "Exactly right."
+        return f"Off by {abs(after.answer - after.truth):.3g} {html.escape(after.unit)}."
+    if factor < 1.05:
+        return "Right, within 5 %."
+    side = "high" if abs(after.answer) > abs(after.truth) else "low"
+    judged = f"which is within the factor of {after.within:g} asked for" if after.right else "not this time"
+    return f"Too {side} by a factor of {factor:.3g}, {judged}."
+
+
+def _words(value: Answer, unit: str) -> str:
+    return value if isinstance(value, str) else f"{value:.4g} {unit}".strip()
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _read() -> dict[str, Prediction]:
+    path = predictions_file()
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))["predictions"]
+        return {entry["id"]: _from_json(entry) for entry in stored}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError, AttributeError):  # somebody edited it, or half of it is missing
+        backup = path.with_name(f"{path.name}.damaged-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}")
+        path.replace(backup)
+        print(
+            f"Your predictions in {path.name} were damaged, so a new file starts; the old one is kept as {backup.name}."
+        )
+        return {}
+
+
+def _from_json(entry: dict[str, Any]) -> Prediction:
+    known = {field.name for field in fields(Prediction)}
+    values = {key: value for key, value in entry.items() if key in known}
+    return Prediction(**values | {"choices": tuple(values.get("choices", ()))})
+
+
+def _write(known: dict[str, Prediction]) -> None:
+    stored = {"version": 1, "predictions": [asdict(prediction) for prediction in known.values()]}
+    with atomic_write(predictions_file()) as temporary:
+        temporary.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,289 @@
+"""Execute notebooks without a browser: ``python -m gancomp_core.course.run [numbers] --profile fast``.
+
+Each notebook runs in its own process through papermill; its executed copy, HTML and log go to ``build/notebooks``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import nbformat
+import psutil
+from nbformat import NotebookNode
+
+from gancomp_core.course import notebook_files as files
+from gancomp_core.course.profiles import Profile
+from gancomp_core.errors import GancompError
+from gancomp_core.files import REPOSITORY, atomic_write
+
+MEMORY_EACH = 3_000_000_000  # bytes set aside for a notebook when deciding how many run side by side
+POLL_SECONDS = 0.2
+
+
+@dataclass
+class Outcome:
+    """How the execution of one notebook went."""
+
+    name: str
+    minutes: float
+    memory_mb: float
+    error: str = ""  # empty when every cell ran
+
+    @property
+    def passed(self) -> bool:
+        return not self.error
+
+
+@dataclass
+class _Running:
+    source: Path
+    executed: Path
+    process: subprocess.Popen[bytes]
+    log: IO[bytes]
+    started: float
+    peak: int = 0  # bytes
+
+
+def run_notebooks(
+    notebooks: Sequence[Path],
+    profile: str = "fast",
+    *,
+    out: Path = REPOSITORY / "build" / "notebooks",
+    jobs: int | None = None,
+    parameters: Sequence[tuple[str, str]] = (),
+    drive_widgets: bool = False,
+    html: bool = True,
+) -> list[Outcome]:
+    """Execute ``notebooks`` in ``profile``, several at once where memory allows, and return how each went.
+
+    ``parameters`` are further papermill parameters as (name, value) text. ``drive_widgets`` appends a cell that moves
+    every control to both ends and the middle. An interrupt ends every kernel before it goes on.
+    """
+    Profile.named(profile)
+    if jobs is not None and jobs < 1:
+        raise GancompError(
+            f"--jobs must be at least 1, not {jobs}; leave it out to have it chosen by cores and memory."
+        )
+    jobs = min(jobs or default_jobs(), len(notebooks))
+    out.mkdir(parents=True, exist_ok=True)
+    waiting = list(notebooks)
+    running: list[_Running] = []
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory(prefix="gancomp-run-") as scratch:
+        environment = _environment(Path(scratch), threads=max(_cores() // max(jobs, 1), 1))
+        try:
+            while waiting or running:
+                while waiting and len(running) < jobs:
+                    source = waiting.pop(0)
+                    given = _driven(source, Path(scratch)) if drive_widgets else source
+                    running.append(_start(source, given, out, environment, [("PROFILE", profile), *parameters]))
+                    print(f"{running[-1].source.stem}: running in the {profile} profile", flush=True)
+                time.sleep(POLL_SECONDS)
+                for job in [job for job in running if not _still_running(job)]:
+                    running.remove(job)
+                    outcome = _finish(job, html)
+                    outcomes.append(outcome)
+                    said = "done" if outcome.passed else f"FAILED, {outcome.error}"
+                    print(f"{outcome.name}: {said} ({outcome.minutes:.1f} min)", flush=True)
+        finally:
+            for job in running:
+                _end(job)
+    return sorted(outcomes, key=lambda outcome: outcome.name)
+
+
+def default_jobs() -> int:
+    """How many notebooks run side by side: two cores and 3 GB of free memory for each, at least one."""
+    return max(min(_cores() // 2, psutil.virtual_memory().available // MEMORY_EACH), 1)
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Minutes and peak memory of every notebook as plain text."""
+    width = max(len(outcome.name) for outcome in outcomes)
+    lines = [f"{'notebook':{width}}  minutes  memory MB  result"]
+    for outcome in outcomes:
+        result = "passed" if outcome.passed else f"FAILED: {outcome.error}"
+        lines.append(f"{outcome.name:{width}}  {outcome.minutes:7.1f}  {outcome.memory_mb:9.0f}  {result}")
+    return "\n".join(lines)
+
+
+def write_back(notebook: Path, executed: Path, profile: str, outcome: Outcome) -> None:
+    """For maintainers: keep the cost, and put the outputs of a standard run into the committed notebook."""
+    files.record_cost(notebook.stem, profile, outcome.minutes, outcome.memory_mb)
+    source = files.read_notebook(notebook)
+    result = files.with_outputs(source, files.read_notebook(executed)) if profile == "standard" else source
+    files.fill_costs(result, files.read_costs().get(notebook.stem, {}))
+    files.write_notebook(result, notebook)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status: 0 passed, 1 a notebook failed, 2 a wrong call, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    with contextlib.suppress(ValueError):  # not in the main thread, where no signal arrives either
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the kernels, as Ctrl-C does
+    parameters = [(name, value) for name, value in options.parameter]
+    try:
+        notebooks = files.choose(options.notebooks)
+        if options.write and (parameters or options.profile == "full"):
+            raise GancompError(
+                "--write keeps standard outputs and fast or standard costs: leave out -p and --profile full."
+            )
+        outcomes = run_notebooks(
+            notebooks, options.profile, out=options.out, jobs=1 if options.write else options.jobs,
+            parameters=parameters, drive_widgets=options.drive_widgets,
+        )  # fmt: skip
+        for notebook, outcome in zip(notebooks, outcomes, strict=True):
+            if options.write and outcome.passed:
+                write_back(notebook, options.out / notebook.name, options.profile, outcome)
+    except GancompError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nInterrupted: the kernels have been ended, nothing was written back.", file=sys.stderr)
+        return 130
+    print(f"\n{table(outcomes)}\n\nExecuted notebooks, web pages and logs: {options.out}")
+    return 0 if all(outcome.passed for outcome in outcomes) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m gancomp_core.course.run", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument(
+        "notebooks", nargs="*", help="numbers, ranges or names (00 03-05 07_quantization); default: all"
+    )
+    parser.add_argument("--profile", default="fast", help="fast (default), standard or full")
+    parser.add_argument("--jobs", type=int, help="how many at once; default: by cores and free memory")
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "build" / "notebooks", help="where results go")
+    parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    parser.add_argument("--drive-widgets", action="store_true", help="move every control to both ends and the middle")
+    parser.add_argument("--write", action="store_true", help="maintainers: write outputs and costs back to notebooks/")
+    return parser
+
+
+# --- one execution --------------------------------------------------------------------------------------------------
+
+
+def _environment(scratch: Path, threads: int) -> dict[str, str]:
+    """Kernels find this library, share the cores, hold widget errors fatal, leave the learner's answers alone."""
+    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    inherited = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}  # kernels choose their own
+    return inherited | {
+        "PYTHONPATH": path,
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
+        "GANCOMP_STRICT_WIDGETS": "1",
+        "GANCOMP_PREDICTIONS": str(scratch / "predictions.json"),
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # else the kernel warns in every log
+    }
+
+
+def _start(
+    source: Path, given: Path, out: Path, environment: dict[str, str], parameters: Sequence[tuple[str, str]]
+) -> _Running:
+    """Start papermill on ``given``, which is ``source`` or a copy of it with one more cell."""
+    executed = out / source.name
+    executed.unlink(missing_ok=True)
+    asked = [word for pair in parameters for word in ("-p", *pair)]
+    command = [sys.executable, "-m", "papermill", str(given), str(executed), *asked]
+    command += ["--kernel", "python3", "--cwd", str(source.parent), "--log-output", "--no-progress-bar"]
+    log = executed.with_suffix(".log").open("wb")
+    # a session of its own, so that Ctrl-C reaches this process alone and it can end the kernels in good order
+    process = subprocess.Popen(
+        command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=os.name == "posix"
+    )
+    return _Running(source, executed, process, log, time.monotonic())
+
+
+def _driven(source: Path, scratch: Path) -> Path:
+    """A copy of the notebook with a last cell that drives every widget."""
+    notebook = files.read_notebook(source)
+    lines = "from gancomp_core.course import drive_all_widgets\n\n_ = drive_all_widgets()"
+    notebook.cells.append(nbformat.v4.new_code_cell(lines, metadata={"tags": ["drive-widgets"]}))
+    files.write_notebook(notebook, scratch / source.name)
+    return scratch / source.name
+
+
+def _still_running(job: _Running) -> bool:
+    ended = job.process.poll() is not None
+    if not ended:
+        job.peak = max(job.peak, _memory(job.process.pid))
+    return not ended
+
+
+def _memory(pid: int) -> int:
+    """Resident bytes of a process and all below it."""
+    total = 0
+    with contextlib.suppress(psutil.Error):
+        parent = psutil.Process(pid)
+        for process in [parent, *parent.children(recursive=True)]:
+            with contextlib.suppress(psutil.Error):
+                total += process.memory_info().rss
+    return total
+
+
+def _finish(job: _Running, html: bool) -> Outcome:
+    job.log.close()
+    outcome = Outcome(job.source.stem, (time.monotonic() - job.started) / 60, job.peak / 1e6)
+    notebook = files.read_notebook(job.executed) if job.executed.exists() else None
+    if job.process.returncode != 0:
+        outcome.error = (notebook and _first_error(notebook)) or f"see {job.executed.with_suffix('.log')}"
+    if notebook is not None:
+        plain = files.cleaned(notebook)
+        if not outcome.error:
+            files.write_notebook(plain, job.executed)
+        if html:
+            _write_html(plain, job.executed.with_suffix(".html"))
+    return outcome
+
+
+def _first_error(notebook: NotebookNode) -> str:
+    """Which cell failed and with what: "cell 12 (In [9]): ValueError: ...", counted as in the committed notebook."""
+    number = code = 0
+    for cell in notebook.cells:
+        added = files.added_by_running(cell)
+        number, code = number + (not added), code + (not added and cell.cell_type == "code")
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                where = "while every widget was driven" if added else f"cell {number} (In [{code}])"
+                return f"{where}: {output.ename}: {(output.evalue.splitlines() or [''])[0]}"
+    return ""
+
+
+def _write_html(notebook: NotebookNode, path: Path) -> None:
+    from nbconvert import HTMLExporter  # slow to import, and not needed to run
+
+    body, _ = HTMLExporter().from_notebook_node(files.with_alt_text(notebook))
+    with atomic_write(path) as temporary:
+        temporary.write_text(body, encoding="utf-8")
+
+
+def _end(job: _Running) -> None:
+    """End a notebook's processes, kernel and data loaders included."""
+    with contextlib.suppress(psutil.Error):
+        parent = psutil.Process(job.process.pid)
+        family = [*parent.children(recursive=True), parent]
+        for process in family:
+            with contextlib.suppress(psutil.Error):
+                process.terminate()
+        for process in psutil.wait_procs(family, timeout=5)[1]:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+    job.log.close()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

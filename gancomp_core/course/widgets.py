@@ -1,0 +1,336 @@
+"""Pictures that answer to controls, and their static twins, from one drawing function.
+
+def draw(budget: int, kind: str) -> Figure: ...
+
+explore(draw, alt="Picture at {budget} million MACs with {kind} blocks",
+        budget=Slider("Budget", 1, 100, 5, unit="million MACs"), kind=Choice("Block kind", ["dense", "separable"]))
+small_multiples(draw, [{"budget": 1, "kind": "dense"}, ...], alt="...")
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import math
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from gancomp_core.course.output import html_image, render, show, widget_bundle
+from gancomp_core.errors import GancompError
+
+Draw = Callable[..., Figure]
+AIM_MS = 150  # what a move of a control may take when the arrays are there already
+
+_BOX = ipywidgets.Layout(width="340px")
+_WIDE = {"description_width": "160px"}
+
+
+@dataclass(frozen=True)
+class Slider:
+    """A number between ``low`` and ``high`` (both included), shown as a number box beside a slider.
+
+    Whole numbers when ``low``, ``high``, ``value`` and ``step`` are; ``log=True`` spreads the slider over powers of ten
+    (``low`` above 0). ``label`` is words, ``unit`` follows it.
+    """
+
+    label: str
+    low: float
+    high: float
+    value: float
+    step: float | None = None
+    unit: str = ""
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or not self.low <= self.value <= self.high:
+            raise GancompError(
+                f"The slider {self.label!r} starts at {self.value:g}, outside {self.low:g} to {self.high:g}; "
+                "give low < high and a value between them."
+            )
+        if self.log and self.low <= 0:
+            raise GancompError(f"The slider {self.label!r} is logarithmic, so low must be above 0, not {self.low:g}.")
+
+    def build(self) -> tuple[Any, ipywidgets.Widget]:
+        """The widget that holds the value, and the row shown: the number box carries the label for screen readers."""
+        whole = not self.log and all(float(v).is_integer() for v in (self.low, self.high, self.value, self.step or 1))
+        whole = whole and not any(isinstance(v, float) for v in (self.low, self.high, self.value))
+        about = {"tooltip": self.named, "continuous_update": False, "layout": ipywidgets.Layout(width="300px")}
+        limits = {"min": self.low, "max": self.high}
+        bar: Any
+        if self.log:
+            bar = ipywidgets.FloatLogSlider(
+                value=self.value, min=math.log10(self.low), max=math.log10(self.high), readout=False, **about
+            )
+        else:
+            kind = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
+            step = self.step or (1 if whole else (self.high - self.low) / 100)
+            bar = kind(value=self.value, step=step, readout=False, **limits, **about)
+        number = (ipywidgets.BoundedIntText if whole else ipywidgets.BoundedFloatText)(
+            value=self.value,
+            description=self.named,
+            style=_WIDE,
+            layout=_BOX,
+            **limits,
+            step=None if self.log else bar.step,
+        )
+        ipywidgets.link((bar, "value"), (number, "value"))
+        return bar, ipywidgets.HBox([number, bar])
+
+    @property
+    def named(self) -> str:
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+    def say(self, value: Any) -> str:
+        return f"{self.label} {value:,.4g} {self.unit}".strip() if isinstance(value, float) else (
+            f"{self.label} {value:,} {self.unit}".strip()
+        )  # fmt: skip
+
+    def tour(self) -> list[Any]:
+        """Both ends and the middle."""
+        middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
+        return [self.low, self.high, type(self.value)(middle)]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several words; ``value`` defaults to the first."""
+
+    label: str
+    options: Sequence[str]
+    value: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.options or (self.value is not None and self.value not in self.options):
+            raise GancompError(
+                f"The choice {self.label!r} needs options, and its value among them; got {self.value!r}."
+            )
+
+    def build(self) -> tuple[Any, ipywidgets.Widget]:
+        menu = ipywidgets.Dropdown(
+            options=list(self.options), value=self.value or self.options[0], description=self.label, style=_WIDE,
+            layout=ipywidgets.Layout(width="460px"),
+        )  # fmt: skip
+        return menu, menu
+
+    def say(self, value: Any) -> str:
+        return f"{self.label} {value}"
+
+    def tour(self) -> list[Any]:
+        options = list(self.options)
+        return [options[0], options[-1], options[len(options) // 2]]
+
+
+@dataclass(frozen=True)
+class Switch:
+    """On or off, as a labelled check box."""
+
+    label: str
+    value: bool = False
+
+    def build(self) -> tuple[Any, ipywidgets.Widget]:
+        box = ipywidgets.Checkbox(
+            value=self.value,
+            description=self.label,
+            indent=False,
+            layout=ipywidgets.Layout(width="460px", margin="0 0 0 168px"),
+        )
+        return box, box
+
+    def say(self, value: Any) -> str:
+        return f"{self.label} {'on' if value else 'off'}"
+
+    def tour(self) -> list[Any]:
+        return [not self.value, self.value]
+
+
+Control = Slider | Choice | Switch
+
+
+class Explorer(ipywidgets.VBox):  # type: ignore[misc]
+    """Controls above a picture of fixed height, an error line and a status line; made by :func:`explore`."""
+
+    def __init__(self, draw: Draw, alt: str, title: str, height: int, controls: Mapping[str, Control]) -> None:
+        self.draw, self.alt, self.title, self.controls = draw, alt, title, dict(controls)
+        built = {name: control.build() for name, control in controls.items()}
+        self.inputs = {name: widget for name, (widget, _) in built.items()}
+        self.picture = ipywidgets.HTML(layout=ipywidgets.Layout(height=f"{height}px", overflow="auto"))
+        self.error = ipywidgets.HTML()
+        self.status = ipywidgets.Label()
+        self.status.add_class("gancomp-status")  # what a browser test waits for
+        self.drawn, self.last_ms = 0, 0.0
+        for widget in self.inputs.values():
+            widget.observe(lambda _: self.redraw(), names="value")
+        super().__init__([*[row for _, row in built.values()], self.picture, self.error, self.status])
+        self.redraw()
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What the controls say now, by the name of the drawing function's argument."""
+        return {name: widget.value for name, widget in self.inputs.items()}
+
+    def redraw(self) -> None:
+        """Draw for the present values; an error is told in the widget and, with GANCOMP_STRICT_WIDGETS=1, raised."""
+        values, start, open_before = self.values, time.perf_counter(), set(plt.get_fignums())
+        said = self.say(values)
+        try:
+            self.picture.value = _img(render(_figure(self.draw(**values))), self.alt.format(**values))
+        except Exception as error:
+            for number in set(plt.get_fignums()) - open_before:
+                plt.close(number)
+            words = html.escape(f"{type(error).__name__}: {error}")
+            self.error.value = f'<p role="alert"><b>This setting could not be drawn.</b> {said}: {words}</p>'
+            self.status.value = f"not drawn: {said}"
+            if os.environ.get("GANCOMP_STRICT_WIDGETS") == "1":
+                raise
+            return
+        self.error.value = ""
+        self.drawn, self.last_ms = self.drawn + 1, (time.perf_counter() - start) * 1000
+        self.status.value = f"drawn: {said} (picture {self.drawn}, {self.last_ms:.0f} ms)"
+
+    def say(self, values: Mapping[str, Any]) -> str:
+        return "; ".join(self.controls[name].say(value) for name, value in values.items())
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        words = ", ".join(control.label.lower() for control in self.controls.values())
+        fallback = f"<p><i>{html.escape(self.title)}: an interactive picture (controls: {html.escape(words)}). Run the "
+        return widget_bundle(self, f"{fallback}notebook to move them; the pictures below show a few settings.</i></p>")
+
+
+_LIVE: dict[str, Explorer] = {}
+
+
+def explore(draw: Draw, *, alt: str, title: str = "", height: int = 420, **controls: Control) -> Explorer:
+    """A picture linked to controls: ``draw(**values)`` is called with the values of ``controls`` and returns a Figure.
+
+    ``alt`` is a sentence for readers who cannot see the picture, with ``{names}`` of controls filled in. ``height`` in
+    pixels is kept whatever is drawn, so that the page does not jump. Put the result last in its cell. Follow it by
+    :func:`small_multiples` with the same ``draw``. Raises :class:`GancompError` without controls.
+    """
+    if not controls:
+        raise GancompError(
+            "explore() needs at least one control, e.g. budget=Slider('Budget', 1, 100, 5, unit='million MACs')."
+        )
+    name = title or draw.__name__.removeprefix("draw_").replace("_", " ").capitalize()
+    _LIVE[name] = Explorer(draw, alt, name, height, controls)  # running a cell again replaces its explorer
+    return _LIVE[name]
+
+
+def small_multiples(
+    draw: Draw,
+    settings: Sequence[Mapping[str, Any]],
+    *,
+    alt: str,
+    columns: int = 3,
+    titles: Sequence[str] | None = None,
+) -> None:
+    """The static twin of an explorer: ``draw`` at several ``settings``, side by side in one picture with ``alt`` text.
+
+    ``titles`` default to the values of each setting ("budget 5, kind dense").
+    """
+    if not settings:
+        raise GancompError("small_multiples() needs at least one setting, e.g. [{'budget': 5}, {'budget': 50}].")
+    if titles is not None and len(titles) != len(settings):
+        raise GancompError(
+            f"small_multiples() got {len(titles)} titles for {len(settings)} settings; give one for each."
+        )
+    captions = titles or [", ".join(f"{key} {_plain(value)}" for key, value in setting.items()) for setting in settings]
+    pictures = [_pixels(render(_figure(draw(**setting)), dpi=80)) for setting in settings]
+    show(_contact_sheet(pictures, list(captions), min(columns, len(pictures))), alt=alt)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One redraw of a test drive."""
+
+    title: str
+    control: str
+    value: Any
+    ms: float
+
+
+def drive_all_widgets() -> list[Timing]:
+    """Move every control of every explorer to both ends and the middle; any error is raised. For tests.
+
+    Returns the time of each redraw in milliseconds and prints how they compare with the aim.
+    """
+    strict = os.environ.get("GANCOMP_STRICT_WIDGETS")
+    os.environ["GANCOMP_STRICT_WIDGETS"] = "1"
+    try:
+        timings = [timing for explorer in list(_LIVE.values()) for timing in _drive(explorer)]
+    finally:
+        if strict is None:
+            del os.environ["GANCOMP_STRICT_WIDGETS"]
+        else:
+            os.environ["GANCOMP_STRICT_WIDGETS"] = strict
+    if timings:
+        middle = statistics.median(timing.ms for timing in timings)
+        slowest = max(timings, key=lambda timing: timing.ms)
+        print(
+            f"{len(timings)} redraws of {len(_LIVE)} explorers: median {middle:.0f} ms, "
+            f"slowest {slowest.ms:.0f} ms ({slowest.title}: {slowest.control} {slowest.value}); aim {AIM_MS} ms"
+        )
+    return timings
+
+
+def _drive(explorer: Explorer) -> list[Timing]:
+    timings = []
+    for name, control in explorer.controls.items():
+        before = explorer.inputs[name].value
+        for value in [*control.tour(), before]:
+            drawn = explorer.drawn
+            explorer.inputs[name].value = value
+            if explorer.drawn > drawn:  # else the control stood there already
+                timings.append(Timing(explorer.title, control.label, value, explorer.last_ms))
+    return timings
+
+
+def _figure(drawn: object) -> Figure:
+    if not isinstance(drawn, Figure):
+        raise GancompError(
+            f"A drawing function must return a matplotlib Figure; this one returned {type(drawn).__name__}."
+        )
+    return drawn
+
+
+def _img(png: bytes, alt: str) -> str:
+    return html_image(base64.b64encode(png).decode("ascii"), alt)
+
+
+def _pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+def _contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], columns: int) -> Figure:
+    """Pictures pasted pixel for pixel, each under its caption."""
+    rows, gap, band, dpi = -(-len(pictures) // columns), 12, 26, 100
+    high, wide = max(p.shape[0] for p in pictures), max(p.shape[1] for p in pictures)
+    width, height = columns * (wide + gap) - gap, rows * (high + band)
+    figure = plt.figure(figsize=(width / dpi, height / dpi), dpi=dpi, layout="none")
+    for index, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        row, column = divmod(index, columns)
+        left, top = column * (wide + gap), height - row * (high + band)
+        figure.figimage(picture, left, top - band - picture.shape[0], origin="upper")
+        figure.text(
+            (left + wide / 2) / width, (top - band / 2) / height, caption, ha="center", va="center", fontsize=11
+        )
+    return figure
+
+
+def _plain(value: Any) -> str:
+    return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
+
+
+def live_explorers() -> list[Explorer]:
+    """Every explorer of this kernel, the latest of each title."""
+    return list(_LIVE.values())

@@ -1,0 +1,228 @@
+"""How long one call takes on this machine, and what machine this is.
+
+MACs are not milliseconds: latency is measured, with warm-up, the thread count stated, the GPU waited for, and given as
+median and 95th percentile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from gancomp_core.errors import GancompError
+from gancomp_core.measure.onnx_export import OnnxGenerator, first_line
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one call: median and 95th percentile over ``repeats`` calls, with what they depend on."""
+
+    median_ms: float
+    p95_ms: float
+    repeats: int
+    threads: int
+    device: str
+    runtime: str
+
+    def __str__(self) -> str:
+        threads = f"{self.threads} thread" + ("s" if self.threads != 1 else "")
+        where = threads if self.device == "cpu" else self.device
+        calls = f"{self.repeats} calls, {self.runtime}, {where}"
+        return f"{self.median_ms:.2f} ms (95th percentile {self.p95_ms:.2f}; {calls})"
+
+
+def latency(
+    run: Callable[[], object],
+    *,
+    warmup: int = 3,
+    repeats: int = 20,
+    min_seconds: float = 0.5,
+    threads: int | None = None,
+    device: torch.device | str = "cpu",
+    runtime: str = "eager",
+) -> Latency:
+    """Time ``run``: ``warmup`` calls unmeasured, then at least ``repeats`` calls and at least ``min_seconds``.
+
+    ``threads`` sets PyTorch's threads for the duration (None: as they are); the setting is restored. On CUDA every call
+    is waited for. ``runtime`` is the label of the result. Raises :class:`GancompError` for zero repeats, negative
+    warm-up, zero threads, and a CUDA device that is not there.
+    """
+    device = _checked_device(device)
+    if repeats < 1 or warmup < 0 or min_seconds < 0:
+        raise GancompError(
+            f"A latency needs at least 1 repeat, and warm-up and seconds from 0, not repeats={repeats}, "
+            f"warmup={warmup}, min_seconds={min_seconds}; the defaults (20, 3, 0.5) suit most networks."
+        )
+    wait = functools.partial(torch.cuda.synchronize, device) if device.type == "cuda" else _no_wait
+    with _torch_threads(threads) as used:
+        for _ in range(warmup):
+            run()
+        wait()
+        seconds: list[float] = []
+        while len(seconds) < repeats or sum(seconds) < min_seconds:
+            start = time.perf_counter()
+            run()
+            wait()
+            seconds.append(time.perf_counter() - start)
+    found = torch.tensor(seconds, dtype=torch.float64) * 1000
+    return Latency(float(found.median()), float(found.quantile(0.95)), len(seconds), used, str(device), runtime)
+
+
+def eager_latency(
+    module: nn.Module,
+    input_shape: Sequence[int],
+    *,
+    threads: int | None = None,
+    device: torch.device | str = "cpu",
+    warmup: int = 3,
+    repeats: int = 20,
+    min_seconds: float = 0.5,
+) -> Latency:
+    """Latency of a module in PyTorch: eval mode, no gradients, one fixed random input of ``input_shape`` (N, C, H, W).
+
+    The input is float32. The module is moved to ``device`` and left there; its mode is restored.
+    """
+    device = _checked_device(device)
+    x = _input(input_shape).to(device)
+    was_training = module.training
+    module.to(device).eval()
+    try:
+        with torch.inference_mode():
+            _first_call(lambda: module(x), input_shape)
+            return latency(
+                lambda: module(x),
+                warmup=warmup,
+                repeats=repeats,
+                min_seconds=min_seconds,
+                threads=threads,
+                device=device,
+            )
+    finally:
+        module.train(was_training)
+
+
+def onnx_latency(
+    path: Path | str,
+    input_shape: Sequence[int],
+    *,
+    threads: int | None = None,
+    warmup: int = 3,
+    repeats: int = 20,
+    min_seconds: float = 0.5,
+) -> Latency:
+    """Latency of an exported network in onnxruntime on the CPU, one fixed random input of ``input_shape`` (N, C, H, W).
+
+    ``threads`` is onnxruntime's own thread count; None takes PyTorch's, so that the two compare.
+    """
+    used = torch.get_num_threads() if threads is None else threads
+    generator = OnnxGenerator(path, threads=used)
+    x = _input(input_shape).numpy()
+    _first_call(lambda: generator.run(x), input_shape)
+    return latency(
+        lambda: generator.run(x),
+        warmup=warmup,
+        repeats=repeats,
+        min_seconds=min_seconds,
+        threads=used,
+        runtime="onnxruntime",
+    )
+
+
+@functools.cache
+def machine_class() -> str:
+    """The kind of machine in a few words, to stand beside every minute and millisecond; nothing that names the machine.
+
+    For example ``2 cores x86-64, AVX-512 VNNI bf16, 24 GB`` or ``8 cores arm64, NEON, 16 GB``, with a GPU's model
+    after it.
+    """
+    parts = [f"{_cores()} cores {platform.machine().lower().replace('amd64', 'x86_64').replace('x86_64', 'x86-64')}"]
+    parts += [text for text in (_vector_units(), _memory()) if text]
+    if torch.cuda.is_available():
+        count = torch.cuda.device_count()
+        parts.append((f"{count} x " if count > 1 else "") + torch.cuda.get_device_name(0))
+    return ", ".join(parts)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # what this process may use, where the system tells
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _vector_units() -> str:
+    level = torch.backends.cpu.get_cpu_capability()
+    text = {"DEFAULT": "", "NO AVX": "", "AVX512": "AVX-512"}.get(level, level.replace("_", " "))
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return text or "NEON"
+    extras = (("_is_vnni_supported", "VNNI"), ("_is_avx512_bf16_supported", "bf16"), ("_is_amx_tile_supported", "AMX"))
+    found = [name for query, name in extras if getattr(torch.cpu, query, bool)()]  # private names: absent is "no"
+    return " ".join([text, *found]).strip()
+
+
+def _memory() -> str:
+    return f"{psutil.virtual_memory().total / 2**30:.0f} GB"
+
+
+def _no_wait() -> None:
+    return None
+
+
+def _checked_device(device: torch.device | str) -> torch.device:
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise GancompError(f"The device {device!r} is unknown; use 'cpu' or 'cuda'.") from error
+    if found.type not in ("cpu", "cuda"):
+        raise GancompError(f"Latency is measured on 'cpu' or 'cuda', not {str(found)!r}; use device='cpu'.")
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise GancompError(
+            f"The device {str(found)!r} is not there (PyTorch sees {torch.cuda.device_count()} CUDA devices); "
+            "use device='cpu'."
+        )
+    return found
+
+
+@contextlib.contextmanager
+def _torch_threads(threads: int | None) -> Iterator[int]:
+    if threads is not None and threads < 1:
+        raise GancompError(
+            f"threads is a whole number from 1, not {threads}; "
+            f"leave it out to keep PyTorch's {torch.get_num_threads()}."
+        )
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield threads or before
+    finally:
+        torch.set_num_threads(before)
+
+
+def _input(shape: Sequence[int]) -> Tensor:
+    if len(shape) != 4 or min(shape) < 1:
+        raise GancompError(
+            "An input shape is (pictures, channels, height, width), each at least 1, such as (1, 3, 256, 256), "
+            f"not {tuple(shape)}."
+        )
+    return torch.rand(tuple(shape), generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def _first_call(run: Callable[[], object], shape: Sequence[int]) -> None:
+    try:
+        run()
+    except GancompError:
+        raise
+    except Exception as error:  # whatever the network or onnxruntime raises for a shape it cannot take
+        raise GancompError(
+            f"The network cannot take an input of shape {tuple(shape)} ({first_line(error)}); "
+            "give the shape it was made for."
+        ) from error

@@ -1,0 +1,144 @@
+"""A generator as an ONNX file, for any runtime, and such a file as a generator."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gancomp_core import files
+from gancomp_core.errors import GancompError
+
+
+def export_onnx(module: nn.Module, path: Path | str, input_shape: Sequence[int], dynamic: bool = True) -> Path:
+    """Write a module with one picture input and one picture output as an ONNX file; returns the path.
+
+    ``input_shape`` is (N, C, H, W), an example the module can take; with ``dynamic`` the file takes any number of
+    pictures of any height and width that the module takes, else only this shape. Input and output are named
+    ``source`` and ``picture``. The file is written whole or not at all, and nothing is printed. Raises
+    :class:`GancompError` when the module cannot be exported at that shape.
+    """
+    path = Path(path)
+    if len(input_shape) != 4 or min(input_shape) < 1:
+        raise GancompError(
+            "An input shape is (pictures, channels, height, width), each at least 1, such as (1, 3, 256, 256), "
+            f"not {tuple(input_shape)}."
+        )
+    # an example of one picture would fix the number of pictures to one
+    example = torch.zeros(
+        (max(input_shape[0], 2) if dynamic else input_shape[0], *input_shape[1:]), device=_device(module)
+    )
+    size = torch.export.Dim.DYNAMIC
+    was_training = module.training
+    try:
+        with _silence():
+            program = torch.onnx.export(
+                module.eval(),
+                (example,),
+                dynamo=True,
+                input_names=["source"],
+                output_names=["picture"],
+                dynamic_shapes=({0: size, 2: size, 3: size},) if dynamic else None,
+                verbose=False,
+            )
+            assert program is not None
+            with files.atomic_write(path) as temporary:
+                program.save(temporary, external_data=False)
+    except GancompError:
+        raise
+    except Exception as error:  # the exporter raises many kinds
+        raise GancompError(
+            f"{type(module).__name__} could not be exported to ONNX with inputs of shape {tuple(input_shape)} "
+            f"({first_line(error)}); give a shape that the module can take, or try dynamic=False."
+        ) from error
+    finally:
+        module.train(was_training)
+    return path
+
+
+class OnnxGenerator:
+    """An exported generator, run by onnxruntime on the CPU: takes a tensor or array [N, C, H, W], gives a tensor.
+
+    ``threads`` is onnxruntime's thread count (None: its own choice). Raises :class:`GancompError` when the file is
+    missing or no ONNX file, and when onnxruntime is not installed.
+    """
+
+    def __init__(self, path: Path | str, threads: int | None = None) -> None:
+        self.path = Path(path)
+        if threads is not None and threads < 1:
+            raise GancompError(
+                f"threads is a whole number from 1, not {threads}; leave it out for onnxruntime's own choice."
+            )
+        self.session = _session(self.path, threads)
+        self.input_name = self.session.get_inputs()[0].name
+
+    def __call__(self, pictures: Tensor | np.ndarray[Any, Any]) -> Tensor:
+        array = pictures.detach().cpu().numpy() if isinstance(pictures, Tensor) else pictures
+        try:
+            return torch.from_numpy(self.run(np.ascontiguousarray(array, dtype=np.float32)))
+        except Exception as error:  # onnxruntime's own kinds, by shape and by node
+            raise GancompError(
+                f"{self.path.name} cannot take pictures of shape {list(array.shape)} ({first_line(error)}); "
+                f"give it {self.session.get_inputs()[0].shape}."
+            ) from error
+
+    def run(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """float32 [N, C, H, W] to the same, without conversions: what latency times."""
+        output: np.ndarray[Any, Any] = self.session.run(None, {self.input_name: array})[0]
+        return output
+
+
+def _session(path: Path, threads: int | None) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise GancompError(
+            "Running ONNX files needs the package onnxruntime; pip install onnxruntime, or run the module in PyTorch."
+        ) from error
+    if not path.is_file():
+        raise GancompError(f"There is no file {path}; write it with export_onnx first.")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    if threads is not None:
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no public base
+        raise GancompError(
+            f"{path} is not an ONNX file that onnxruntime can read; write it again with export_onnx."
+        ) from error
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, for a sentence of ours about it."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """The exporter tells of its steps by print, logging and warnings; a reader of a notebook needs none of it."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

@@ -1,0 +1,133 @@
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from gancomp_core.data import load_task
+from gancomp_core.errors import GancompError
+from gancomp_core.files import data_root
+from gancomp_core.methods import runs
+from gancomp_core.methods.runs import Run
+
+TINY = {"channels": "8_8_8_8_8_8_8_8", "blocks": 1}
+
+
+def a_run(seed=0, steps=8):
+    return Run("edges2shoes", "plain", TINY, seed=seed, steps=steps)
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """An empty store: shipped pictures and features, but results and cache of the test's own."""
+    for name in ("edges2shoes", "features"):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / name).symlink_to(data_root() / name, target_is_directory=True)
+    monkeypatch.setenv("GANCOMP_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("GANCOMP_CACHE", str(tmp_path / "cache"))
+    quick = runs.Protocol(version=1, steps=8, batch_size=2, evaluations=2, evaluation_seeds=(0,))
+    monkeypatch.setitem(runs.PROTOCOLS, "edges2shoes", quick)
+    original = runs.evaluate_generator
+    monkeypatch.setattr(runs, "evaluate_generator", lambda *a, **k: original(*a, **k, n=24))  # speed; the real measure
+    return tmp_path
+
+
+def test_a_run_done_once_is_never_repeated(store):
+    first = runs.record(a_run())
+    started = time.perf_counter()
+    again = runs.record(a_run())
+    assert again["key"] == first["key"]
+    assert again["when"] == first["when"]
+    assert time.perf_counter() - started < 1
+    assert len(runs.table()) == 1
+
+
+def test_a_row_carries_result_cost_and_provenance(store):
+    row = runs.record(a_run())
+    for name in (
+        "fd_last",
+        "fd_best",
+        "fd_floor_last",
+        "psnr_last",
+        "minutes",
+        "macs",
+        "machine",
+        "commit",
+        "precision",
+    ):
+        assert row[name] not in (None, ""), name
+    assert row["seed"] == 0
+    found = runs.find("edges2shoes", "plain", **TINY)
+    assert found.fd_last.iloc[0] == row["fd_last"]
+    assert row["best_step"] in (4, 8)
+
+
+def test_key_changes_with_everything_that_determines_a_run_and_nothing_else(monkeypatch):
+    base = a_run()
+    assert base.key == a_run().key
+    others = [a_run(seed=1), a_run(steps=9), dataclasses.replace(base, precision="64-true")]
+    others.append(dataclasses.replace(base, configuration={**TINY, "blocks": 2}))
+    keys = {run.key for run in [base, *others]}
+    assert len(keys) == 5
+    protocol = dataclasses.replace(runs.PROTOCOLS["edges2shoes"], version=99)
+    monkeypatch.setitem(runs.PROTOCOLS, "edges2shoes", protocol)
+    assert a_run().key not in keys
+
+
+def test_a_plan_goes_on_where_it_stopped(store, monkeypatch):
+    monkeypatch.setitem(runs.PLANS, "tiny", lambda: [a_run(seed) for seed in range(2)])
+    runs.record(a_run(0))
+    done = runs.do("tiny")
+    assert list(done.seed) == [0, 1]
+    assert sorted(runs.table().seed) == [0, 1]
+
+
+KILLED = """
+import sys
+from gancomp_core.methods import runs
+runs.PROTOCOLS["edges2shoes"] = runs.Protocol(version=1, steps=60, batch_size=2, evaluations=2, evaluation_seeds=(0,))
+original = runs.evaluate_generator
+runs.evaluate_generator = lambda *a, **k: original(*a, **k, n=24)
+print(runs.record(runs.Run("edges2shoes", "plain", {"channels": "8_8_8_8_8_8_8_8", "blocks": 1}))["fd_last"])
+"""
+
+
+def test_a_killed_run_resumes_to_the_same_row(store, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    process = subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not list((store / "cache").glob("runs/*/curve.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill() if sys.platform == "win32" else process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert runs.table().empty
+    resumed = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True)
+    monkeypatch.setenv("GANCOMP_CACHE", str(store / "fresh"))
+    (store / "data/results/runs.parquet").unlink()
+    straight = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True)
+    assert resumed.stdout == straight.stdout != ""
+
+
+def test_missing_runs_plans_and_methods_are_explained(store):
+    with pytest.raises(GancompError, match="No run of 'plain'"):
+        runs.find("edges2shoes", "plain", channels="1")
+    with pytest.raises(GancompError, match="edges2shoes/plain"):
+        runs.planned("nonsense")
+    with pytest.raises(GancompError, match="known method"):
+        Run("edges2shoes", "magic", {})
+    assert runs.main(["do", "nonsense"]) == 1
+
+
+def test_shipped_table_holds_three_seeds_of_every_planned_configuration():
+    table = pd.read_parquet(data_root() / "results" / "runs.parquet")
+    planned = [run for plan in runs.PLANS for run in runs.planned(plan)]
+    wanted = {(run.method, str(run.configuration["channels"]), run.seed) for run in planned}
+    recorded = {(row.method, json.loads(row.configuration)["channels"], row.seed) for row in table.itertuples()}
+    assert wanted <= recorded
+    assert (table.fd_last >= table.fd_floor_last).all()
+    assert table.key.is_unique
+    assert load_task("edges2shoes").name in set(table.task)
