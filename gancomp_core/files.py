@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,29 +59,32 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         temporary.chmod(0o644)  # mkstemp makes it private
         os.replace(temporary, path)
     except Exception as error:
-        if isinstance(error, OSError) or _means_full_disk(error):
+        if isinstance(error, OSError) or _means_full_disk(error, path):
             raise _explained(error, path) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _means_full_disk(error: BaseException | None) -> bool:
-    """Whether an error, or one behind it, says that the disk is full: libraries wrap the system's error in their own."""
-    while error is not None:
-        if getattr(error, "errno", None) == errno.ENOSPC or "(os error 28)" in str(error):
+def _means_full_disk(error: BaseException, path: Path) -> bool:
+    """Whether an error, or one behind it, says that the disk is full, or the disk says so itself.
+
+    Libraries wrap the system's error in their own, and torch's C++ writer loses it altogether.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        if getattr(link, "errno", None) == errno.ENOSPC or "(os error 28)" in str(link):
             return True
-        error = error.__cause__ or error.__context__
-    return False
+        link = link.__cause__ or link.__context__
+    return isinstance(error, RuntimeError) and shutil.disk_usage(path.parent).free < 1_000_000
 
 
 def _explained(error: Exception, path: Path) -> GancompError:
-    if _means_full_disk(error):
+    if not isinstance(error, OSError) or _means_full_disk(error, path):
         return GancompError(
             f"The disk is full: {path} was not written, and what stood there before is untouched; "
             "free some space and run again."
         )
-    assert isinstance(error, OSError)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return GancompError(f"No permission to write {path}; choose a folder you own or change its permissions.")
     return GancompError(f"{path} could not be written ({error.strerror}); what stood there before is untouched.")

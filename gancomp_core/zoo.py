@@ -1,12 +1,12 @@
 """Trained weights with model cards, and the recipes that train each of them again.
 
     python -m gancomp_core.zoo list
-    python -m gancomp_core.zoo train edges2shoes/teacher     # resumes where it was killed
+    python -m gancomp_core.zoo train edges2shoes/teacher  # resumes where it was killed
     python -m gancomp_core.zoo train --all
-    python -m gancomp_core.zoo check --all                   # evaluates the shipped weights and compares with their cards
+    python -m gancomp_core.zoo check --all                # evaluates the shipped weights and compares with their cards
 
-A model lives in ``data/zoo/<name>/``: ``generator.safetensors`` and ``discriminator.safetensors`` in float16 (the numbers of
-the card were measured after that rounding), ``card.json``, ``card.md`` and ``grid.png``.
+A model lives in ``data/zoo/<name>/``: ``generator.safetensors`` and ``discriminator.safetensors`` in float16 (the
+numbers of the card were measured after that rounding), ``card.json``, ``card.md`` and ``grid.png``.
 """
 
 from __future__ import annotations
@@ -65,7 +65,10 @@ RECIPES = {
 
 @dataclass(frozen=True)
 class ZooModel:
-    """A trained model: ``generator`` and ``discriminator`` in eval mode, ``card`` the plain values of its model card."""
+    """A trained model.
+
+    ``generator`` and ``discriminator`` are in eval mode; ``card`` holds the plain values of its model card.
+    """
 
     name: str
     generator: nn.Module
@@ -81,7 +84,8 @@ def names() -> list[str]:
 def load(name: str) -> ZooModel:
     """A trained model of the zoo by name, float32, on the CPU, in eval mode.
 
-    Raises :class:`GancompError` for an unknown name, and for weights that are missing, damaged or of another architecture.
+    Raises :class:`GancompError` for an unknown name, and for weights that are missing, damaged or of another
+    architecture.
     """
     folder = _folder(name)
     card = _read_card(folder)
@@ -199,29 +203,38 @@ def _grid(generator: nn.Module, task: Any, count: int = 16) -> list[Tensor]:
     return rows
 
 
+METRIC_NOTE = (
+    "FD-EfficientNet-Lite0 is a Frechet distance in the features of EfficientNet-Lite0 at 96 pixels; "
+    "it is not an FID, and compares\n"
+    'only with numbers of the same name. "Real against real" is what a perfect generator would get '
+    "from the same number of pictures.\n"
+)
+
+
 def _markdown(card: dict[str, Any]) -> str:
-    quality, settings = card["quality"], card["settings"]
+    quality, settings, net = card["quality"], card["settings"], card["architecture"]
+    legend = "Rows of three: edges, what the generator makes of them, the real photograph; "
+    legend += "test pictures evenly spread, not chosen"
+    recipe = f"{settings['steps']:,}, {settings['batch_size']}, {settings['lr']:g}, {settings['seed']}"
     return f"""# {card["name"]}
 
 {card["summary"]}
 
-![Rows of three: edges, what the generator makes of them, the real photograph; test pictures evenly spread, not chosen](grid.png)
+![{legend}](grid.png)
 
 | | |
 |---|---|
-| architecture | ResNet generator, channels {card["architecture"]["channels"]}, {card["architecture"]["blocks"]} blocks |
+| architecture | ResNet generator, channels {net["channels"]}, {net["blocks"]} blocks |
 | cost | {card["cost"]["macs"] / 1e6:.1f} M MACs a picture, {card["cost"]["params"]:,} parameters |
 | trained by | `{card["command"]}` |
 | objective | {card["objective"]} |
-| steps, batch, learning rate, seed | {settings["steps"]:,}, {settings["batch_size"]}, {settings["lr"]:g}, {settings["seed"]} |
+| steps, batch, learning rate, seed | {recipe} |
 | time | {card["minutes"]} minutes on {card["machine"]}, {settings["precision"]} |
 | data | {card["task"]}, fingerprint {card["data"][:16]} |
 | quality | {quality["text"]} |
 | licence | {card["licence"]} |
 
-FD-EfficientNet-Lite0 is a Frechet distance in the features of EfficientNet-Lite0 at 96 pixels; it is not an FID, and compares
-only with numbers of the same name. "Real against real" is what a perfect generator would get from the same number of pictures.
-"""
+{METRIC_NOTE}"""
 
 
 def main(arguments: list[str] | None = None) -> int:

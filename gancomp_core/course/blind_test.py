@@ -77,9 +77,9 @@ class BlindTest:
 def blind_test(makers: Mapping[str, Tensor], seed: int = 0, columns: int = 4, scale: int = 3) -> BlindTest:
     """Show pictures without saying who made them.
 
-    ``makers`` maps a name to pictures [N, C, H, W] in [-1, 1], all of the same N subjects; each subject is shown once, by a
-    maker drawn at random so that every maker gets an equal share. Returns the test; its ``static_twin()`` shows the same
-    pictures on paper. Raises :class:`GancompError` when the makers have different numbers of pictures.
+    ``makers`` maps a name to pictures [N, C, H, W] in [-1, 1], all of the same N subjects; each subject is shown once,
+    by a maker drawn at random so that every maker gets an equal share. Returns the test; its ``static_twin()`` shows
+    the same pictures on paper. Raises :class:`GancompError` when the makers have different numbers of pictures.
     """
     counts = {name: len(pictures) for name, pictures in makers.items()}
     if len(makers) < 2 or len(set(counts.values())) > 1 or not all(counts.values()):

@@ -114,8 +114,8 @@ def bar_by_layer(
         colour, hatch = styles[groups[int(place)] if groups is not None else ""]
         axes.barh(place, value, color=colour, hatch=hatch, edgecolor="white", height=0.78)
         axes.annotate(
-            f"{value:,.3g} ({value / total:.0%})" if shares else f"{value:,.3g}", (value, place), xytext=(4, 0), textcoords="offset points",
-            va="center", fontsize=9,
+            f"{value:,.3g} ({value / total:.0%})" if shares else f"{value:,.3g}",
+            (value, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9,
         )  # fmt: skip
     axes.set_yticks(places, list(names), fontsize=10)
     axes.invert_yaxis()

@@ -29,8 +29,8 @@ class Cost:
     """The cost of one network for one picture.
 
     ``macs`` and ``published_macs`` count multiply-accumulates (see the module text); ``params`` trainable numbers;
-    ``bytes_int8`` the weights of convolutions and linear layers at one byte each, one float32 scale per output channel, and
-    everything else (biases, norms) in float32.
+    ``bytes_int8`` the weights of convolutions and linear layers at one byte each, one float32 scale per output channel,
+    and everything else (biases, norms) in float32.
     """
 
     macs: int
@@ -56,8 +56,8 @@ def cost(network: Any, height: int, width: int, in_channels: int | None = None) 
 
     ``network`` is a module, which is traced on torch's meta device (shapes only, no arithmetic), or a
     :class:`ResnetArchitecture`, whose cost is a formula. ``in_channels`` is needed only for a module that does not tell
-    (no ``architecture`` or ``in_channels`` attribute, no convolution first). Raises :class:`GancompError` for sizes that the
-    network cannot take.
+    (no ``architecture`` or ``in_channels`` attribute, no convolution first). Raises :class:`GancompError` for sizes
+    that the network cannot take.
     """
     raise GancompError(
         f"The cost of a {type(network).__name__} is unknown; give a torch module or a ResnetArchitecture."
@@ -83,8 +83,8 @@ def _(network: nn.Module, height: int, width: int, in_channels: int | None = Non
 class LayerCost:
     """What one layer does for one picture.
 
-    ``name`` is its path in the module, ``kind`` one of "conv", "transposed conv", "linear", "norm"; ``elements`` counts the
-    numbers it puts out, ``weights`` those of its kernel (bias left out).
+    ``name`` is its path in the module, ``kind`` one of "conv", "transposed conv", "linear", "norm"; ``elements`` counts
+    the numbers it puts out, ``weights`` those of its kernel (bias left out).
     """
 
     name: str
@@ -139,7 +139,8 @@ def _input_channels(network: nn.Module) -> int:
         if isinstance(layer, nn.Conv2d):
             return layer.in_channels
     raise GancompError(
-        f"{type(network).__name__} does not tell how many channels its pictures have; pass in_channels, 1 for grey or 3 for colour."
+        f"{type(network).__name__} does not tell how many channels its pictures have; "
+        "pass in_channels, 1 for grey or 3 for colour."
     )
 
 
@@ -147,7 +148,8 @@ def _input_channels(network: nn.Module) -> int:
 def _(architecture: ResnetArchitecture, height: int, width: int, in_channels: int | None = None) -> Cost:
     if height % 4 or width % 4 or min(height, width) < 8:
         raise GancompError(
-            f"A ResNet generator takes heights and widths that are multiples of 4 and at least 8, not {height} x {width}."
+            f"A ResNet generator takes heights and widths that are multiples of 4 and at least 8, "
+            f"not {height} x {width}."
         )
     a, full = architecture, height * width
     half, quarter = full // 4, full // 16

@@ -1,12 +1,13 @@
 """Recorded runs: every experiment of the course, done once, kept in one table.
 
     python -m gancomp_core.methods.runs list                     # the plans
-    python -m gancomp_core.methods.runs do edges2shoes/plain     # whatever of the plan is not recorded yet; resumes when killed
+    python -m gancomp_core.methods.runs do edges2shoes/plain     # whatever of the plan is not recorded yet;
+                                                                 # resumes when killed
     python -m gancomp_core.methods.runs show                     # the table
 
-A run is keyed by what determines it; the table is ``data/results/runs.parquet``. The *protocol* of a task fixes what all
-methods share (steps, batch, pictures, metrics), so that their rows compare. "Best" is chosen on the search split and, like
-"last", reported on the test split: a minimum over test scores would flatter every method.
+A run is keyed by what determines it; the table is ``data/results/runs.parquet``. The *protocol* of a task fixes what
+all methods share (steps, batch, pictures, metrics), so that their rows compare. "Best" is chosen on the search split
+and, like "last", reported on the test split: a minimum over test scores would flatter every method.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ log = logging.getLogger("gancomp")
 class Protocol:
     """What all runs of a task share.
 
-    ``steps`` of ``batch_size`` pictures; the search split is evaluated ``evaluations`` times, evenly spaced; last and best
-    are evaluated on the whole test split with ``evaluation_seeds``. A mended method or measure bumps ``version``.
+    ``steps`` of ``batch_size`` pictures; the search split is evaluated ``evaluations`` times, evenly spaced; last and
+    best are evaluated on the whole test split with ``evaluation_seeds``. A mended method or measure bumps ``version``.
     """
 
     version: int
@@ -74,7 +75,8 @@ class Run:
     def __post_init__(self) -> None:
         if self.task not in PROTOCOLS or self.method not in METHODS:
             raise GancompError(
-                f"A run needs a task with a protocol ({', '.join(PROTOCOLS)}) and a known method ({', '.join(METHODS)}), "
+                f"A run needs a task with a protocol ({', '.join(PROTOCOLS)}) "
+                f"and a known method ({', '.join(METHODS)}), "
                 f"not '{self.task}' and '{self.method}'."
             )
 
@@ -132,8 +134,8 @@ def find(task: str, method: str, **configuration: Any) -> pd.DataFrame:
     rows = runs[(runs.task == task) & (runs.method == method) & (runs.configuration == wanted)] if len(runs) else runs
     if rows.empty:
         raise GancompError(
-            f"No run of '{method}' with {configuration} on {task} is recorded; 'python -m gancomp_core.methods.runs list' "
-            "shows the plans, 'do <plan>' makes them."
+            f"No run of '{method}' with {configuration} on {task} is recorded; "
+            "'python -m gancomp_core.methods.runs list' shows the plans, 'do <plan>' makes them."
         )
     return rows
 

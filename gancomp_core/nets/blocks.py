@@ -23,7 +23,10 @@ def upsampling_conv(c_in: int, c_out: int) -> nn.ConvTranspose2d:
 
 
 def separable_conv(c_in: int, c_out: int, kernel: int) -> nn.Sequential:
-    """Depthwise convolution, InstanceNorm, pointwise convolution; no activation between (GAN Compression, section 3.3)."""
+    """Depthwise convolution, InstanceNorm, pointwise convolution; no activation between.
+
+    Source: GAN Compression, section 3.3.
+    """
     depthwise = nn.Conv2d(c_in, c_in, kernel, padding=kernel // 2, padding_mode="reflect", groups=c_in)
     return nn.Sequential(depthwise, instance_norm(c_in), nn.Conv2d(c_in, c_out, 1))
 

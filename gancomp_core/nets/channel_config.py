@@ -92,7 +92,8 @@ def _validate(entries: tuple[int, ...], legacy: bool) -> None:
     for position, (entry, factor) in enumerate(zip(entries, FACTORS[len(entries)], strict=True)):
         if not 1 <= entry <= LARGEST_ENTRY or entry * factor % 8:
             raise GancompError(
-                f"Entry c{position} of the channel config {name!r} is {entry}, which makes {entry * factor} channels: {GRAMMAR}."
+                f"Entry c{position} of the channel config {name!r} is {entry}, "
+                f"which makes {entry * factor} channels: {GRAMMAR}."
             )
 
 

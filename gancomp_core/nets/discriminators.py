@@ -12,8 +12,8 @@ class PatchDiscriminator(nn.Module):
     """PatchGAN: scores overlapping patches instead of the whole picture.
 
     Maps float32 [N, in_channels, H, W] in [-1, 1] to one unbounded score a patch, [N, 1, h, w]. ``strided_layers``
-    stride-2 convolutions, then two of stride 1; widths ``width * (1, 2, 4, 8)``. A conditional discriminator sees source
-    and target side by side, ``in_channels`` counting both. Source: Isola et al., CVPR 2017 (arXiv 1611.07004);
+    stride-2 convolutions, then two of stride 1; widths ``width * (1, 2, 4, 8)``. A conditional discriminator sees
+    source and target side by side, ``in_channels`` counting both. Source: Isola et al., CVPR 2017 (arXiv 1611.07004);
     ``width=64, strided_layers=3`` is its 70x70 PatchGAN.
     """
 
@@ -21,7 +21,8 @@ class PatchDiscriminator(nn.Module):
         super().__init__()
         if width < 1 or not 1 <= strided_layers <= 6:
             raise GancompError(
-                f"A PatchGAN needs width >= 1 and 1 to 6 strided layers, not {width} and {strided_layers}; the published one has 64 and 3."
+                f"A PatchGAN needs width >= 1 and 1 to 6 strided layers, not {width} and {strided_layers}; "
+                "the published one has 64 and 3."
             )
         self.in_channels = in_channels
         self.settings = {"in_channels": in_channels, "width": width, "strided_layers": strided_layers}

@@ -20,8 +20,8 @@ class ResnetArchitecture:
     """Everything that determines a ResNet generator.
 
     ``channels`` is a :class:`ChannelConfig` (or its string), ``blocks`` the number of residual blocks (1-32),
-    ``separable`` makes the blocks depthwise-separable (the "mobile" variant: stem, downsampling, upsampling and tail stay
-    dense), ``in_channels`` and ``out_channels`` are those of the pictures.
+    ``separable`` makes the blocks depthwise-separable (the "mobile" variant: stem, downsampling, upsampling and tail
+    stay dense), ``in_channels`` and ``out_channels`` are those of the pictures.
     """
 
     channels: ChannelConfig
@@ -39,12 +39,16 @@ class ResnetArchitecture:
             )
         if min(self.in_channels, self.out_channels) < 1:
             raise GancompError(
-                f"Pictures have at least one channel, not {self.in_channels} in and {self.out_channels} out; use 1 for grey, 3 for colour."
+                f"Pictures have at least one channel, not {self.in_channels} in and {self.out_channels} out; "
+                "use 1 for grey, 3 for colour."
             )
 
     @property
     def taps(self) -> tuple[str, ...]:
-        """The stages whose features distillation compares: the second downsampling and the end of each third of the blocks."""
+        """The stages whose features distillation compares.
+
+        The second downsampling and the end of each third of the blocks.
+        """
         last_of_third = {third_of(block, self.blocks): f"block{block + 1}" for block in range(self.blocks)}
         return ("down2", *last_of_third.values())
 
@@ -70,8 +74,8 @@ class ResnetGenerator(nn.Module):
     """Stem, two downsampling convolutions, residual blocks, two upsampling convolutions, tail.
 
     Maps float32 [N, in_channels, H, W] in [-1, 1] to [N, out_channels, H, W] in [-1, 1]; H and W are multiples of 4, at
-    least 8. ``stages`` holds the layers by name: ``stem, down1, down2, block1 ..., up1, up2, tail``.
-    Source: Johnson et al. 2016 by way of CycleGAN (arXiv 1703.10593); separable blocks: GAN Compression (arXiv 2003.08936).
+    least 8. ``stages`` holds the layers by name: ``stem, down1, down2, block1 ..., up1, up2, tail``. Source: Johnson et
+    al. 2016 by way of CycleGAN (arXiv 1703.10593); separable blocks: GAN Compression (arXiv 2003.08936).
     """
 
     def __init__(self, architecture: ResnetArchitecture) -> None:

@@ -13,8 +13,8 @@ class UnetGenerator(nn.Module):
 
     Maps float32 [N, in_channels, H, W] in [-1, 1] to [N, out_channels, H, W] in [-1, 1]; H and W are multiples of
     ``2 ** depth``. Widths are ``width * (1, 2, 4, 8, 8, ...)``. BatchNorm everywhere except on the first and innermost
-    downsampling and the last upsampling layer, which alone has a bias. Source: Isola et al., CVPR 2017 (arXiv 1611.07004);
-    ``width=64, depth=8`` is its U-Net-256.
+    downsampling and the last upsampling layer, which alone has a bias. Source: Isola et al., CVPR 2017 (arXiv
+    1611.07004); ``width=64, depth=8`` is its U-Net-256.
     """
 
     def __init__(self, in_channels: int = 3, out_channels: int = 3, width: int = 64, depth: int = 8) -> None:
@@ -38,7 +38,8 @@ class UnetGenerator(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[-1] % 2**self.depth or x.shape[-2] % 2**self.depth:
             raise GancompError(
-                f"This U-Net takes heights and widths that are multiples of {2**self.depth}, not {list(x.shape[-2:])}; resize the pictures or lower its depth."
+                f"This U-Net takes heights and widths that are multiples of {2**self.depth}, "
+                f"not {list(x.shape[-2:])}; resize the pictures or lower its depth."
             )
         skips = []
         for down in self.downs:

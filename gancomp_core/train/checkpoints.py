@@ -62,7 +62,8 @@ def _opened(path: Path) -> Any:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
         raise GancompError(
-            f"{path} cannot be read as safetensors weights ({error}); restore it with 'git checkout -- <file>' or save it again."
+            f"{path} cannot be read as safetensors weights ({error}); "
+            "restore it with 'git checkout -- <file>' or save it again."
         ) from error
 
 

@@ -1,8 +1,9 @@
 """The one training loop: picture -> batch -> scene -> objective -> step -> weights.
 
-It knows neither networks nor losses. What happens in a step is a *scene* (built from the models and a batch); who learns
-from it are the *players* (a generator with its objective, a critic with its own). Everything random in a step depends on
-(seed, step) alone, so a run killed at any moment resumes from its checkpoint to the same weights, bit for bit.
+It knows neither networks nor losses. What happens in a step is a *scene* (built from the models and a batch); who
+learns from it are the *players* (a generator with its objective, a critic with its own). Everything random in a step
+depends on (seed, step) alone, so a run killed at any moment resumes from its checkpoint to the same weights, bit for
+bit.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +32,7 @@ from gancomp_core.train.checkpoints import load_state, save_state
 from gancomp_core.train.objectives import Objective
 from gancomp_core.train.progress import Progress
 
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # its greetings are no news to a reader
 EXPLODED = 1e5  # losses of pictures in [-1, 1] are of order one
 
 
@@ -48,8 +51,8 @@ class Player:
 class Settings:
     """What determines a training besides data, models and objectives.
 
-    ``steps`` and ``batch_size`` (pictures a step, over all processes), ``seed``, ``precision`` ("32-true", "bf16-mixed" or
-    "auto": the fastest this machine has), ``ema`` the decay of the averaged generator.
+    ``steps`` and ``batch_size`` (pictures a step, over all processes), ``seed``, ``precision`` ("32-true", "bf16-mixed"
+    or "auto": the fastest this machine has), ``ema`` the decay of the averaged generator.
     """
 
     steps: int
@@ -61,13 +64,17 @@ class Settings:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 1 or not 0 <= self.ema < 1:
             raise GancompError(
-                f"A training needs steps >= 1, batch_size >= 1 and 0 <= ema < 1, not {self.steps}, {self.batch_size} and {self.ema}."
+                f"A training needs steps >= 1, batch_size >= 1 and 0 <= ema < 1, "
+                f"not {self.steps}, {self.batch_size} and {self.ema}."
             )
 
 
 @dataclass
 class Trained:
-    """The outcome: models by name (those under ``averaged`` hold the exponential moving average), losses a step, seconds."""
+    """The outcome.
+
+    Models by name (those under ``averaged`` hold the exponential moving average), losses a step, seconds.
+    """
 
     models: dict[str, nn.Module]
     averaged: dict[str, nn.Module]
@@ -124,11 +131,11 @@ def train(
 
     ``scene(models, batch)`` runs the networks once; then each player in turn evaluates its objective on that scene and
     moves its own weights. With ``checkpoint`` the state is written there about every ``checkpoint_seconds`` and at the
-    end, together with the losses as CSV beside it, and training starts from it when it exists. ``fabric`` brings devices
-    and processes (default: one CPU or GPU process). ``preview(scene)`` makes the live picture in a notebook.
+    end, together with the losses as CSV beside it, and training starts from it when it exists. ``fabric`` brings
+    devices and processes (default: one CPU or GPU process). ``preview(scene)`` makes the live picture in a notebook.
 
-    Raises :class:`TrainingDiverged` when a loss or a weight stops being finite, :class:`GancompError` when the checkpoint
-    belongs to another training.
+    Raises :class:`TrainingDiverged` when a loss or a weight stops being finite, :class:`GancompError` when the
+    checkpoint belongs to another training.
     """
     fabric = fabric or single_process(settings.precision)
     state, optimizers = _prepare(models, players, averaged, settings, fabric)
@@ -280,8 +287,8 @@ def _resume(state: _State, checkpoint: Path, identity: str) -> None:
     saved = load_state(checkpoint)
     if saved.get("identity") != identity:
         raise GancompError(
-            f"The checkpoint {checkpoint} belongs to another training ({saved.get('identity')}); this one is ({identity}); "
-            "delete it or choose another checkpoint path."
+            f"The checkpoint {checkpoint} belongs to another training ({saved.get('identity')}); "
+            f"this one is ({identity}); delete it or choose another checkpoint path."
         )
     for part in ("models", "averaged", "optimizers"):
         for name, item in getattr(state, part).items():

@@ -1,7 +1,8 @@
 """Objectives: weighted sums of terms, written as in a paper: ``gan() + 50 * reconstruction()``.
 
 A term reads what it needs from the *scene* of a training step (the batch, the generated picture, a way to ask the
-discriminator; see :mod:`gancomp_core.train.pix2pix`), so the loop, the networks and the objective do not know each other.
+discriminator; see :mod:`gancomp_core.train.pix2pix`), so the loop, the networks and the objective do not know each
+other.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Objective:
-    """A weighted sum of named terms; each term maps a scene to a scalar tensor. Add objectives, multiply them by numbers."""
+    """A weighted sum of named terms; each term maps a scene to a scalar tensor.
+
+    Add objectives, multiply them by numbers.
+    """
 
     terms: tuple[tuple[float, str, Callable[[Any], Tensor]], ...]
 

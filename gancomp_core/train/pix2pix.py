@@ -80,8 +80,8 @@ def train_pix2pix(
 ) -> Trained:
     """Train a generator of this architecture on a paired task with LSGAN + 50 L1 (or another ``objective``).
 
-    Further ``options`` go to :func:`gancomp_core.train.loop.train`. The picture channels of ``architecture`` are those of
-    the task.
+    Further ``options`` go to :func:`gancomp_core.train.loop.train`. The picture channels of ``architecture`` are those
+    of the task.
     """
     architecture = replace(architecture, in_channels=task.source_channels, out_channels=task.target_channels)
     return train(

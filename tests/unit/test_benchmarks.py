@@ -11,7 +11,7 @@ import torch
 from benchmarks import cost, frechet, training
 from benchmarks.__main__ import README, SUBJECTS, main, table, write
 from benchmarks.plain_pix2pix import plain_generator, with_weights_of
-from benchmarks.side_by_side import SECONDS, Budget, compare
+from benchmarks.side_by_side import Budget, compare
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import frechet_distance
@@ -37,7 +37,7 @@ def test_both_sides_take_turns_and_the_first_round_does_not_count() -> None:
         order.append(name)
         return seconds
 
-    found = compare("work", SECONDS, lambda: block("ours", 1.0), lambda: block("plain", 3.0), rounds=3)
+    found = compare("work", lambda: block("ours", 1.0), lambda: block("plain", 3.0), rounds=3)
     assert order == ["ours", "plain", "ours", "plain", "plain", "ours", "ours", "plain"]
     assert found.ratios == (3.0, 3.0, 3.0)
     assert found.cells()[2:] == ("1.00 s (1.00-1.00)", "3.00 s (3.00-3.00)", "3.00 x (3.00-3.00)")
@@ -74,7 +74,7 @@ def test_tables_replace_only_what_stands_between_their_markers(tmp_path: Path) -
     copy = tmp_path / "README.md"
     copy.write_text(README.read_text(encoding="utf-8"), encoding="utf-8")
     for rows in ([["old"] * 5], [["new"] * 5]):
-        write(copy, {"loading": table("loading", rows)})
+        write(copy, {"loading": table("loading", rows, "a machine")})
     text = copy.read_text(encoding="utf-8")
     assert "| new | new |" in text
     assert "| old |" not in text

@@ -82,7 +82,8 @@ def test_loop_equals_the_same_game_written_out_in_plain_pytorch():
         adam["generator"].zero_grad()
         (((d(torch.cat([x, fake], 1)) - 1) ** 2).mean() + 50 * (fake - y).abs().mean()).backward()
         adam["generator"].step()
-    # Functions are compared, not weights: Adam turns the rounding noise of biases before a norm, which do nothing, into steps.
+    # Functions are compared, not weights: Adam turns the rounding noise of biases before a norm, which do nothing, into
+    # steps.
     with torch.no_grad():
         x = batches.at(9).source
         torch.testing.assert_close(ours.models["generator"](x), g(x), rtol=0, atol=1e-3)
@@ -199,7 +200,10 @@ from gancomp_core.train.checkpoints import save_state, save_weights
 folder = Path(sys.argv[1])
 small, large = torch.nn.Linear(2, 2), torch.nn.Linear(2000, 2000)
 save_state({"step": 1}, folder / "a.ckpt"); save_weights(small, folder / "a.safetensors")
-for save in (lambda: save_state(large.state_dict(), folder / "a.ckpt"), lambda: save_weights(large, folder / "a.safetensors")):
+for save in (
+    lambda: save_state(large.state_dict(), folder / "a.ckpt"),
+    lambda: save_weights(large, folder / "a.safetensors"),
+):
     try:
         save()
     except GancompError as error:
