@@ -175,6 +175,7 @@ def _card(name: str, recipe: Recipe, trained: Trained, generator: ResnetGenerato
         "objective": str(pix2pix.default_objective()),
         "settings": {**dataclasses.asdict(recipe.settings), "lr": recipe.lr, "precision": fastest_precision()},
         "minutes": round(trained.seconds / 60, 1),
+        "threads": torch.get_num_threads(),
         "machine": machine_class(),
         "data": task.fingerprint,
         "cost": {"macs": expense.macs, "params": expense.params, "bytes_fp32": expense.bytes_fp32},
@@ -229,7 +230,7 @@ def _markdown(card: dict[str, Any]) -> str:
 | trained by | `{card["command"]}` |
 | objective | {card["objective"]} |
 | steps, batch, learning rate, seed | {recipe} |
-| time | {card["minutes"]} minutes on {card["machine"]}, {settings["precision"]} |
+| time | {card["minutes"]} minutes, {card["threads"]} thread(s), on {card["machine"]}, {settings["precision"]} |
 | data | {card["task"]}, fingerprint {card["data"][:16]} |
 | quality | {quality["text"]} |
 | licence | {card["licence"]} |

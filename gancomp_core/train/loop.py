@@ -143,27 +143,26 @@ def train(
     if checkpoint is not None and checkpoint.exists():
         _resume(state, checkpoint, identity)
     until = settings.steps if until is None else min(until, settings.steps)
-    shown = Progress(state.step, settings.steps) if progress and fabric.is_global_zero and state.step < until else None
+    shown = progress and fabric.is_global_zero and state.step < until
     began = saved = time.monotonic()
     record_every = max(1, settings.steps // 200)
-    for step in range(state.step, until):
-        torch.manual_seed(settings.seed * 1_000_003 + step)
-        batch = batches.at(step, fabric.global_rank, fabric.world_size).to(fabric.device)
-        stage = scene(state.models, batch)
-        values = _play(stage, state.models, players, optimizers, schedule(step, settings.steps), fabric)
-        _check_finite(values, step, checkpoint)
-        _average(state, settings.ema)
-        state.step = step + 1
-        if step % record_every == 0 or state.step == settings.steps:
-            state.history.append({"step": step, **values})
-        if shown:
-            shown.update(state.step, values, functools.partial(preview, stage) if preview else None)
-        if checkpoint is not None and (time.monotonic() - saved > checkpoint_seconds or state.step == until):
-            state.seconds, began = state.seconds + time.monotonic() - began, time.monotonic()
-            _save(state, checkpoint, identity, fabric)
-            saved = time.monotonic()
-    if shown:
-        shown.close()
+    with Progress(state.step, settings.steps) if shown else contextlib.nullcontext() as reporter:
+        for step in range(state.step, until):
+            torch.manual_seed(settings.seed * 1_000_003 + step)
+            batch = batches.at(step, fabric.global_rank, fabric.world_size).to(fabric.device)
+            stage = scene(state.models, batch)
+            values = _play(stage, state.models, players, optimizers, schedule(step, settings.steps), fabric)
+            _check_finite(values, step, checkpoint)
+            _average(state, settings.ema)
+            state.step = step + 1
+            if step % record_every == 0 or state.step == settings.steps:
+                state.history.append({"step": step, **values})
+            if reporter:
+                reporter.update(state.step, values, functools.partial(preview, stage) if preview else None)
+            if checkpoint is not None and (time.monotonic() - saved > checkpoint_seconds or state.step == until):
+                state.seconds, began = state.seconds + time.monotonic() - began, time.monotonic()
+                _save(state, checkpoint, identity, fabric)
+                saved = time.monotonic()
     state.seconds += time.monotonic() - began
     plain = {name: getattr(model, "module", model).eval() for name, model in state.models.items()}
     return Trained(plain, state.averaged, pd.DataFrame(state.history), state.seconds, state.step)

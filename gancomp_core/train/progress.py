@@ -68,6 +68,9 @@ class Progress:
         else:
             self.picture.update(image)
 
-    def close(self) -> None:
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self.bar is not None:
             self.bar.close()
