@@ -4,6 +4,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import nbformat
 from docutils import nodes
 from latex2mathml.converter import convert
 
@@ -12,6 +13,7 @@ REPOSITORY = HERE.parent
 sys.path.insert(0, str(REPOSITORY))
 
 from gancomp_core import __version__  # noqa: E402
+from gancomp_core.course.notebook_files import read_notebook, with_alt_text  # noqa: E402
 
 project = "gancomp"
 author = "gancomp contributors"
@@ -39,7 +41,7 @@ def copy_notebooks(*_: object) -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
     for notebook in sorted((REPOSITORY / "notebooks").glob("[0-9]*.ipynb")):
-        shutil.copy2(notebook, target)
+        nbformat.write(with_alt_text(read_notebook(notebook)), target / notebook.name)
 
 
 def inline_formula(page, node: nodes.math) -> None:

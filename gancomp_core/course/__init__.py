@@ -3,7 +3,7 @@
 from gancomp_core.course.blind_test import blind_test
 from gancomp_core.course.checks import check
 from gancomp_core.course.figures import bar_by_layer, picture_grid, scatter_tradeoff, use_style
-from gancomp_core.course.output import show, tell
+from gancomp_core.course.output import show, show_table, tell
 from gancomp_core.course.predictions import predict, reveal
 from gancomp_core.course.profiles import Profile
 from gancomp_core.course.widgets import Choice, Slider, Switch, drive_all_widgets, explore, small_multiples
@@ -23,6 +23,7 @@ __all__ = [
     "reveal",
     "scatter_tradeoff",
     "show",
+    "show_table",
     "small_multiples",
     "tell",
     "use_style",

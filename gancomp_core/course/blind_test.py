@@ -36,7 +36,7 @@ class BlindTest:
         self.verdict = widgets.HTML()
         self.button.on_click(lambda _: self.reveal())
         cards = [
-            widgets.VBox([widgets.HTML(html_image(image, f"picture {i}, maker hidden", 96)), menu])
+            widgets.VBox([widgets.HTML(html_image(image, f"picture {i}, maker hidden", 128)), menu])
             for i, (image, menu) in enumerate(zip(self.images, self.menus, strict=True), start=1)
         ]
         grid = widgets.GridBox(cards, layout=widgets.Layout(grid_template_columns=f"repeat({columns}, 240px)"))
@@ -66,7 +66,7 @@ class BlindTest:
         from IPython.display import HTML, display
 
         cells = [
-            f'<td style="text-align:center">{html_image(image, f"picture {i}, maker hidden", 96)}<br>{i}</td>'
+            f'<td style="text-align:center">{html_image(image, f"picture {i}, maker hidden", 128)}<br>{i}</td>'
             for i, image in enumerate(self.images, start=1)
         ]
         rows = "".join(f"<tr>{''.join(cells[i : i + self.columns])}</tr>" for i in range(0, len(cells), self.columns))
@@ -74,7 +74,7 @@ class BlindTest:
         display(HTML(f"<table>{rows}</table><details><summary>Answers</summary>{answers}</details>"))
 
 
-def blind_test(makers: Mapping[str, Tensor], seed: int = 0, columns: int = 4, scale: int = 3) -> BlindTest:
+def blind_test(makers: Mapping[str, Tensor], seed: int = 0, columns: int = 4, scale: int = 4) -> BlindTest:
     """Show pictures without saying who made them.
 
     ``makers`` maps a name to pictures [N, C, H, W] in [-1, 1], all of the same N subjects; each subject is shown once,

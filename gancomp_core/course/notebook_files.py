@@ -6,7 +6,6 @@ import copy
 import datetime
 import json
 import os
-import platform
 import re
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from nbformat import NotebookNode
 from gancomp_core.course.output import WIDGET_VIEW, html_image
 from gancomp_core.errors import GancompError
 from gancomp_core.files import REPOSITORY, atomic_write, data_root
+from gancomp_core.measure import machine_class
 
 NOTEBOOKS = REPOSITORY / "notebooks"
 COSTS_BEGIN, COSTS_END = "<!-- costs -->", "<!-- /costs -->"
@@ -183,12 +183,6 @@ class NotebookCost:
     memory_mb: float
     machine: str
     measured: str  # date, ISO 8601
-
-
-def machine_class() -> str:
-    """The kind of computer, without its name: "2 CPU cores, Linux x86_64"."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return f"{cores} CPU core{'s' if cores > 1 else ''}, {platform.system()} {platform.machine()}"
 
 
 def costs_file() -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
+import pandas as pd
 from IPython.display import display
 from matplotlib.figure import Figure
 from PIL import Image
@@ -36,6 +37,13 @@ def widget_bundle(widget: widgets.DOMWidget, fallback: str) -> dict[str, Any]:
 def tell(text: str) -> None:
     """Display a sentence of markdown: what a cell measured, in words, so that prose cannot drift from numbers."""
     display({"text/markdown": text, "text/plain": text.replace("**", "")}, raw=True)
+
+
+def show_table(frame: pd.DataFrame, digits: int = 2) -> None:
+    """Display a table with numbers rounded to ``digits`` and empty cells where there is no value."""
+    rounded = frame.round(digits)
+    html_table = rounded.to_html(na_rep="", float_format=lambda value: f"{value:,.{digits}f}", border=0)
+    display({"text/html": html_table, "text/plain": rounded.to_string(na_rep="")}, raw=True)
 
 
 def show(figure: Figure, alt: str) -> None:

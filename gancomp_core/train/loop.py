@@ -139,7 +139,7 @@ def train(
     """
     fabric = fabric or single_process(settings.precision)
     state, optimizers = _prepare(models, players, averaged, settings, fabric)
-    identity = _identity(players, settings)
+    identity = _identity(models, players, settings)
     if checkpoint is not None and checkpoint.exists():
         _resume(state, checkpoint, identity)
     until = settings.steps if until is None else min(until, settings.steps)
@@ -255,9 +255,11 @@ def _check_finite(values: Mapping[str, float], step: int, checkpoint: Path | Non
             raise TrainingDiverged(step, name, value, checkpoint if checkpoint and checkpoint.exists() else None)
 
 
-def _identity(players: Sequence[Player], settings: Settings) -> str:
+def _identity(models: Mapping[str, nn.Module], players: Sequence[Player], settings: Settings) -> str:
     """What a checkpoint must agree with to be resumed."""
-    return "; ".join([str(settings), *(f"{p.name}: {p.objective}, lr {p.lr:g}, betas {p.betas}" for p in players)])
+    sizes = [f"{name} of {sum(p.numel() for p in model.parameters()):,} parameters" for name, model in models.items()]
+    moves = [f"{p.name}: {p.objective}, lr {p.lr:g}, betas {p.betas}" for p in players]
+    return "; ".join([*sizes, str(settings), *moves])
 
 
 def _save(state: _State, checkpoint: Path, identity: str, fabric: Fabric) -> None:

@@ -140,6 +140,14 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         fit(lr=0.1, checkpoint=tmp_path / "training.ckpt")
 
 
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    settings, path = Settings(2, batch_size=2), tmp_path / "training.ckpt"
+    train_pix2pix(load_task("edges2shoes"), SMALL, settings, critic_width=8, checkpoint=path, progress=False)
+    wider = dataclasses.replace(SMALL, blocks=2)
+    with pytest.raises(GancompError, match="another training.*parameters"):
+        train_pix2pix(load_task("edges2shoes"), wider, settings, critic_width=8, checkpoint=path, progress=False)
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / "training.ckpt").write_bytes(b"not a checkpoint")
     with pytest.raises(GancompError, match=r"training\.ckpt cannot be read"):
