@@ -17,5 +17,5 @@ class TrainingDiverged(GancompError):
         last = f"the last good checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written yet"
         super().__init__(
             f"Training stopped at step {step}: the term '{term}' became {value:g}; {last}; "
-            "lower the learning rate or that term's weight and resume."
+            "lower the learning rate or that term's weight and train again with another checkpoint file."
         )

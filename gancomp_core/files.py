@@ -56,7 +56,7 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)  # mkstemp makes it private
+        temporary.chmod(_mode(path))  # mkstemp makes it private
         os.replace(temporary, path)
     except Exception as error:
         if isinstance(error, OSError) or _means_full_disk(error, path):
@@ -66,6 +66,15 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def _mode(path: Path) -> int:
+    """The permissions of the file that is replaced, or what the user's umask grants a new one."""
+    if path.exists():
+        return path.stat().st_mode & 0o777
+    umask = os.umask(0o022)
+    os.umask(umask)
+    return 0o666 & ~umask
+
+
 def _means_full_disk(error: BaseException, path: Path) -> bool:
     """Whether an error, or one behind it, says that the disk is full, or the disk says so itself.
 
@@ -73,7 +82,7 @@ def _means_full_disk(error: BaseException, path: Path) -> bool:
     """
     link: BaseException | None = error
     while link is not None:
-        if getattr(link, "errno", None) == errno.ENOSPC or "(os error 28)" in str(link):
+        if getattr(link, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "(os error 28)" in str(link):
             return True
         link = link.__cause__ or link.__context__
     return isinstance(error, RuntimeError) and shutil.disk_usage(path.parent).free < 1_000_000

@@ -22,6 +22,7 @@ from gancomp_core.data.pictures import PictureSet
 from gancomp_core.data.tasks import Task
 from gancomp_core.errors import GancompError
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # whatever a file is called: EPS would start Ghostscript
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 LAYOUTS = """
     "AB": source left, target right      "paired": same names twice      "unpaired"
@@ -34,6 +35,7 @@ LAYOUTS = """
 KEPT_BYTES = 512 * 2**20  # decoded pictures kept in memory, over all splits and both sides
 MAX_PIXELS = 80_000_000  # a small file can unpack to a picture that fills the memory; photos stay far below this
 STRIDE = 4  # the generators halve the picture twice
+SMALLEST = 8  # below it nothing is left for the generators to pad
 _REPLACE = "replace it or take it out of the folder"
 SPLITS = ("train", "search", "test")
 
@@ -63,8 +65,8 @@ def folder_task(
 ) -> Task:
     """Your own pictures as a task, from a folder in one of the layouts "AB", "paired" or "unpaired".
 
-    ``size``: height and width in pixels, a multiple of 4; pictures are resized to it by their shorter side and cropped
-    in the middle. None keeps them as they are, if all are equal squares. ``layout``: None finds out.
+    ``size``: height and width in pixels, a multiple of 4 from 8 on; pictures are resized to it by their shorter side
+    and cropped in the middle. None keeps them as they are, if all are equal squares. ``layout``: None finds out.
     ``channels``: 1 (grey) or 3 (RGB), or a pair (source, target). Transparency is laid on white; 16-bit grey is scaled
     to 8 bit; EXIF orientation is applied. ``reverse`` swaps source and target. ``decode_all`` decodes every picture
     at once instead of when needed, to find damaged ones before a training starts.
@@ -186,7 +188,7 @@ def _read(path: Path) -> bytes:
 def _open(data: io.BytesIO, path: Path) -> Image.Image:
     """Open without decoding; refuse what is no picture and what is too big to be decoded safely."""
     try:
-        picture = Image.open(data)
+        picture = Image.open(data, formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_big(path) from error
     except Exception as error:  # see decode()
@@ -420,8 +422,11 @@ def _checked_channels(channels: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def _check_size(size: int | None) -> None:
-    if size is not None and (size < STRIDE or size % STRIDE):
-        raise GancompError(f"The size {size} is not possible; it must be a multiple of {STRIDE}, for example 64.")
+    if size is not None and (size < SMALLEST or size % STRIDE):
+        raise GancompError(
+            f"The size {size} is not possible; it must be a multiple of {STRIDE} and at least {SMALLEST}, "
+            "for example 64."
+        )
 
 
 def _common_size(parts: Iterable[_Part]) -> int:
@@ -434,17 +439,17 @@ def _common_size(parts: Iterable[_Part]) -> int:
                 f"The pictures differ in size: {first.path} is {first.width}x{first.height}, {part.path} is "
                 f"{part.width}x{part.height}; pass size=, for example size={_nearby(first)}, to make them alike."
             )
-    if first.width != first.height or first.width % STRIDE:
+    if first.width != first.height or first.width % STRIDE or first.width < SMALLEST:
         what = "each half of " if first.half is not None else ""
         raise GancompError(
             f"{what}{first.path} is {first.width}x{first.height}; it must be square with sides that are a multiple of "
-            f"{STRIDE}, or pass size=, for example size={_nearby(first)}, to resize and crop."
+            f"{STRIDE} and at least {SMALLEST}, or pass size=, for example size={_nearby(first)}, to resize and crop."
         )
     return first.width
 
 
 def _nearby(part: _Part) -> int:
-    return max(STRIDE, min(part.width, part.height) // STRIDE * STRIDE)
+    return max(SMALLEST, min(part.width, part.height) // STRIDE * STRIDE)
 
 
 def _decode(sets: Iterable[PictureSet]) -> None:

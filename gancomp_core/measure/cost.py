@@ -19,9 +19,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from gancomp_core.errors import GancompError
+from gancomp_core.measure.running import first_line
 from gancomp_core.nets.resnet import ResnetArchitecture
+
+_Multiplying = _ConvNd | nn.Linear
+_PER_ELEMENT = (nn.LayerNorm, nn.RMSNorm)  # their weights may have several axes, but scale each element once
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +62,9 @@ def cost(network: Any, height: int, width: int, in_channels: int | None = None) 
 
     ``network`` is a module, which is traced on torch's meta device (shapes only, no arithmetic), or a
     :class:`ResnetArchitecture`, whose cost is a formula. ``in_channels`` is needed only for a module that does not tell
-    (no ``architecture`` or ``in_channels`` attribute, no convolution first). Raises :class:`GancompError` for sizes
-    that the network cannot take.
+    (no ``architecture`` or ``in_channels`` attribute, no convolution first). Convolutions and transposed convolutions
+    of one, two or three dimensions and linear layers are counted. Raises :class:`GancompError` for sizes that the
+    network cannot take, and for layers with a weight matrix of another kind, which would be left out silently.
     """
     raise GancompError(
         f"The cost of a {type(network).__name__} is unknown; give a torch module or a ResnetArchitecture."
@@ -99,24 +106,50 @@ class LayerCost:
 def layer_costs(network: nn.Module, height: int, width: int, in_channels: int | None = None) -> list[LayerCost]:
     """Every convolution, linear layer and InstanceNorm of a module in the order in which they run; see :func:`cost`."""
     found: list[LayerCost] = []
+    _check_layers(network)
+    channels = in_channels or _input_channels(network)
     shadow = copy.deepcopy(network).to("meta").eval()
     for name, layer in shadow.named_modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        if isinstance(layer, _Multiplying):
             layer.register_forward_hook(lambda layer, x, y, name=name: found.append(_multiplying(name, layer, x[0], y)))
         elif _is_instance_norm(layer):
             layer.register_forward_hook(lambda layer, x, y, name=name: found.append(_normalising(name, y)))
-    with torch.no_grad():
-        shadow(torch.empty(1, in_channels or _input_channels(network), height, width, device="meta"))
+    try:
+        with torch.no_grad():
+            shadow(torch.empty(1, channels, height, width, device="meta"))
+    except GancompError:
+        raise
+    except Exception as error:  # whatever layers raise for a size they cannot take
+        raise GancompError(
+            f"{type(network).__name__} cannot take pictures of {height} x {width} pixels with {channels} channels "
+            f"({first_line(error)}); give the size and the in_channels it was made for."
+        ) from error
     return found
 
 
-def _multiplying(name: str, layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, x: Tensor, y: Tensor) -> LayerCost:
+def _check_layers(network: nn.Module) -> None:
+    """Refuse weights that multiply (two axes or more) in layers whose way of multiplying is unknown here."""
+    for name, layer in network.named_modules():
+        # torch's parametrizations, such as spectral_norm, keep the weights of a layer in a module below it
+        owner = network.get_submodule(f".{name}".split(".parametrizations.")[0][1:])
+        if isinstance(owner, (_Multiplying, *_PER_ELEMENT)):
+            continue
+        for weight, values in layer.named_parameters(recurse=False):
+            if values.ndim >= 2:
+                where = f"The layer '{name}' ({type(layer).__name__})" if name else type(layer).__name__
+                raise GancompError(
+                    f"{where} has a weight '{weight}' of {values.ndim} axes, and its multiplications cannot be "
+                    "counted; build it of convolutions and linear layers, or measure the network without it."
+                )
+
+
+def _multiplying(name: str, layer: _ConvNd | nn.Linear, x: Tensor, y: Tensor) -> LayerCost:
     weights = layer.weight.numel()  # each multiplies once at every position
     if isinstance(layer, nn.Linear):
         macs = weights * (y.numel() // layer.out_features)
         return LayerCost(name, "linear", macs, macs, y.numel(), weights, layer.out_features)
-    at_output, at_input = (weights * t.shape[-1] * t.shape[-2] for t in (y, x))
-    if isinstance(layer, nn.ConvTranspose2d):
+    at_output, at_input = weights * (y.numel() // layer.out_channels), weights * (x.numel() // layer.in_channels)
+    if isinstance(layer, _ConvTransposeNd):
         return LayerCost(name, "transposed conv", at_input, at_output, y.numel(), weights, layer.out_channels)
     return LayerCost(name, "conv", at_output, at_output, y.numel(), weights, layer.out_channels)
 
@@ -128,7 +161,7 @@ def _normalising(name: str, y: Tensor) -> LayerCost:
 def _is_instance_norm(layer: nn.Module) -> bool:
     if isinstance(layer, nn.GroupNorm):
         return layer.num_groups == layer.num_channels
-    return isinstance(layer, nn.InstanceNorm2d)
+    return isinstance(layer, _InstanceNorm)
 
 
 def _input_channels(network: nn.Module) -> int:
@@ -136,7 +169,7 @@ def _input_channels(network: nn.Module) -> int:
     if isinstance(channels := getattr(architecture, "in_channels", None), int):
         return channels
     for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, _ConvNd):
             return layer.in_channels
     raise GancompError(
         f"{type(network).__name__} does not tell how many channels its pictures have; "

@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
-from gancomp_core.measure.onnx_export import OnnxGenerator, first_line
+from gancomp_core.measure.onnx_export import OnnxGenerator
+from gancomp_core.measure.running import evaluating, first_line
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,9 @@ def latency(
             wait()
             seconds.append(time.perf_counter() - start)
     found = torch.tensor(seconds, dtype=torch.float64) * 1000
-    return Latency(float(found.median()), float(found.quantile(0.95)), len(seconds), used, str(device), runtime)
+    # Tensor.median() would be the lower of the two values in the middle
+    median, p95 = float(found.quantile(0.5)), float(found.quantile(0.95))
+    return Latency(median, p95, len(seconds), used, str(device), runtime)
 
 
 def eager_latency(
@@ -90,25 +93,20 @@ def eager_latency(
 ) -> Latency:
     """Latency of a module in PyTorch: eval mode, no gradients, one fixed random input of ``input_shape`` (N, C, H, W).
 
-    The input is float32. The module is moved to ``device`` and left there; its mode is restored.
+    The input is float32. The module runs on ``device``; its mode and its own device are restored.
     """
     device = _checked_device(device)
     x = _input(input_shape).to(device)
-    was_training = module.training
-    module.to(device).eval()
-    try:
-        with torch.inference_mode():
-            _first_call(lambda: module(x), input_shape)
-            return latency(
-                lambda: module(x),
-                warmup=warmup,
-                repeats=repeats,
-                min_seconds=min_seconds,
-                threads=threads,
-                device=device,
-            )
-    finally:
-        module.train(was_training)
+    with evaluating(module, device), torch.inference_mode():
+        _first_call(lambda: module(x), input_shape)
+        return latency(
+            lambda: module(x),
+            warmup=warmup,
+            repeats=repeats,
+            min_seconds=min_seconds,
+            threads=threads,
+            device=device,
+        )
 
 
 def onnx_latency(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from gancomp_core import files
 from gancomp_core.errors import GancompError
+from gancomp_core.measure.running import device_of, evaluating, first_line
 
 
 def export_onnx(module: nn.Module, path: Path | str, input_shape: Sequence[int], dynamic: bool = True) -> Path:
@@ -24,7 +25,7 @@ def export_onnx(module: nn.Module, path: Path | str, input_shape: Sequence[int],
     ``input_shape`` is (N, C, H, W), an example the module can take; with ``dynamic`` the file takes any number of
     pictures of any height and width that the module takes, else only this shape. Input and output are named
     ``source`` and ``picture``. The file is written whole or not at all, and nothing is printed. Raises
-    :class:`GancompError` when the module cannot be exported at that shape.
+    :class:`GancompError` when the module cannot be exported at that shape. The module's mode is restored.
     """
     path = Path(path)
     if len(input_shape) != 4 or min(input_shape) < 1:
@@ -34,14 +35,13 @@ def export_onnx(module: nn.Module, path: Path | str, input_shape: Sequence[int],
         )
     # an example of one picture would fix the number of pictures to one
     example = torch.zeros(
-        (max(input_shape[0], 2) if dynamic else input_shape[0], *input_shape[1:]), device=_device(module)
+        (max(input_shape[0], 2) if dynamic else input_shape[0], *input_shape[1:]), device=device_of(module)
     )
     size = torch.export.Dim.DYNAMIC
-    was_training = module.training
     try:
-        with _silence():
+        with _silence(), evaluating(module):
             program = torch.onnx.export(
-                module.eval(),
+                module,
                 (example,),
                 dynamo=True,
                 input_names=["source"],
@@ -59,8 +59,6 @@ def export_onnx(module: nn.Module, path: Path | str, input_shape: Sequence[int],
             f"{type(module).__name__} could not be exported to ONNX with inputs of shape {tuple(input_shape)} "
             f"({first_line(error)}); give a shape that the module can take, or try dynamic=False."
         ) from error
-    finally:
-        module.train(was_training)
     return path
 
 
@@ -116,15 +114,6 @@ def _session(path: Path, threads: int | None) -> Any:
         raise GancompError(
             f"{path} is not an ONNX file that onnxruntime can read; write it again with export_onnx."
         ) from error
-
-
-def _device(module: nn.Module) -> torch.device:
-    return next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, for a sentence of ours about it."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 @contextlib.contextmanager

@@ -8,12 +8,15 @@ whose features are Inception's (:func:`true_fid`), and the two scales have nothi
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import safetensors
@@ -27,11 +30,14 @@ from torchmetrics.image.kid import poly_mmd
 from gancomp_core import files
 from gancomp_core.data import PictureSet, Task, to_float, to_uint8
 from gancomp_core.errors import GancompError
+from gancomp_core.measure.running import evaluating
 from gancomp_core.nets.efficientnet_lite import FEATURES, EfficientNetLite0, load_efficientnet_lite0, weights_hash
 
 NAME = "FD-EfficientNet-Lite0"
 PROTOCOL = "96px-bilinear-fp32-1"
 """Part of every cached feature's key; changes with the protocol above."""
+
+log = logging.getLogger("gancomp")
 
 Pictures = Tensor | Iterable[Tensor]
 Item = TypeVar("Item")
@@ -378,12 +384,12 @@ def evaluate_generator(
 ) -> Quality:
     """Run a generator over a split's sources and measure the pictures it makes.
 
-    ``generator`` maps float32 [N, C, H, W] in [-1, 1] to pictures of the same kind: a module (run in eval mode,
-    float32, without gradients; its mode is restored) or any function, such as an ``OnnxGenerator``. ``n`` takes that
-    many pictures of the split, spread evenly over it; all by default. For each of ``seeds`` as many real pictures as
-    there are outputs (or all there are) are drawn from ``task.train``: outputs and the split's own real pictures (the
-    floor) are both measured against them. Features of real pictures are kept in the cache folder, so a second
-    generator costs only its own.
+    ``generator`` maps float32 [N, C, H, W] in [-1, 1] to pictures of the same kind: a module (run in eval mode
+    on ``device``, float32, without gradients; its mode and its own device are restored) or any function, such as an
+    ``OnnxGenerator``. ``n`` takes that many pictures of the split, spread evenly over it; all by default. For each of
+    ``seeds`` as many real pictures as there are outputs (or all there are) are drawn from ``task.train``: outputs and
+    the split's own real pictures (the floor) are both measured against them. Features of real pictures are kept in the
+    cache folder, so a second generator costs only its own; where that folder cannot be written, a warning is logged.
 
     Raises :class:`GancompError` for an unknown split, no seeds, fewer than 2 pictures, and a generator whose pictures
     have the wrong shape or are not finite.
@@ -403,7 +409,7 @@ def evaluate_generator(
         subset_size = max(2, min(500, len(features) // 2, len(references[i]) // 2))
         return (
             frechet_distance(features, references[i]),
-            _floor(task, split, chosen, draws[i], real, references[i]),
+            _floor(task, split, chosen, draws[i], real, references[i], device),
             kid(features, references[i], subset_size=subset_size, seed=seeds[i]),
         )
 
@@ -436,7 +442,6 @@ def _draw(length: int, count: int, seed: int) -> Tensor:
     return torch.randperm(length, generator=torch.Generator().manual_seed(seed))[:count].sort().values
 
 
-@torch.inference_mode()
 def _run(
     generator: Callable[[Tensor], Tensor],
     pictures: PictureSet,
@@ -446,11 +451,9 @@ def _run(
     batch_size: int,
 ) -> tuple[list[Tensor], dict[str, float]]:
     """All outputs, on the CPU, and mean and spread of their likeness to the paired targets (nothing if unpaired)."""
-    was_training = isinstance(generator, nn.Module) and generator.training
-    if isinstance(generator, nn.Module):
-        generator.to(device).eval()
+    state = evaluating(generator, device) if isinstance(generator, nn.Module) else contextlib.nullcontext()
     outputs, psnrs, ssims = [], [], []
-    try:
+    with state, torch.inference_mode():
         for indices in chosen.split(batch_size):
             batch = pictures.batch(indices)
             with torch.autocast(device.type, enabled=False):
@@ -460,9 +463,6 @@ def _run(
             if paired:
                 psnrs.append(psnr(output, batch.target))
                 ssims.append(ssim(output, batch.target))
-    finally:
-        if isinstance(generator, nn.Module):
-            generator.train(was_training)
     similarity: dict[str, float] = {}
     for name, found in (("psnr", psnrs), ("ssim", ssims)) if paired else ():
         each = torch.cat(found).double()
@@ -490,28 +490,51 @@ def _real_features(task: Task, split: str, indices: Tensor, device: torch.device
     """Features of real target pictures, from the cache folder where they have been taken before."""
     targets = (task.train if split == "train" else _split(task, split)).targets
     return _kept(
-        ("features", task.fingerprint, split, _digest(indices)),
+        ("features", torch.device(device).type, task.fingerprint, split, _digest(indices)),
         lambda: extract_features((to_float(targets[some]) for some in indices.split(256)), device=device),
     )
 
 
-def _floor(task: Task, split: str, chosen: Tensor, drawn: Tensor, real: Tensor, reference: Tensor) -> float:
+def _floor(
+    task: Task,
+    split: str,
+    chosen: Tensor,
+    drawn: Tensor,
+    real: Tensor,
+    reference: Tensor,
+    device: torch.device | str,
+) -> float:
     """Frechet distance of a split's real pictures from the drawn training pictures, kept likewise."""
-    key = ("floor", task.fingerprint, split, _digest(chosen), _digest(drawn))
+    key = ("floor", torch.device(device).type, task.fingerprint, split, _digest(chosen), _digest(drawn))
     return float(_kept(key, lambda: torch.tensor([frechet_distance(real, reference)], dtype=torch.float64)))
 
 
 def _kept(key: tuple[str, ...], make: Callable[[], Tensor]) -> Tensor:
-    """The tensor kept under ``key`` (weights and protocol belong to it); made and stored when missing or unreadable."""
+    """The tensor kept under ``key`` (weights and protocol belong to it); made and stored when missing or unreadable.
+
+    A cache that cannot be written to costs time, not the value: it is warned of.
+    """
     digest = hashlib.sha256("\n".join((*key, weights_hash(), PROTOCOL)).encode()).hexdigest()
     path = files.cache_root() / "features" / f"{key[0]}-{digest[:32]}.safetensors"
     try:
         return safetensors.torch.load_file(path)["value"]
     except (OSError, KeyError, safetensors.SafetensorError):
         value = make()
-    with files.atomic_write(path) as temporary:
-        safetensors.torch.save_file({"value": value.contiguous()}, temporary)
+    try:
+        with files.atomic_write(path) as temporary:
+            safetensors.torch.save_file({"value": value.contiguous()}, temporary)
+    except (GancompError, OSError, safetensors.SafetensorError):
+        _warn_of_cache(path.parent)
     return value
+
+
+@functools.cache  # once for each folder: an evaluation keeps several tensors, and all of them fail alike
+def _warn_of_cache(folder: Path) -> None:
+    log.warning(
+        "Features of real pictures cannot be kept in %s (no permission, or the disk is full), so every evaluation "
+        "takes them again; set GANCOMP_CACHE to a folder that can be written to.",
+        folder,
+    )
 
 
 def _digest(indices: Tensor) -> str:

@@ -13,6 +13,7 @@ and, like "last", reported on the test split: a minimum over test scores would f
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import logging
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
+import torch
 from filelock import FileLock
 from torch import nn
 
@@ -86,7 +88,8 @@ class Run:
 
     @property
     def settings(self) -> Settings:
-        return Settings(self.steps or self.protocol.steps, self.protocol.batch_size, self.seed, self.precision)
+        steps = self.protocol.steps if self.steps is None else self.steps
+        return Settings(steps, self.protocol.batch_size, self.seed, self.precision)
 
     @property
     def key(self) -> str:
@@ -111,7 +114,11 @@ Method = Callable[[Run, Task, Path, int], Trained]
 
 def plain(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
     """pix2pix from scratch, nothing distilled. Configuration: that of :class:`ResnetArchitecture`."""
-    architecture = ResnetArchitecture(**run.configuration)
+    try:
+        architecture = ResnetArchitecture(**run.configuration)
+    except TypeError as error:
+        allowed = ", ".join(field.name for field in dataclasses.fields(ResnetArchitecture))
+        raise GancompError(f"The configuration of {run} is not one of a network; it may hold {allowed}.") from error
     return train_pix2pix(task, architecture, run.settings, checkpoint=checkpoint, until=until)
 
 
@@ -121,23 +128,33 @@ METHODS: dict[str, Method] = {"plain": plain}
 def table() -> pd.DataFrame:
     """All recorded runs, one a row; empty when there are none."""
     path = _path()
-    return pd.read_parquet(path) if path.exists() else pd.DataFrame()
+    try:
+        return pd.read_parquet(path) if path.exists() else pd.DataFrame()
+    except (ValueError, OSError) as error:  # pyarrow's errors are kinds of these
+        raise GancompError(
+            f"The table {path} cannot be read; 'git checkout -- data/results/{path.name}' restores the shipped one."
+        ) from error
 
 
-def find(task: str, method: str, **configuration: Any) -> pd.DataFrame:
-    """The recorded runs of one method on one task with this configuration, all seeds.
+def find(task: str, method: str, *, precision: str | None = None, **configuration: Any) -> pd.DataFrame:
+    """The recorded runs of one method on one task with this configuration: one row a seed, all comparable.
 
-    Raises :class:`GancompError` naming the command when there are none.
+    Only runs of the protocol's present version and number of steps count. ``precision`` None takes the precision of
+    which there are most seeds. Raises :class:`GancompError` naming the command when there are none.
     """
-    runs = table()
-    wanted = json.dumps(configuration, sort_keys=True)
-    rows = runs[(runs.task == task) & (runs.method == method) & (runs.configuration == wanted)] if len(runs) else runs
-    if rows.empty:
+    runs, protocol = table(), PROTOCOLS[task]
+    if len(runs):
+        same = (runs.task == task) & (runs.method == method) & (runs.protocol == protocol.version)
+        same &= (runs.configuration == json.dumps(configuration, sort_keys=True)) & (runs.steps == protocol.steps)
+        runs = runs[same]
+    if len(runs):
+        runs = runs[runs.precision == (precision or runs.precision.mode().iloc[0])]
+    if runs.empty:
         raise GancompError(
             f"No run of '{method}' with {configuration} on {task} is recorded; "
             "'python -m gancomp_core.methods.runs list' shows the plans, 'do <plan>' makes them."
         )
-    return rows
+    return runs.sort_values("seed")
 
 
 def record(run: Run) -> dict[str, Any]:
@@ -145,8 +162,10 @@ def record(run: Run) -> dict[str, Any]:
     runs = table()
     if len(runs) and (runs.key == run.key).any():
         return runs[runs.key == run.key].iloc[0].to_dict()
-    row = _execute(run)
-    with FileLock(files.cache_root() / "runs.lock"):
+    folder = files.cache_root() / "runs" / run.key[:16]
+    with _lock(folder / "lock"):
+        row = _execute(run, folder)
+    with _lock(_path().with_suffix(".lock")):
         runs = pd.concat([table(), pd.DataFrame([row])], ignore_index=True).drop_duplicates("key", keep="last")
         with files.atomic_write(_path()) as temporary:
             runs.to_parquet(temporary, index=False)
@@ -163,9 +182,19 @@ def do(plan: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _execute(run: Run) -> dict[str, Any]:
-    task, folder = load_task(run.task), files.cache_root() / "runs" / run.key[:16]
-    folder.mkdir(parents=True, exist_ok=True)
+def _lock(path: Path) -> FileLock:
+    """One process at a time for what ``path`` stands beside."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GancompError(
+            f"The folder {path.parent} cannot be made ({error.strerror}); set GANCOMP_CACHE to one of your own."
+        ) from error
+    return FileLock(path)
+
+
+def _execute(run: Run, folder: Path) -> dict[str, Any]:
+    task, commit = load_task(run.task), _commit()
     curve, trained = _train_and_watch(run, task, folder)
     last = cast(ResnetGenerator, trained.averaged["generator"])
     best_step = min(curve, key=lambda step: curve[step])
@@ -186,7 +215,8 @@ def _execute(run: Run) -> dict[str, Any]:
         "bytes_fp32": expense.bytes_fp32,
         "minutes": trained.seconds / 60,
         "machine": machine_class(),
-        "commit": _commit(),
+        "threads": torch.get_num_threads(),
+        "commit": commit,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "best_step": best_step,
         "curve": json.dumps(curve),
@@ -223,10 +253,15 @@ def _path() -> Path:
 
 
 def _commit() -> str:
-    answer = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=files.REPOSITORY, capture_output=True, text=True
-    )
-    return answer.stdout.strip() or "unknown"
+    """The commit whose code runs, marked when files of the package were changed since; "unknown" without git."""
+    try:
+        commit, changed = (
+            subprocess.run(["git", *words], cwd=files.REPOSITORY, capture_output=True, text=True).stdout.strip()
+            for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "gancomp_core"))
+        )
+    except OSError:
+        return "unknown"
+    return f"{commit or 'unknown'}{'-changed' if changed else ''}"
 
 
 def _widths(*pairs: tuple[int, int]) -> list[dict[str, Any]]:
@@ -271,6 +306,8 @@ def _act(action: str, plans: list[str]) -> int:
             runs = planned(name)
             print(f"{name}: {sum(run.key in recorded for run in runs)} of {len(runs)} runs recorded")
     elif action == "do":
+        if not plans:
+            raise GancompError(f"Name a plan; there are {', '.join(PLANS)}.")
         for name in plans:
             print(do(name)[["method", "configuration", "seed", "fd_last", "fd_best", "minutes"]].to_string(index=False))
     else:

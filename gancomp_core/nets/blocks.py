@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from gancomp_core.errors import GancompError
+
 
 def instance_norm(channels: int, affine: bool = False) -> nn.GroupNorm:
     """InstanceNorm, written as one group per channel: the same function, 1.5-2 times faster to train on a CPU."""
@@ -68,3 +70,15 @@ def initialise(module: nn.Module, seed: int, std: float = 0.02) -> nn.Module:
             nn.init.normal_(layer.weight, 1.0, std, generator=generator)
             nn.init.zeros_(layer.bias)
     return module
+
+
+def check_picture(x: Tensor, channels: int, multiple: int, smallest: int) -> None:
+    """Raise :class:`GancompError` unless ``x`` is [N, channels, H, W] with H and W multiples of ``multiple``."""
+    if torch.compiler.is_exporting():  # an exported graph has symbolic sizes
+        return
+    sizes = x.shape[2:]
+    if x.ndim != 4 or x.shape[1] != channels or any(size % multiple or size < smallest for size in sizes):
+        raise GancompError(
+            f"This generator takes pictures of shape [N, {channels}, H, W] with H and W multiples of {multiple} and at "
+            f"least {smallest}, not {list(x.shape)}; convert the channels or resize the pictures."
+        )

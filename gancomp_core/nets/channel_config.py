@@ -43,7 +43,7 @@ class ChannelConfig:
     def parse(cls, text: str, legacy: bool = False) -> ChannelConfig:
         """Read a string such as ``"32_32_40_48_16_32"``."""
         parts = text.strip().split("_") if isinstance(text, str) else [""]
-        if not all(part.isascii() and part.isdecimal() for part in parts):
+        if not all(part.isascii() and part.isdecimal() and len(part) < 6 for part in parts):
             raise GancompError(f"The channel config {text!r} is not a row of whole numbers joined by '_': {GRAMMAR}.")
         return cls(tuple(int(part) for part in parts), legacy)
 
@@ -90,7 +90,7 @@ def _validate(entries: tuple[int, ...], legacy: bool) -> None:
             f"The legacy block rule belongs to six-entry channel configs, and {name!r} has eight: {GRAMMAR}."
         )
     for position, (entry, factor) in enumerate(zip(entries, FACTORS[len(entries)], strict=True)):
-        if not 1 <= entry <= LARGEST_ENTRY or entry * factor % 8:
+        if not isinstance(entry, int) or not 1 <= entry <= LARGEST_ENTRY or entry * factor % 8:
             raise GancompError(
                 f"Entry c{position} of the channel config {name!r} is {entry}, "
                 f"which makes {entry * factor} channels: {GRAMMAR}."

@@ -7,11 +7,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
-from gancomp_core.nets.blocks import ResidualBlock, conv, instance_norm, upsampling_conv
+from gancomp_core.nets.blocks import ResidualBlock, check_picture, conv, instance_norm, upsampling_conv
 from gancomp_core.nets.channel_config import ChannelConfig, third_of
 
 
@@ -33,7 +32,9 @@ class ResnetArchitecture:
     def __post_init__(self) -> None:
         if isinstance(self.channels, str):
             object.__setattr__(self, "channels", ChannelConfig.parse(self.channels))
-        if not 1 <= self.blocks <= 32:
+        if not isinstance(self.channels, ChannelConfig):
+            raise GancompError(f"channels is {self.channels!r}; it must be a ChannelConfig or its string.")
+        if self.blocks not in range(1, 33):
             raise GancompError(
                 f"A ResNet generator has 1 to 32 residual blocks, not {self.blocks}; 9 is the published depth."
             )
@@ -66,6 +67,8 @@ class ResnetArchitecture:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ResnetArchitecture:
+        if values.get("family", "resnet") != "resnet":
+            raise GancompError(f"A ResnetArchitecture has family 'resnet', not '{values['family']}'.")
         fields = {key: value for key, value in values.items() if key not in ("family", "legacy")}
         return cls(**{**fields, "channels": ChannelConfig.parse(values["channels"], values.get("legacy", False))})
 
@@ -98,7 +101,7 @@ class ResnetGenerator(nn.Module):
 
     def forward(self, x: Tensor, features: Collection[str] = ()) -> Any:
         """The generated picture; with ``features`` (stage names) a pair: picture and ``{name: feature map}``."""
-        _check_picture(x, self.architecture.in_channels)
+        check_picture(x, self.architecture.in_channels, multiple=4, smallest=8)
         if not features:
             return self.stages(x)
         found = {}
@@ -109,16 +112,6 @@ class ResnetGenerator(nn.Module):
         if missing := set(features) - set(found):
             raise GancompError(f"There is no stage {sorted(missing)}; choose from {', '.join(self.stages._modules)}.")
         return x, found
-
-
-def _check_picture(x: Tensor, channels: int) -> None:
-    if torch.compiler.is_exporting():  # an exported graph has symbolic sizes
-        return
-    if x.ndim != 4 or x.shape[1] != channels or x.shape[2] % 4 or x.shape[3] % 4 or min(x.shape[2:]) < 8:
-        raise GancompError(
-            f"This generator takes pictures of shape [N, {channels}, H, W] with H and W multiples of 4 and at least 8, "
-            f"not {list(x.shape)}; convert the channels or resize the pictures."
-        )
 
 
 def _stage(layer: nn.Conv2d | nn.ConvTranspose2d) -> nn.Sequential:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
+from gancomp_core.nets.blocks import check_picture
 
 
 class UnetGenerator(nn.Module):
@@ -23,7 +24,7 @@ class UnetGenerator(nn.Module):
             raise GancompError(
                 f"A U-Net needs depth >= 2 and width >= 1, not depth {depth} and width {width}; U-Net-256 has 8 and 64."
             )
-        self.depth = depth
+        self.in_channels, self.depth = in_channels, depth
         widths = [width * min(2**level, 8) for level in range(depth)]
         self.downs = nn.ModuleList(
             _down(c_in, c_out, first=level == 0, innermost=level == depth - 1)
@@ -36,11 +37,7 @@ class UnetGenerator(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[-1] % 2**self.depth or x.shape[-2] % 2**self.depth:
-            raise GancompError(
-                f"This U-Net takes heights and widths that are multiples of {2**self.depth}, "
-                f"not {list(x.shape[-2:])}; resize the pictures or lower its depth."
-            )
+        check_picture(x, self.in_channels, multiple=2**self.depth, smallest=2**self.depth)
         skips = []
         for down in self.downs:
             x = down(x)

@@ -26,7 +26,14 @@ def save_weights(module: nn.Module, path: Path | str, about: dict[str, Any] | No
 def read_about(path: Path | str) -> dict[str, Any]:
     """The header that :func:`save_weights` wrote."""
     with _opened(Path(path)) as file:
-        return {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+        return {key: _decoded(value) for key, value in (file.metadata() or {}).items()}
+
+
+def _decoded(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:  # other programs write plain words into their headers
+        return value
 
 
 def load_weights(module: nn.Module, path: Path | str) -> nn.Module:
@@ -77,6 +84,8 @@ def load_state(path: Path | str) -> dict[str, Any]:
     """Read a training state; only tensors and plain values are accepted (``weights_only=True``)."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError as error:
+        raise GancompError(f"No permission to read the checkpoint {path}; change its permissions.") from error
     except Exception as error:  # torch raises a different type for every kind of damage
         raise GancompError(
             f"The checkpoint {path} cannot be read ({type(error).__name__}); delete it to start that training again."

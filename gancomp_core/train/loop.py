@@ -3,7 +3,7 @@
 It knows neither networks nor losses. What happens in a step is a *scene* (built from the models and a batch); who
 learns from it are the *players* (a generator with its objective, a critic with its own). Everything random in a step
 depends on (seed, step) alone, so a run killed at any moment resumes from its checkpoint to the same weights, bit for
-bit.
+bit, on the same machine with the same number of threads.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import hashlib
 import logging
 import math
 import time
@@ -33,6 +34,7 @@ from gancomp_core.train.objectives import Objective
 from gancomp_core.train.progress import Progress
 
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # its greetings are no news to a reader
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
 EXPLODED = 1e5  # losses of pictures in [-1, 1] are of order one
 
 
@@ -67,13 +69,16 @@ class Settings:
                 f"A training needs steps >= 1, batch_size >= 1 and 0 <= ema < 1, "
                 f"not {self.steps}, {self.batch_size} and {self.ema}."
             )
+        if self.precision not in PRECISIONS:
+            raise GancompError(f"There is no precision '{self.precision}'; use one of {', '.join(PRECISIONS)}.")
 
 
 @dataclass
 class Trained:
     """The outcome.
 
-    Models by name (those under ``averaged`` hold the exponential moving average), losses a step, seconds.
+    Models by name (those under ``averaged`` hold the exponential moving average), a table of losses, the seconds it
+    took (over all resumed parts), the step reached, and the precision and device it was trained with.
     """
 
     models: dict[str, nn.Module]
@@ -81,6 +86,8 @@ class Trained:
     history: pd.DataFrame
     seconds: float
     step: int
+    precision: str
+    device: str
 
 
 @dataclass
@@ -104,11 +111,18 @@ def linear_decay(step: int, steps: int) -> float:
     return min(1.0, 2.0 * (1.0 - step / steps))
 
 
-def fastest_precision(device: str = "cpu") -> str:
-    """ "bf16-mixed" where the hardware computes in bfloat16, else "32-true"."""
-    if device == "cuda":
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    return "bf16-mixed" if device == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32-true"
+def default_device() -> str:
+    """The name "cuda" where there is such a GPU, else "cpu"."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def fastest_precision(device: str | None = None) -> str:
+    """The name "bf16-mixed" where ``device`` (default: :func:`default_device`) computes in bfloat16, else "32-true"."""
+    if (device or default_device()) == "cuda":
+        has_it = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:  # x86 only: elsewhere the query is absent or says no
+        has_it = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+    return "bf16-mixed" if has_it else "32-true"
 
 
 def train(
@@ -120,14 +134,14 @@ def train(
     *,
     averaged: Sequence[str] = ("generator",),
     schedule: Callable[[int, int], float] = linear_decay,
-    checkpoint: Path | None = None,
+    checkpoint: Path | str | None = None,
     checkpoint_seconds: float = 30.0,
     until: int | None = None,
     fabric: Fabric | None = None,
     preview: Callable[[Any], Image.Image] | None = None,
     progress: bool = True,
 ) -> Trained:
-    """Train ``models`` until step ``until`` (default: ``settings.steps``).
+    """Train ``models`` (in place) until step ``until`` (default: ``settings.steps``).
 
     ``scene(models, batch)`` runs the networks once; then each player in turn evaluates its objective on that scene and
     moves its own weights. With ``checkpoint`` the state is written there about every ``checkpoint_seconds`` and at the
@@ -135,47 +149,61 @@ def train(
     devices and processes (default: one CPU or GPU process). ``preview(scene)`` makes the live picture in a notebook.
 
     Raises :class:`TrainingDiverged` when a loss or a weight stops being finite, :class:`GancompError` when the
-    checkpoint belongs to another training.
+    checkpoint belongs to another training or lies beyond ``until``, when two terms share a name, and when ``batches``
+    and ``settings`` disagree.
     """
+    _check_agreement(players, batches, settings)
     fabric = fabric or single_process(settings.precision)
     state, optimizers = _prepare(models, players, averaged, settings, fabric)
-    identity = _identity(models, players, settings)
-    if checkpoint is not None and checkpoint.exists():
-        _resume(state, checkpoint, identity)
+    keeper = _Keeper(checkpoint, checkpoint_seconds, _identity(models, players, batches, settings, schedule), fabric)
+    keeper.resume(state)
     until = settings.steps if until is None else min(until, settings.steps)
+    if state.step > until:
+        raise GancompError(f"The checkpoint {checkpoint} is at step {state.step}, beyond {until}; raise until.")
     shown = progress and fabric.is_global_zero and state.step < until
-    began = saved = time.monotonic()
     record_every = max(1, settings.steps // 200)
-    with Progress(state.step, settings.steps) if shown else contextlib.nullcontext() as reporter:
+    with (
+        torch.random.fork_rng(),
+        Progress(state.step, settings.steps) if shown else contextlib.nullcontext() as reporter,
+    ):
         for step in range(state.step, until):
             torch.manual_seed(settings.seed * 1_000_003 + step)
             batch = batches.at(step, fabric.global_rank, fabric.world_size).to(fabric.device)
             stage = scene(state.models, batch)
             values = _play(stage, state.models, players, optimizers, schedule(step, settings.steps), fabric)
-            _check_finite(values, step, checkpoint)
+            _check_finite(values, step, keeper.last_good)
             _average(state, settings.ema)
             state.step = step + 1
             if step % record_every == 0 or state.step == settings.steps:
                 state.history.append({"step": step, **values})
             if reporter:
                 reporter.update(state.step, values, functools.partial(preview, stage) if preview else None)
-            if checkpoint is not None and (time.monotonic() - saved > checkpoint_seconds or state.step == until):
-                state.seconds, began = state.seconds + time.monotonic() - began, time.monotonic()
-                _save(state, checkpoint, identity, fabric)
-                saved = time.monotonic()
-    state.seconds += time.monotonic() - began
+            keeper.save(state, due=state.step == until)
     plain = {name: getattr(model, "module", model).eval() for name, model in state.models.items()}
-    return Trained(plain, state.averaged, pd.DataFrame(state.history), state.seconds, state.step)
+    history, seconds, device = pd.DataFrame(state.history), keeper.seconds(state), fabric.device.type
+    return Trained(plain, state.averaged, history, seconds, state.step, _precision(fabric), device)
 
 
 def single_process(precision: str = "auto") -> Fabric:
     """A Fabric on this machine's GPU, or else its CPU."""
-    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    return Fabric(
-        accelerator=accelerator,
-        devices=1,
-        precision=fastest_precision(accelerator) if precision == "auto" else precision,  # type: ignore[arg-type]
-    )
+    device = default_device()
+    chosen: Any = fastest_precision(device) if precision == "auto" else precision
+    return Fabric(accelerator=device, devices=1, precision=chosen)
+
+
+def _precision(fabric: Fabric) -> str:
+    return str(fabric._precision.precision)  # Fabric has no public name for what it was given
+
+
+def _check_agreement(players: Sequence[Player], batches: Batches, settings: Settings) -> None:
+    if (batches.batch_size, batches.seed) != (settings.batch_size, settings.seed):
+        raise GancompError(
+            f"The batches have size {batches.batch_size} and seed {batches.seed}, the settings {settings.batch_size} "
+            f"and {settings.seed}; make both from the same settings."
+        )
+    names = [name for player in players for _, name, _ in player.objective.terms]
+    if len(set(names)) < len(names):
+        raise GancompError(f"Two players have a term of one name among {', '.join(names)}; give each its own.")
 
 
 def _prepare(
@@ -227,7 +255,7 @@ def _play(
 
 @contextlib.contextmanager
 def _frozen(modules: Sequence[nn.Module]) -> Iterator[None]:
-    parameters = [p for module in modules for p in module.parameters()]
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     for p in parameters:
         p.requires_grad_(False)
     try:
@@ -255,43 +283,67 @@ def _check_finite(values: Mapping[str, float], step: int, checkpoint: Path | Non
             raise TrainingDiverged(step, name, value, checkpoint if checkpoint and checkpoint.exists() else None)
 
 
-def _identity(models: Mapping[str, nn.Module], players: Sequence[Player], settings: Settings) -> str:
-    """What a checkpoint must agree with to be resumed."""
-    sizes = [f"{name} of {sum(p.numel() for p in model.parameters()):,} parameters" for name, model in models.items()]
+def _identity(
+    models: Mapping[str, nn.Module],
+    players: Sequence[Player],
+    batches: Batches,
+    settings: Settings,
+    schedule: Callable[[int, int], float],
+) -> str:
+    """What a checkpoint must agree with to be resumed: networks, data, objectives and settings."""
+    shapes = [f"{name}.{key} {list(v.shape)}" for name, m in models.items() for key, v in m.state_dict().items()]
+    first = batches.at(0)
+    pictures = b"".join(side.numpy().tobytes() for side in (first.source, first.target))
     moves = [f"{p.name}: {p.objective}, lr {p.lr:g}, betas {p.betas}" for p in players]
-    return "; ".join([*sizes, str(settings), *moves])
+    networks, data = (hashlib.sha256(part).hexdigest()[:8] for part in ("\n".join(shapes).encode(), pictures))
+    parts = [f"networks {networks}", f"pictures {data}", str(settings), *moves, getattr(schedule, "__name__", "")]
+    return "; ".join(parts)
 
 
-def _save(state: _State, checkpoint: Path, identity: str, fabric: Fabric) -> None:
-    for name, model in state.models.items():
-        if not all(torch.isfinite(p).all() for p in model.parameters()):
-            raise TrainingDiverged(
-                state.step, f"weights of {name}", math.nan, checkpoint if checkpoint.exists() else None
+class _Keeper:
+    """Writes the state to ``path`` now and then, and reads it back; with no path it only watches the clock."""
+
+    def __init__(self, path: Path | str | None, every: float, identity: str, fabric: Fabric) -> None:
+        self.path = None if path is None else Path(path)
+        self.every, self.identity, self.fabric = every, identity, fabric
+        self.began = self.saved = time.monotonic()
+
+    @property
+    def last_good(self) -> Path | None:
+        return self.path if self.path is not None and self.path.exists() else None
+
+    def seconds(self, state: _State) -> float:
+        """Training time so far; the clock of this part starts anew."""
+        now = time.monotonic()
+        state.seconds, self.began = state.seconds + now - self.began, now
+        return state.seconds
+
+    def save(self, state: _State, due: bool) -> None:
+        """Write the state when ``due`` or when its time has come; refuse weights that are not finite."""
+        if self.path is None or not (due or time.monotonic() - self.saved > self.every):
+            return
+        for name, model in state.models.items():
+            if not all(torch.isfinite(p).all() for p in model.parameters()):
+                raise TrainingDiverged(state.step, f"weights of {name}", math.nan, self.last_good)
+        about = {"identity": self.identity, "step": state.step, "seconds": self.seconds(state)}
+        if self.fabric.is_global_zero:
+            save_state({**about, "history": state.history, **state.tensors()}, self.path)
+            with atomic_write(self.path.with_suffix(".csv")) as temporary:
+                pd.DataFrame(state.history).to_csv(temporary, index=False)
+        self.saved = time.monotonic()
+
+    def resume(self, state: _State) -> None:
+        """Fill the state from the checkpoint, if there is one."""
+        if self.last_good is None:
+            return
+        saved = load_state(self.last_good)
+        found = saved.get("identity") if isinstance(saved, dict) else "no training state"
+        if found != self.identity:
+            raise GancompError(
+                f"The checkpoint {self.path} belongs to another training ({found}); this one is ({self.identity}); "
+                "delete it or choose another checkpoint path."
             )
-    if not fabric.is_global_zero:
-        return
-    save_state(
-        {
-            "identity": identity,
-            "step": state.step,
-            "seconds": state.seconds,
-            "history": state.history,
-            **state.tensors(),
-        },
-        checkpoint,
-    )
-    with atomic_write(checkpoint.with_suffix(".csv")) as temporary:
-        pd.DataFrame(state.history).to_csv(temporary, index=False)
-
-
-def _resume(state: _State, checkpoint: Path, identity: str) -> None:
-    saved = load_state(checkpoint)
-    if saved.get("identity") != identity:
-        raise GancompError(
-            f"The checkpoint {checkpoint} belongs to another training ({saved.get('identity')}); "
-            f"this one is ({identity}); delete it or choose another checkpoint path."
-        )
-    for part in ("models", "averaged", "optimizers"):
-        for name, item in getattr(state, part).items():
-            item.load_state_dict(saved[part][name])
-    state.step, state.seconds, state.history = saved["step"], saved["seconds"], saved["history"]
+        for part in ("models", "averaged", "optimizers"):
+            for name, item in getattr(state, part).items():
+                item.load_state_dict(saved[part][name])
+        state.step, state.seconds, state.history = saved["step"], saved["seconds"], saved["history"]

@@ -14,6 +14,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from gancomp_core.errors import GancompError
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -30,11 +32,20 @@ class Objective:
         total = sum(weight * values[name] for weight, name, _ in self.terms)
         return total, values  # type: ignore[return-value]
 
+    def __post_init__(self) -> None:
+        names = [name for _, name, _ in self.terms]
+        if len(set(names)) < len(names):
+            raise GancompError(
+                f"The objective '{self}' has two terms of one name; give each its own, so that both can be told apart."
+            )
+
     def __add__(self, other: Objective) -> Objective:
         return Objective(self.terms + other.terms)
 
-    def __rmul__(self, weight: float) -> Objective:
+    def __mul__(self, weight: float) -> Objective:
         return Objective(tuple((weight * w, name, function) for w, name, function in self.terms))
+
+    __rmul__ = __mul__
 
     def __str__(self) -> str:
         return " + ".join(name if weight == 1 else f"{weight:g} * {name}" for weight, name, _ in self.terms)

@@ -13,10 +13,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gancomp_core.data import Batch, Batches, Task
+from gancomp_core.errors import GancompError
 from gancomp_core.nets import PatchDiscriminator, ResnetArchitecture, ResnetGenerator, initialise
 from gancomp_core.train.loop import Player, Settings, Trained, train
 from gancomp_core.train.objectives import Objective, critic, gan, reconstruction
 from gancomp_core.train.progress import tile
+
+SMALLEST = 16  # below it, the discriminator's patches have no pixels left
 
 
 class PairedScene:
@@ -83,6 +86,11 @@ def train_pix2pix(
     Further ``options`` go to :func:`gancomp_core.train.loop.train`. The picture channels of ``architecture`` are those
     of the task.
     """
+    if not task.paired or task.size < SMALLEST:
+        raise GancompError(
+            f"pix2pix needs a paired task with pictures of at least {SMALLEST} pixels, and '{task.name}' is "
+            f"{'paired' if task.paired else 'unpaired'} with {task.size}; choose another task or a larger size."
+        )
     architecture = replace(architecture, in_channels=task.source_channels, out_channels=task.target_channels)
     return train(
         build(task, architecture, settings.seed, critic_width),

@@ -31,6 +31,14 @@ def in_notebook() -> bool:
     return type(shell).__name__ == "ZMQInteractiveShell"
 
 
+def _say(line: str) -> None:
+    """To the log where somebody set one up, else to the terminal."""
+    if log.hasHandlers():
+        log.info(line)
+    else:
+        print(line, file=sys.stderr, flush=True)
+
+
 class Progress:
     """Reports steps and losses; ``picture`` is asked for a fresh image only when one is about to be shown."""
 
@@ -54,7 +62,7 @@ class Progress:
         losses = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
         if self.bar is None:
             speed = (step - self.start) / max(now - self.began, 1e-9)
-            log.info("step %d of %d, %.1f steps/s: %s", step, self.steps, speed, losses)
+            _say(f"step {step} of {self.steps}, {speed:.1f} steps/s: {losses}")
             return
         self.bar.set_postfix_str(losses)
         if picture is not None:

@@ -122,7 +122,7 @@ def test_an_unknown_layout_shows_those_there_are(tmp_path):
 
 
 def test_a_tenth_each_is_set_aside_and_no_picture_is_in_two_splits(tmp_path):
-    task = folder_task(paired_folder(tmp_path, 200, width=4, height=4))
+    task = folder_task(paired_folder(tmp_path, 200, width=8, height=8))
     names = [values(part.sources, 0) for part in splits(task)]
     assert sorted(sum(names, [])) == list(range(200))
     assert 8 <= len(names[1]) <= 35
@@ -130,7 +130,7 @@ def test_a_tenth_each_is_set_aside_and_no_picture_is_in_two_splits(tmp_path):
 
 
 def test_splits_depend_on_names_and_seed_alone(tmp_path):
-    paired_folder(tmp_path / "one", 60, width=4, height=4)
+    paired_folder(tmp_path / "one", 60, width=8, height=8)
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     one, two, other = (folder_task(tmp_path / name, seed=seed) for name, seed in (("one", 0), ("two", 0), ("one", 1)))
     assert values(one.test.sources, 0) == values(two.test.sources, 0)
@@ -139,9 +139,9 @@ def test_splits_depend_on_names_and_seed_alone(tmp_path):
 
 
 def test_new_pictures_do_not_move_old_ones_to_another_split(tmp_path):
-    before = folder_task(paired_folder(tmp_path, 100, width=4, height=4))
+    before = folder_task(paired_folder(tmp_path, 100, width=8, height=8))
     tested, trained = values(before.test.sources, 0), values(before.train.sources, 0)
-    after = folder_task(paired_folder(tmp_path, 200, width=4, height=4))
+    after = folder_task(paired_folder(tmp_path, 200, width=8, height=8))
     assert set(tested) <= set(values(after.test.sources, 0))
     assert set(trained) <= set(values(after.train.sources, 0))
 
@@ -195,14 +195,21 @@ def test_pictures_of_different_size_name_two_of_them_and_the_way_out(tmp_path):
 @pytest.mark.parametrize(("width", "height"), [(20, 16), (18, 18)])
 def test_pictures_the_generators_cannot_take_are_refused_without_size(tmp_path, width, height):
     paired_folder(tmp_path, width=width, height=height)
-    with pytest.raises(GancompError, match=f"is {width}x{height}; it must be square .* multiple of 4, or pass size="):
+    with pytest.raises(GancompError, match=f"is {width}x{height}; it must be square .* multiple of 4 .*pass size="):
         folder_task(tmp_path)
 
 
-@pytest.mark.parametrize("size", [0, -4, 2, 30])
-def test_size_must_be_a_multiple_of_four(tmp_path, size):
-    with pytest.raises(GancompError, match=f"size {size} is not possible; it must be a multiple of 4"):
+@pytest.mark.parametrize("size", [0, -4, 2, 4, 30])
+def test_size_must_be_a_multiple_of_four_and_at_least_eight(tmp_path, size):
+    with pytest.raises(GancompError, match=f"size {size} is not possible; it must be a multiple of 4 and at least 8"):
         folder_task(paired_folder(tmp_path), size=size)
+
+
+def test_pictures_smaller_than_the_generators_take_are_refused_without_size_and_enlarged_with_it(tmp_path):
+    paired_folder(tmp_path, width=4, height=4)
+    with pytest.raises(GancompError, match="is 4x4; it must be square .* at least 8, or pass size=, .*size=8, to"):
+        folder_task(tmp_path)
+    assert folder_task(tmp_path, size=8).size == 8
 
 
 def test_resizing_is_by_the_shorter_side_and_crops_the_middle(tmp_path):
@@ -341,6 +348,25 @@ def test_a_file_that_only_claims_to_be_a_picture_is_named(tmp_path, content):
     (tmp_path / "source" / "004.png").write_bytes(content)
     with pytest.raises(GancompError, match=r"source.004\.png is no picture"):
         folder_task(tmp_path)
+
+
+def test_an_eps_named_png_is_refused_before_ghostscript_could_run_it(tmp_path):
+    """PostScript is a program: Pillow would hand it to Ghostscript, whatever the file is called."""
+    for side in ("source", "target"):
+        for index in range(4):
+            save(tmp_path / side / f"{index}.png")
+    path = tmp_path / "source" / "0.png"
+    Image.new("RGB", (16, 16)).save(path, format="EPS")
+    assert Image.open(path).format == "EPS"
+    with pytest.raises(GancompError, match=r"source.0\.png is no picture"):
+        folder_task(tmp_path)
+    with pytest.raises(GancompError, match=r"0\.png is no picture"):
+        decode(path, 16, 3)
+
+
+@pytest.mark.parametrize("suffix", folders_module.SUFFIXES)
+def test_every_suffix_can_be_read(tmp_path, suffix):
+    assert decode(save(tmp_path / f"a{suffix}", colour=(255, 255, 255)), 16, 3).min() > 250
 
 
 def test_png_with_damaged_pixels_is_named(tmp_path):

@@ -10,6 +10,7 @@ from torch import nn
 
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import Latency, eager_latency, export_onnx, latency, machine_class, onnx_latency
+from gancomp_core.measure.running import evaluating
 
 QUICK = {"warmup": 1, "repeats": 3, "min_seconds": 0.0}
 
@@ -20,6 +21,12 @@ def test_median_and_percentile_are_those_of_the_call():
     assert found.repeats == 10
     assert 9.9 < found.median_ms < 20
     assert found.p95_ms > found.median_ms
+
+
+def test_the_median_of_two_calls_lies_between_them():
+    pauses = iter([0.01, 0.05])
+    found = latency(lambda: time.sleep(next(pauses)), warmup=0, repeats=2, min_seconds=0)
+    assert found.median_ms > 25  # between 10 and 50; the lower of the two would be some 10
 
 
 def test_a_quick_call_is_repeated_until_the_seconds_are_full():
@@ -53,6 +60,30 @@ def test_a_module_is_timed_in_eval_mode_without_gradients_and_keeps_its_mode():
     found = eager_latency(module, (1, 3, 8, 8), **QUICK)
     assert module.training
     assert (found.runtime, found.device, found.repeats) == ("eager", "cpu", 3)
+
+
+def test_parts_that_were_frozen_stay_frozen_when_a_network_in_training_is_measured(tmp_path):
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).train()
+    module[1].eval()
+    flags = [part.training for part in module.modules()]
+    eager_latency(module, (1, 1, 8, 8), **QUICK)
+    assert [part.training for part in module.modules()] == flags == [True, True, False]
+    export_onnx(module, tmp_path / "net.onnx", (1, 1, 8, 8))
+    assert [part.training for part in module.modules()] == flags
+    with pytest.raises(ZeroDivisionError), evaluating(module):
+        assert not any(part.training for part in module.modules())
+        1 / 0  # noqa: B018
+    assert [part.training for part in module.modules()] == flags
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_module_comes_back_from_the_device_it_was_measured_on_and_can_be_trained():
+    module = nn.Conv2d(1, 2, 3)
+    eager_latency(module, (1, 1, 8, 8), device="cuda", **QUICK)
+    with torch.inference_mode(), evaluating(module, "cuda"):
+        assert module.weight.is_cuda
+    assert module.weight.device.type == "cpu"
+    module(torch.zeros(1, 1, 8, 8)).sum().backward()
 
 
 def test_more_work_takes_longer():

@@ -287,6 +287,34 @@ def test_a_damaged_cache_is_made_again(tmp_path, monkeypatch):
     assert evaluate_generator(Negative(), small_task(), seeds=(0,)) == first
 
 
+def test_a_cache_that_cannot_be_written_costs_one_warning_and_no_number(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("GANCOMP_CACHE", str(tmp_path / "good"))
+    expected = evaluate_generator(Negative(), small_task(), seeds=(0, 1))
+    (tmp_path / "file").write_text("no folder can be made below a file, not even by root")
+    monkeypatch.setenv("GANCOMP_CACHE", str(tmp_path / "file"))
+    assert evaluate_generator(Negative(), small_task(), seeds=(0, 1)) == expected
+    warnings = [record for record in caplog.records if record.name == "gancomp"]
+    assert [record.levelname for record in warnings] == ["WARNING"]
+    assert "set GANCOMP_CACHE" in warnings[0].getMessage()
+
+
+def test_features_of_another_kind_of_device_are_kept_apart(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANCOMP_CACHE", str(tmp_path))
+    monkeypatch.setattr(quality, "extract_features", lambda *a, **k: torch.zeros(2, 4))
+    for device in ("cpu", torch.device("cpu"), "cuda", "cuda:0"):
+        quality._real_features(small_task(), "test", torch.arange(2), device)
+        quality._floor(
+            small_task(),
+            "test",
+            torch.arange(2),
+            torch.arange(2),
+            *(torch.randn(3, 4) for _ in range(2)),
+            device,
+        )
+    names = [path.name.split("-")[0] for path in (tmp_path / "features").iterdir()]
+    assert sorted(names) == ["features", "features", "floor", "floor"]
+
+
 def test_seeds_draw_other_references_and_a_subset_is_spread_over_the_split():
     found = evaluate_generator(Negative(), small_task(), seeds=(0, 1, 2), n=20)
     assert len(set(found.distance.values)) == 3
@@ -316,6 +344,11 @@ def test_a_generator_keeps_its_mode_and_sees_every_source_once():
     evaluate_generator(generator, small_task(), seeds=(0,), batch_size=16)
     assert generator.training
     assert generator.calls == 3
+    network = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.BatchNorm2d(1)).train()
+    network[1].eval()  # frozen
+    evaluate_generator(network, small_task(), seeds=(0,))
+    assert [part.training for part in network.modules()] == [True, True, False]
+    network(torch.zeros(1, 1, 8, 8)).sum().backward()
 
 
 def test_a_distance_reads_as_a_sentence():

@@ -1,0 +1,134 @@
+"""Costs of layers beyond those of the published networks, and what cannot be counted."""
+
+import time
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+from torch.utils.flop_counter import FlopCounterMode
+
+from gancomp_core.errors import GancompError
+from gancomp_core.measure import cost, layer_costs
+from gancomp_core.nets import ResnetArchitecture, ResnetGenerator, UnetGenerator
+
+
+class Reshaped(nn.Module):
+    """A layer that sees the picture [N, C, H, W] in another shape."""
+
+    def __init__(self, layer, shape):
+        super().__init__()
+        self.layer, self.shape = layer, shape
+
+    def forward(self, x):
+        return self.layer(x.reshape(self.shape))
+
+
+LAYERS = {
+    "conv 1d": Reshaped(nn.Conv1d(6, 10, 3, stride=2, groups=2), (1, 6, 80)),
+    "transposed 1d": Reshaped(nn.ConvTranspose1d(6, 10, 3, stride=2, groups=2), (1, 6, 80)),
+    "conv 2d": nn.Conv2d(3, 8, 3, padding=1),
+    "transposed 2d": nn.ConvTranspose2d(3, 9, 4, stride=2, groups=3),
+    "conv 3d": Reshaped(nn.Conv3d(3, 5, 3, padding=1), (1, 3, 5, 4, 8)),
+    "transposed 3d": Reshaped(nn.ConvTranspose3d(3, 5, 3, stride=2), (1, 3, 5, 4, 8)),
+    "conv on patches": Reshaped(nn.Conv2d(3, 8, 3), (8, 3, 5, 4)),
+    "linear": Reshaped(nn.Linear(30, 7), (1, 16, 30)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_convolution_and_linear_layer_costs_half_of_what_torch_counts_as_flops(name):
+    layer = LAYERS[name]
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        layer(torch.zeros(1, 3, 10, 16))
+    found = cost(layer, 10, 16, in_channels=3)
+    assert 2 * found.macs == counter.get_total_flops() > 0
+    assert found.params == sum(p.numel() for p in layer.parameters())
+
+
+def test_one_dimensional_and_transposed_layers_are_counted_by_hand_too():
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(2), nn.Conv1d(4, 5, 3), nn.ConvTranspose1d(5, 6, 2)
+    )
+    first, second, third = layer_costs(network, 4, 8)
+    assert first.macs == 4 * 8 * 9 * 3 * 4
+    assert (second.kind, second.macs) == ("conv", 30 * 3 * 4 * 5)
+    assert (third.kind, third.macs, third.published_macs) == ("transposed conv", 30 * 2 * 5 * 6, 31 * 2 * 5 * 6)
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attend = nn.MultiheadAttention(8, 2)
+
+    def forward(self, x):
+        return self.attend(x, x, x)[0]
+
+
+class Constant(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.kernel = nn.Parameter(torch.zeros(4, 3, 3, 3))
+
+    def forward(self, x):
+        return torch.nn.functional.conv2d(x, self.kernel)
+
+
+@pytest.mark.parametrize(
+    ("network", "named"),
+    [
+        (
+            nn.Sequential(nn.Conv2d(3, 8, 1), Attention()),
+            r"layer '1\.attend' \(MultiheadAttention\) has a weight 'in_p",
+        ),
+        (nn.Sequential(nn.Flatten(), nn.Bilinear(2, 2, 2)), r"layer '1' \(Bilinear\) has a weight 'weight' of 3 axes"),
+        (nn.Sequential(nn.Conv2d(3, 8, 1), nn.LSTM(8, 8)), r"layer '1' \(LSTM\) has a weight 'weight_ih_l0' of 2 axes"),
+        (Constant(), r"^Constant has a weight 'kernel' of 4 axes"),
+    ],
+)
+def test_a_layer_that_cannot_be_counted_is_named_instead_of_left_out(network, named):
+    with pytest.raises(GancompError, match=named + ".*build it of convolutions and linear layers"):
+        cost(network, 8, 8, in_channels=3)
+
+
+def test_norms_and_parametrised_convolutions_are_no_unknown_layers():
+    plain = nn.Conv2d(3, 4, 3)
+    assert cost(spectral_norm(nn.Conv2d(3, 4, 3)), 8, 8).macs == cost(plain, 8, 8).macs
+    network = nn.Sequential(spectral_norm(nn.Conv2d(3, 4, 3)), nn.LayerNorm((4, 6, 6)), nn.BatchNorm2d(4), nn.PReLU(4))
+    assert cost(network, 8, 8).macs == cost(plain, 8, 8).macs
+
+
+@pytest.mark.parametrize(
+    ("network", "size"), [(nn.Conv2d(3, 4, 7), (4, 9)), (nn.Conv2d(3, 4, 1), (-1, 8)), (nn.Conv2d(3, 4, 1), (8, 2.5))]
+)
+def test_a_size_that_a_network_cannot_take_is_one_sentence_that_names_it(network, size):
+    with pytest.raises(GancompError, match=f"^Conv2d cannot take pictures of {size[0]} x {size[1]} pixels") as caught:
+        cost(network, *size)
+    assert caught.value.__cause__ is not None
+    assert "\n" not in str(caught.value)
+
+
+def test_networks_that_tell_their_sizes_are_quoted():
+    with pytest.raises(GancompError, match=r"multiples of 16 .*not \[.*24, 16\]"):
+        cost(UnetGenerator(width=4, depth=4), 24, 16)
+    with pytest.raises(GancompError, match=r"not \[1, 3, 10, 16\]"):
+        cost(ResnetGenerator(ResnetArchitecture("8_8_8_8_8_8_8_8", blocks=1)), 10, 16)
+
+
+def test_a_module_is_costed_as_it_is_and_left_so():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).train()
+    cost(network, 8, 8)
+    assert all(part.training for part in network.modules())
+    assert not any(p.is_meta for p in network.parameters())
+
+
+@pytest.mark.serial
+def test_the_formula_takes_less_than_twenty_microseconds():
+    architecture = ResnetArchitecture("16_16_32_16_32_32_16_16", separable=True)
+    rounds = []
+    for _ in range(20):
+        start = time.perf_counter()
+        for _ in range(100):
+            cost(architecture, 256, 256)
+        rounds.append((time.perf_counter() - start) / 100)
+    assert min(rounds) < 20e-6  # the quickest round is the one that nothing disturbed
