@@ -15,6 +15,7 @@ import argparse
 import dataclasses
 import json
 import logging
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from gancomp_core.measure import cost, evaluate_generator, machine_class
 from gancomp_core.nets import ChannelConfig, PatchDiscriminator, ResnetArchitecture, ResnetGenerator
 from gancomp_core.train import pix2pix
 from gancomp_core.train.checkpoints import load_weights, read_about, save_weights
-from gancomp_core.train.loop import Settings, Trained, fastest_precision
+from gancomp_core.train.loop import Settings, Trained
 from gancomp_core.train.progress import tile
 
 log = logging.getLogger("gancomp")
@@ -105,19 +106,28 @@ def load(name: str) -> ZooModel:
 
 
 def train(name: str) -> ZooModel:
-    """Train a model of the zoo by its recipe (resuming from its checkpoint), evaluate it, write weights and card."""
-    recipe, folder = _recipe(name), data_root() / "zoo" / name
-    checkpoint = cache_root() / "zoo" / f"{name.replace('/', '-')}.ckpt"
+    """Train a model of the zoo by its recipe (resuming from its checkpoint), evaluate it, write weights and card.
+
+    Everything is made in the cache first and moved into the zoo at the end, the card last: a kill leaves the old model.
+    """
+    recipe, cache = _recipe(name), cache_root() / "zoo" / name.replace("/", "-")
     trained = pix2pix.train_pix2pix(
-        load_task(recipe.task), recipe.architecture, recipe.settings, lr=recipe.lr, checkpoint=checkpoint
+        load_task(recipe.task),
+        recipe.architecture,
+        recipe.settings,
+        lr=recipe.lr,
+        checkpoint=cache.with_suffix(".ckpt"),
     )
-    generator = cast(ResnetGenerator, trained.averaged["generator"])
-    discriminator = cast(PatchDiscriminator, trained.models["discriminator"])
-    save_weights(generator.half(), folder / "generator.safetensors", {"architecture": generator.architecture.as_dict()})
-    save_weights(discriminator.half(), folder / "discriminator.safetensors", {"settings": discriminator.settings})
+    generator = cast(ResnetGenerator, trained.averaged["generator"]).cpu()
+    discriminator = cast(PatchDiscriminator, trained.models["discriminator"]).cpu()
+    save_weights(generator.half(), cache / "generator.safetensors", {"architecture": generator.architecture.as_dict()})
+    save_weights(discriminator.half(), cache / "discriminator.safetensors", {"settings": discriminator.settings})
     card = _card(name, recipe, trained, generator.float())  # what is evaluated is what is shipped, rounding included
-    card["files"] = {file: sha256(folder / file) for file in ("generator.safetensors", "discriminator.safetensors")}
-    _write_card(folder, name, card, generator)
+    card["files"] = {file: sha256(cache / file) for file in ("generator.safetensors", "discriminator.safetensors")}
+    _write_card(cache, card, generator)
+    for file in (*card["files"], "grid.png", "card.md", "card.json"):
+        with atomic_write(data_root() / "zoo" / name / file) as temporary:
+            shutil.copyfile(cache / file, temporary)
     return load(name)
 
 
@@ -173,8 +183,9 @@ def _card(name: str, recipe: Recipe, trained: Trained, generator: ResnetGenerato
         "command": f"python -m gancomp_core.zoo train {name}",
         "architecture": generator.architecture.as_dict(),
         "objective": str(pix2pix.default_objective()),
-        "settings": {**dataclasses.asdict(recipe.settings), "lr": recipe.lr, "precision": fastest_precision()},
+        "settings": {**dataclasses.asdict(recipe.settings), "lr": recipe.lr, "precision": trained.precision},
         "minutes": round(trained.seconds / 60, 1),
+        "device": trained.device,
         "threads": torch.get_num_threads(),
         "machine": machine_class(),
         "data": task.fingerprint,
@@ -184,7 +195,7 @@ def _card(name: str, recipe: Recipe, trained: Trained, generator: ResnetGenerato
     }
 
 
-def _write_card(folder: Path, name: str, card: dict[str, Any], generator: nn.Module) -> None:
+def _write_card(folder: Path, card: dict[str, Any], generator: nn.Module) -> None:
     task = load_task(card["task"])
     with atomic_write(folder / "grid.png") as temporary:
         tile(_grid(generator, task), scale=2).save(temporary)

@@ -91,8 +91,8 @@ class Batches:
         """
         share = self._share(step, rank, world)
         first = step * self.batch_size
-        source = self.pictures.sources[self._source_order.between(first, self.batch_size)[share]]
-        target = self.pictures.targets[self._target_order.between(first, self.batch_size)[share]]
+        source = _take(self.pictures.sources, self._source_order.between(first, self.batch_size)[share])
+        target = _take(self.pictures.targets, self._target_order.between(first, self.batch_size)[share])
         if self.flip:
             mirrored = self._coins("flip", step)
             source = _mirror(source, mirrored[share])
@@ -140,6 +140,12 @@ class _Order:
             self._cache = {**{near: old for near, old in self._cache.items() if abs(near - epoch) == 1}, epoch: fresh}
             return fresh
         return self._cache[epoch]
+
+
+def _take(pictures: Pictures, indices: Tensor) -> Tensor:
+    if isinstance(pictures, Tensor):  # the same as indexing, without its fixed cost for starting threads
+        return pictures.index_select(0, indices)
+    return pictures[indices]
 
 
 def to_float(pictures: Tensor) -> Tensor:

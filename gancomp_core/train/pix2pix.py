@@ -48,11 +48,10 @@ def preview(scene: PairedScene) -> Image.Image:
 def build(task: Task, architecture: ResnetArchitecture, seed: int = 0, critic_width: int = 32) -> dict[str, nn.Module]:
     """A freshly initialised generator and a discriminator that suits the task's picture size."""
     strided = 2 if task.size < 64 else 3
-    discriminator = PatchDiscriminator(task.source_channels + task.target_channels, critic_width, strided)
-    return {
-        "generator": initialise(ResnetGenerator(architecture), seed),
-        "discriminator": initialise(discriminator, seed + 1),
-    }
+    with torch.random.fork_rng():  # PyTorch fills fresh layers with random numbers, which initialise() replaces
+        generator = ResnetGenerator(architecture)
+        discriminator = PatchDiscriminator(task.source_channels + task.target_channels, critic_width, strided)
+    return {"generator": initialise(generator, seed), "discriminator": initialise(discriminator, seed + 1)}
 
 
 def default_objective() -> Objective:

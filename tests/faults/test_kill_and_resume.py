@@ -31,7 +31,7 @@ def kill_after_first_save(checkpoint: Path, patience: float) -> int:
     return load_state(checkpoint)["step"]
 
 
-@pytest.mark.parametrize("patience", [0.0, 0.15])
+@pytest.mark.parametrize("patience", [0.0, 0.07, 0.15])
 def test_a_training_killed_at_any_moment_resumes_to_the_same_weights_bit_for_bit(tmp_path, patience):
     torch.set_num_threads(1)
     straight = run(None, STEPS)

@@ -88,10 +88,12 @@ def test_architecture_survives_json():
     assert ResnetArchitecture.from_dict(a.as_dict()) == a
 
 
-@pytest.mark.parametrize("values", [{"blocks": 0}, {"blocks": 99}, {"in_channels": 0}])
+@pytest.mark.parametrize(
+    "values", [{"blocks": 0}, {"blocks": 99}, {"blocks": 2.5}, {"in_channels": 0}, {"channels": None}]
+)
 def test_impossible_architectures_are_refused(values):
     with pytest.raises(GancompError):
-        ResnetArchitecture(SMALL, **values)
+        ResnetArchitecture(**{"channels": SMALL, **values})
 
 
 @pytest.mark.parametrize("depth", [3, 5])
@@ -118,3 +120,8 @@ def test_initialisation_follows_the_seed_and_nothing_else():
     assert torch.equal(nets[0][name], nets[1][name])
     assert not torch.equal(nets[0][name], nets[2][name])
     assert nets[0][name].std().item() == pytest.approx(0.02, rel=0.05)
+
+
+def test_a_dictionary_of_another_family_is_refused():
+    with pytest.raises(GancompError, match="not 'unet'"):
+        ResnetArchitecture.from_dict({"family": "unet", "channels": "8_8_8_8_8_8_8_8"})

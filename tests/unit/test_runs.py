@@ -112,6 +112,34 @@ def test_a_killed_run_resumes_to_the_same_row(store, monkeypatch):
     assert resumed.stdout == straight.stdout != ""
 
 
+def test_only_comparable_rows_count_as_seeds(store):
+    rows = pd.DataFrame([runs.record(a_run(seed)) for seed in range(2)])
+    smoke, old, other = rows.iloc[:1].copy(), rows.iloc[:1].copy(), rows.iloc[:1].copy()
+    smoke["steps"], old["protocol"], other["precision"] = 3, 0, "64-true"
+    odd = pd.concat([smoke, old, other]).assign(key=["a", "b", "c"])
+    pd.concat([rows, odd]).to_parquet(store / "data/results/runs.parquet")
+    found = runs.find("edges2shoes", "plain", **TINY)
+    assert list(found.seed) == [0, 1]
+    assert list(runs.find("edges2shoes", "plain", precision="64-true", **TINY).key) == ["c"]
+
+
+def test_a_run_needs_no_git(store, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert runs.record(a_run())["commit"] == "unknown"
+
+
+def test_a_damaged_table_names_the_command_that_restores_it(store):
+    (store / "data/results").mkdir()
+    (store / "data/results/runs.parquet").write_bytes(b"not a table")
+    with pytest.raises(GancompError, match=r"git checkout -- data/results/runs\.parquet"):
+        runs.table()
+
+
+def test_a_mistyped_configuration_is_told_what_it_may_hold(store):
+    with pytest.raises(GancompError, match="may hold channels, blocks, separable"):
+        runs.record(Run("edges2shoes", "plain", {"chanels": "8"}))
+
+
 def test_missing_runs_plans_and_methods_are_explained(store):
     with pytest.raises(GancompError, match="No run of 'plain'"):
         runs.find("edges2shoes", "plain", channels="1")
@@ -120,6 +148,7 @@ def test_missing_runs_plans_and_methods_are_explained(store):
     with pytest.raises(GancompError, match="known method"):
         Run("edges2shoes", "magic", {})
     assert runs.main(["do", "nonsense"]) == 1
+    assert runs.main(["do"]) == 1
 
 
 def test_shipped_table_holds_three_seeds_of_every_planned_configuration():

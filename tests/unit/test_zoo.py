@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -71,6 +72,35 @@ def test_missing_and_damaged_cards_are_named(copied_data):
     card.unlink()
     with pytest.raises(GancompError, match="git checkout -- data/zoo/edges2shoes/teacher"):
         zoo.load("edges2shoes/teacher")
+
+
+@pytest.fixture
+def quick_recipe(monkeypatch, tmp_path):
+    """The small student's recipe, cut down to two steps of a tiny network, with a cache of its own."""
+    tiny = zoo.ResnetArchitecture("8_8_8_8_8_8_8_8", blocks=1, in_channels=1, out_channels=1)
+    recipe = dataclasses.replace(
+        zoo.RECIPES["edges2shoes/small_student"], architecture=tiny, settings=zoo.Settings(2, batch_size=2)
+    )
+    monkeypatch.setitem(zoo.RECIPES, "edges2shoes/small_student", recipe)
+    monkeypatch.setenv("GANCOMP_CACHE", str(tmp_path / "cache"))
+    original = zoo.evaluate_generator
+    monkeypatch.setattr(zoo, "evaluate_generator", lambda *a, **k: original(*a, **k, n=24))  # speed; the real measure
+
+
+def test_training_a_model_again_replaces_weights_and_card_together(copied_data, quick_recipe):
+    model = zoo.train("edges2shoes/small_student")
+    assert model.card["settings"]["steps"] == 2
+    assert model.generator.architecture.blocks == 1
+
+
+def test_a_training_that_fails_in_its_evaluation_leaves_the_old_model(copied_data, quick_recipe, monkeypatch):
+    def fail(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zoo, "evaluate_generator", fail)
+    with pytest.raises(KeyboardInterrupt):
+        zoo.train("edges2shoes/small_student")
+    assert zoo.load("edges2shoes/small_student").generator.architecture.blocks == 3
 
 
 def test_every_shipped_weight_has_a_card_with_a_picture_and_a_licence():
