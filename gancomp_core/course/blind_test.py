@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import ipywidgets as widgets
 import torch
+from IPython.display import HTML, display
 from torch import Tensor
 
 from gancomp_core.course.output import display_widget, html_image
@@ -62,16 +63,17 @@ class BlindTest:
         self.verdict.value = "<br>".join(lines)
 
     def static_twin(self) -> None:
-        """The same pictures for readers without a kernel, the answers folded away."""
-        from IPython.display import HTML, display
+        """Display the same pictures for readers without a kernel, the answers folded away."""
+        display(HTML(self.static_html()))
 
+    def static_html(self) -> str:
         cells = [
             f'<td style="text-align:center">{html_image(image, f"picture {i}, maker hidden", 128)}<br>{i}</td>'
             for i, image in enumerate(self.images, start=1)
         ]
         rows = "".join(f"<tr>{''.join(cells[i : i + self.columns])}</tr>" for i in range(0, len(cells), self.columns))
         answers = ", ".join(f"{i} {html.escape(answer)}" for i, answer in enumerate(self.answers, start=1))
-        display(HTML(f"<table>{rows}</table><details><summary>Answers</summary>{answers}</details>"))
+        return f"<table>{rows}</table><details><summary>Answers</summary>{answers}</details>"
 
 
 def blind_test(makers: Mapping[str, Tensor], seed: int = 0, columns: int = 4, scale: int = 4) -> BlindTest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,10 +12,11 @@ import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.transforms import Bbox
 
 from gancomp_core.errors import GancompError
+from gancomp_core.nets import ResnetArchitecture
 
 # Okabe and Ito's palette, told apart with every common kind of colour blindness; without its yellow, too pale.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
@@ -114,7 +116,7 @@ def bar_by_layer(
         colour, hatch = styles[groups[int(place)] if groups is not None else ""]
         axes.barh(place, value, color=colour, hatch=hatch, edgecolor="white", height=0.78)
         axes.annotate(
-            f"{value:,.3g} ({value / total:.0%})" if shares else f"{value:,.3g}",
+            f"{value:,.3g} ({value / total:.0%})" if shares else f"{value:,.4g}",
             (value, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9,
         )  # fmt: skip
     axes.set_yticks(places, list(names), fontsize=10)
@@ -128,6 +130,35 @@ def bar_by_layer(
     if groups is not None and legend:
         handles = [Patch(facecolor=c, hatch=h, edgecolor="white", label=kind) for kind, (c, h) in styles.items()]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5), handlelength=2.2)
+    return figure
+
+
+def generator_diagram(architecture: ResnetArchitecture, size: int) -> Figure:
+    """A ResNet generator as a row of boxes: height is the picture's side, width its channels (both on root scales).
+
+    ``size`` is the height and width of the input in pixels.
+    """
+    stem, down1, down2, up1, up2 = architecture.channels.ends
+    plan = [("input", size, architecture.in_channels), ("stem", size, stem), ("down", size // 2, down1)]
+    plan += [("down", size // 4, down2)] + [("", size // 4, down2)] * architecture.blocks
+    plan += [("up", size // 2, up1), ("up", size, up2), ("tail", size, architecture.out_channels)]
+    figure, axes = plt.subplots(figsize=(9.5, 3.0), layout="constrained")
+    left, middle = 0.0, architecture.blocks // 2
+    for index, (name, side, channels) in enumerate(plan):
+        high, wide = math.sqrt(side), max(0.12 * math.sqrt(channels), 0.3)
+        block = 4 <= index < 4 + architecture.blocks
+        axes.add_patch(
+            Rectangle((left, -high / 2), wide, high, facecolor=PALETTE[2 if block else 0], edgecolor="white")
+        )
+        if not block or index == 4 + middle:
+            label = f"{architecture.blocks} residual blocks" if block else name
+            axes.text(left + wide / 2, high / 2 + 0.5, label, ha="center", va="bottom", fontsize=10)
+            below = f"{side} px\n{channels} ch"
+            axes.text(left + wide / 2, -high / 2 - 0.5, below, ha="center", va="top", fontsize=9)
+        left += wide + (0.25 if block and index < 3 + architecture.blocks else 1.6)
+    reach = math.sqrt(size) / 2
+    axes.set(xlim=(-0.8, left), ylim=(-reach - 5, reach + 3))
+    axes.axis("off")
     return figure
 
 

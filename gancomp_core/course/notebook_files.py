@@ -177,12 +177,13 @@ def with_outputs(source: NotebookNode, executed: NotebookNode) -> NotebookNode:
 
 @dataclass(frozen=True)
 class NotebookCost:
-    """Minutes of wall time and peak memory in MB (resident, kernel and children) of one measured execution."""
+    """Minutes of wall time, peak memory and new cache files in MB of one measured execution (kernel and children)."""
 
     minutes: float
     memory_mb: float
     machine: str
     measured: str  # date, ISO 8601
+    disk_mb: float = 0.0  # what the cache grew by
 
 
 def costs_file() -> Path:
@@ -198,11 +199,11 @@ def read_costs() -> dict[str, dict[str, NotebookCost]]:
     return {name: {profile: NotebookCost(**cost) for profile, cost in by.items()} for name, by in stored.items()}
 
 
-def record_cost(name: str, profile: str, minutes: float, memory_mb: float) -> None:
+def record_cost(name: str, profile: str, minutes: float, memory_mb: float, disk_mb: float = 0.0) -> None:
     """Keep the measured cost of a notebook in ``data/results/notebook_costs.json``."""
     costs = read_costs()
     today = datetime.date.today().isoformat()
-    cost = NotebookCost(round(minutes, 2), round(memory_mb), machine_class(), today)
+    cost = NotebookCost(round(minutes, 2), round(memory_mb), machine_class(), today, round(disk_mb))
     costs.setdefault(name, {})[profile] = cost
     stored = {key: {p: vars(c) for p, c in sorted(by.items())} for key, by in sorted(costs.items())}
     with atomic_write(costs_file()) as temporary:
@@ -214,7 +215,8 @@ def costs_line(costs: dict[str, NotebookCost]) -> str:
     if not costs:
         return "not measured yet"
     parts = [
-        f"{_minutes(costs[name].minutes)} and {costs[name].memory_mb / 1000:.1f} GB of memory in the {name} profile"
+        f"{_minutes(costs[name].minutes)}, {costs[name].memory_mb / 1000:.1f} GB of memory and "
+        f"{costs[name].disk_mb:.0f} MB of new files in the {name} profile"
         for name in ("fast", "standard", "full")
         if name in costs
     ]

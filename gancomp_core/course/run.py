@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -25,7 +25,7 @@ from nbformat import NotebookNode
 from gancomp_core.course import notebook_files as files
 from gancomp_core.course.profiles import Profile
 from gancomp_core.errors import GancompError
-from gancomp_core.files import REPOSITORY, atomic_write
+from gancomp_core.files import REPOSITORY, atomic_write, cache_root
 
 MEMORY_EACH = 3_000_000_000  # bytes set aside for a notebook when deciding how many run side by side
 POLL_SECONDS = 0.2
@@ -38,6 +38,7 @@ class Outcome:
     name: str
     minutes: float
     memory_mb: float
+    disk_mb: float = 0.0  # what the cache grew by
     error: str = ""  # empty when every cell ran
 
     @property
@@ -53,6 +54,7 @@ class _Running:
     log: IO[bytes]
     started: float
     peak: int = 0  # bytes
+    cache_before: int = field(default_factory=lambda: _folder_bytes(cache_root()))
 
 
 def run_notebooks(
@@ -119,7 +121,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 def write_back(notebook: Path, executed: Path, profile: str, outcome: Outcome) -> None:
     """For maintainers: keep the cost, and put the outputs of a standard run into the committed notebook."""
-    files.record_cost(notebook.stem, profile, outcome.minutes, outcome.memory_mb)
+    files.record_cost(notebook.stem, profile, outcome.minutes, outcome.memory_mb, outcome.disk_mb)
     source = files.read_notebook(notebook)
     result = files.with_outputs(source, files.read_notebook(executed)) if profile == "standard" else source
     files.fill_costs(result, files.read_costs().get(notebook.stem, {}))
@@ -231,9 +233,15 @@ def _memory(pid: int) -> int:
     return total
 
 
+def _folder_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 def _finish(job: _Running, html: bool) -> Outcome:
     job.log.close()
-    outcome = Outcome(job.source.stem, (time.monotonic() - job.started) / 60, job.peak / 1e6)
+    minutes = (time.monotonic() - job.started) / 60
+    grown = max(_folder_bytes(cache_root()) - job.cache_before, 0)
+    outcome = Outcome(job.source.stem, minutes, job.peak / 1e6, grown / 1e6)
     notebook = files.read_notebook(job.executed) if job.executed.exists() else None
     if job.process.returncode != 0:
         outcome.error = (notebook and _first_error(notebook)) or f"see {job.executed.with_suffix('.log')}"

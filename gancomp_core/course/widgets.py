@@ -172,6 +172,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
         for widget in self.inputs.values():
             widget.observe(lambda _: self.redraw(), names="value")
         super().__init__([*[row for _, row in built.values()], self.picture, self.error, self.status])
+        self.add_class("gancomp-explorer")
         self.redraw()
 
     @property

@@ -159,17 +159,24 @@ def find(task: str, method: str, *, precision: str | None = None, **configuratio
 
 def record(run: Run) -> dict[str, Any]:
     """The row of a run: from the table when it was done before, else by doing it now and writing it down."""
-    runs = table()
-    if len(runs) and (runs.key == run.key).any():
-        return runs[runs.key == run.key].iloc[0].to_dict()
     folder = files.cache_root() / "runs" / run.key[:16]
+    if (row := _recorded(run.key)) is not None:
+        return row
     with _lock(folder / "lock"):
+        if (row := _recorded(run.key)) is not None:  # another process did it while this one waited
+            return row
         row = _execute(run, folder)
     with _lock(_path().with_suffix(".lock")):
         runs = pd.concat([table(), pd.DataFrame([row])], ignore_index=True).drop_duplicates("key", keep="last")
         with files.atomic_write(_path()) as temporary:
             runs.to_parquet(temporary, index=False)
     return row
+
+
+def _recorded(key: str) -> dict[str, Any] | None:
+    runs = table()
+    found = runs[runs.key == key] if len(runs) else runs
+    return None if found.empty else found.iloc[0].to_dict()
 
 
 def do(plan: str) -> pd.DataFrame:
@@ -272,7 +279,7 @@ PLANS: dict[str, Callable[[], list[Run]]] = {
     "edges2shoes/plain": lambda: [
         Run("edges2shoes", "plain", configuration, seed)
         for configuration in _widths((8, 3), (16, 3))
-        for seed in range(3)
+        for seed in range(5)
     ],
 }
 

@@ -161,7 +161,7 @@ def test_notebook_00_runs_and_its_slider_redraws(page, lab):
     nbformat.write(notebook, lab[1] / "notebooks" / START.name)
     open_and_run(page, lab, START.name, minutes=6)
     assert page.locator(".gancomp-status").count() >= 1
-    said = status_after(page, lambda: drag(page, page.locator(".noUi-handle").first, 60))
+    said = status_after(page, lambda: drag(page, page.locator(".gancomp-explorer .noUi-handle").first, 60))
     assert said.startswith("drawn: ")
     if picture := os.environ.get("GANCOMP_BROWSER_PICTURES"):
         page.screenshot(path=f"{picture}/00.png")

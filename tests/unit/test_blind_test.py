@@ -1,6 +1,5 @@
 import pytest
 import torch
-from IPython.utils.capture import capture_output
 
 from gancomp_core.course import blind_test
 from gancomp_core.errors import GancompError
@@ -42,10 +41,7 @@ def test_nothing_on_screen_gives_the_makers_away():
 
 
 def test_static_twin_shows_the_same_pictures_and_folds_the_answers_away():
-    test = blind_test(makers())
-    with capture_output() as shown:
-        test.static_twin()
-    page = shown.outputs[0].data["text/html"]
+    page = blind_test(makers()).static_html()
     before, _, folded = page.partition("<details>")
     assert page.count("<img") == 12
     assert "teacher" not in before

@@ -202,6 +202,14 @@ def frechet_1d(attempt: Attempt) -> None:
             "distance zero.",
         ),
         Suspect(
+            lambda a, s, b, t: (a - b) ** 2 + s * s + t * t - 2 * s * s * t * t,
+            "The power ½ is missing: the root of std1² * std2² is std1 * std2.",
+        ),
+        Suspect(
+            lambda a, s, b, t: (a - b) ** 2 + s + t - 2 * s * t,
+            "You use the standard deviations where the formula has variances: square std1 and std2 first.",
+        ),
+        Suspect(
             lambda a, s, b, t: (a - b) ** 2 + s + t - 2 * math.sqrt(s * t),
             "You use the standard deviations where the formula has variances: square std1 and std2 first.",
         ),

@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+from scipy.stats import ttest_1samp
+
+from gancomp_core.errors import GancompError
+from gancomp_core.methods.statistics import paired_interval
+
+
+def test_interval_is_that_of_the_paired_t_test():
+    differences = np.random.default_rng(0).normal(1, 2, 7)
+    low, high = ttest_1samp(differences, 0).confidence_interval(0.95)
+    found = paired_interval(differences)
+    assert found.mean - found.half_width == pytest.approx(low)
+    assert found.mean + found.half_width == pytest.approx(high)
+
+
+def test_a_difference_counts_as_shown_only_with_five_seeds_and_an_interval_without_zero():
+    assert paired_interval([1.0, 1.1, 0.9, 1.0, 1.05]).shown
+    assert not paired_interval([1.0, 1.1, 0.9]).shown
+    assert not paired_interval([1.0, -1.1, 0.9, 1.0, -1.05]).shown
+    assert "includes zero" in str(paired_interval([1.0, -1.0]))
+
+
+def test_an_interval_always_covers_its_share_of_the_truth():
+    rng = np.random.default_rng(1)
+    covered = [abs(p.mean) <= p.half_width for p in (paired_interval(rng.normal(0, 1, 5)) for _ in range(2000))]
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [1.0, float("nan")]])
+def test_too_few_seeds_are_refused(values):
+    with pytest.raises(GancompError, match="at least two seeds"):
+        paired_interval(values)
