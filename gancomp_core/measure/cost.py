@@ -114,6 +114,7 @@ def layer_costs(network: nn.Module, height: int, width: int, in_channels: int | 
             layer.register_forward_hook(lambda layer, x, y, name=name: found.append(_multiplying(name, layer, x[0], y)))
         elif _is_instance_norm(layer):
             layer.register_forward_hook(lambda layer, x, y, name=name: found.append(_normalising(name, y)))
+            layer.forward = _unchanged  # the shape is all that matters, and torch is slow to find that out
     try:
         with torch.no_grad():
             shadow(torch.empty(1, channels, height, width, device="meta"))
@@ -152,6 +153,10 @@ def _multiplying(name: str, layer: _ConvNd | nn.Linear, x: Tensor, y: Tensor) ->
     if isinstance(layer, _ConvTransposeNd):
         return LayerCost(name, "transposed conv", at_input, at_output, y.numel(), weights, layer.out_channels)
     return LayerCost(name, "conv", at_output, at_output, y.numel(), weights, layer.out_channels)
+
+
+def _unchanged(x: Tensor) -> Tensor:
+    return x
 
 
 def _normalising(name: str, y: Tensor) -> LayerCost:
