@@ -186,7 +186,7 @@ def _card(name: str, recipe: Recipe, trained: Trained, generator: ResnetGenerato
         "settings": {**dataclasses.asdict(recipe.settings), "lr": recipe.lr, "precision": trained.precision},
         "minutes": round(trained.seconds / 60, 1),
         "device": trained.device,
-        "threads": torch.get_num_threads(),
+        "threads": trained.threads,
         "machine": machine_class(),
         "data": task.fingerprint,
         "cost": {"macs": expense.macs, "params": expense.params, "bytes_fp32": expense.bytes_fp32},

@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
-import torch
 from filelock import FileLock
 from torch import nn
 
@@ -222,7 +221,7 @@ def _execute(run: Run, folder: Path) -> dict[str, Any]:
         "bytes_fp32": expense.bytes_fp32,
         "minutes": trained.seconds / 60,
         "machine": machine_class(),
-        "threads": torch.get_num_threads(),
+        "threads": trained.threads,
         "commit": commit,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "best_step": best_step,

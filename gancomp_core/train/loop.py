@@ -78,7 +78,7 @@ class Trained:
     """The outcome.
 
     Models by name (those under ``averaged`` hold the exponential moving average), a table of losses, the seconds it
-    took (over all resumed parts), the step reached, and the precision and device it was trained with.
+    took (over all resumed parts), the step reached, and the precision, device and threads it was (last) trained with.
     """
 
     models: dict[str, nn.Module]
@@ -88,6 +88,7 @@ class Trained:
     step: int
     precision: str
     device: str
+    threads: int
 
 
 @dataclass
@@ -99,6 +100,7 @@ class _State:
     optimizers: dict[str, Any]
     step: int = 0
     seconds: float = 0.0
+    threads: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
     def tensors(self) -> dict[str, Any]:
@@ -160,6 +162,8 @@ def train(
     until = settings.steps if until is None else min(until, settings.steps)
     if state.step > until:
         raise GancompError(f"The checkpoint {checkpoint} is at step {state.step}, beyond {until}; raise until.")
+    if state.step < until:
+        state.threads = torch.get_num_threads()
     shown = progress and fabric.is_global_zero and state.step < until
     record_every = max(1, settings.steps // 200)
     with (
@@ -180,8 +184,8 @@ def train(
                 reporter.update(state.step, values, functools.partial(preview, stage) if preview else None)
             keeper.save(state, due=state.step == until)
     plain = {name: getattr(model, "module", model).eval() for name, model in state.models.items()}
-    history, seconds, device = pd.DataFrame(state.history), keeper.seconds(state), fabric.device.type
-    return Trained(plain, state.averaged, history, seconds, state.step, _precision(fabric), device)
+    about = keeper.seconds(state), state.step, _precision(fabric), fabric.device.type, state.threads
+    return Trained(plain, state.averaged, pd.DataFrame(state.history), *about)
 
 
 def single_process(precision: str = "auto") -> Fabric:
@@ -325,7 +329,12 @@ class _Keeper:
         for name, model in state.models.items():
             if not all(torch.isfinite(p).all() for p in model.parameters()):
                 raise TrainingDiverged(state.step, f"weights of {name}", math.nan, self.last_good)
-        about = {"identity": self.identity, "step": state.step, "seconds": self.seconds(state)}
+        about = {
+            "identity": self.identity,
+            "step": state.step,
+            "seconds": self.seconds(state),
+            "threads": state.threads,
+        }
         if self.fabric.is_global_zero:
             save_state({**about, "history": state.history, **state.tensors()}, self.path)
             with atomic_write(self.path.with_suffix(".csv")) as temporary:
@@ -346,4 +355,5 @@ class _Keeper:
         for part in ("models", "averaged", "optimizers"):
             for name, item in getattr(state, part).items():
                 item.load_state_dict(saved[part][name])
-        state.step, state.seconds, state.history = saved["step"], saved["seconds"], saved["history"]
+        for name in ("step", "seconds", "threads", "history"):
+            setattr(state, name, saved[name])

@@ -51,5 +51,6 @@ def test_stopping_and_going_on_equals_going_straight_through(tmp_path):
     checkpoint = tmp_path / "training.ckpt"
     assert run(checkpoint, STEPS, until=15).step == 15
     straight, resumed = run(None, STEPS), run(checkpoint, STEPS)
+    assert run(checkpoint, STEPS).threads == resumed.threads == 1
     for key, tensor in straight.models["generator"].state_dict().items():
         assert torch.equal(tensor, resumed.models["generator"].state_dict()[key])

@@ -92,7 +92,7 @@ def test_writing_back_keeps_the_source_and_fills_the_measured_cost(make_notebook
     assert [cell.source for cell in after.cells[1:]] == [cell.source for cell in before.cells[1:]]
     assert after.cells[2].outputs[0].text == "standard\n"
     assert "in the standard profile (measured on " in after.cells[0].source
-    assert "seconds and 0." in after.cells[0].source
+    assert "seconds, 0." in after.cells[0].source
     assert "papermill" not in after.metadata
     assert all(set(cell.metadata) <= {"tags"} for cell in after.cells)
 
