@@ -14,7 +14,7 @@ from train_forever import run  # noqa: E402
 
 from gancomp_core.train.checkpoints import load_state  # noqa: E402
 
-STEPS = 40
+STEPS = 100
 
 
 def kill_after_first_save(checkpoint: Path, patience: float) -> int:
