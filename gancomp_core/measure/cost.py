@@ -196,12 +196,10 @@ def _(architecture: ResnetArchitecture, height: int, width: int, in_channels: in
     # dense ends: weights of each convolution, the pixels they are applied at
     w_stem, w_down1, w_down2 = 49 * a.in_channels * stem, 9 * stem * down1, 9 * down1 * down2
     w_up1, w_up2, w_tail = 9 * down2 * up1, 9 * up1 * up2, 49 * up2 * a.out_channels
-    block_channels = (
-        inner_total + down2 * a.blocks
-    )  # channels put out by the convolutions of all blocks; each is normalised
-    if (
-        a.separable
-    ):  # each convolution becomes depthwise 3x3 on its input channels, then 1x1: twice as many channels put out
+    # channels put out by the convolutions of all blocks; each is normalised
+    block_channels = inner_total + down2 * a.blocks
+    if a.separable:
+        # each convolution becomes depthwise 3x3 on its input channels, then 1x1: twice as many channels put out
         w_blocks = 9 * block_channels + 2 * down2 * inner_total
         block_channels *= 2
     else:

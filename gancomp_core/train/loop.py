@@ -281,10 +281,10 @@ def _average(state: _State, decay: float) -> None:
             buffer.copy_(current)
 
 
-def _check_finite(values: Mapping[str, float], step: int, checkpoint: Path | None) -> None:
+def _check_finite(values: Mapping[str, float], step: int, last_good: Path | None) -> None:
     for name, value in values.items():
         if not math.isfinite(value) or abs(value) > EXPLODED:
-            raise TrainingDiverged(step, name, value, checkpoint if checkpoint and checkpoint.exists() else None)
+            raise TrainingDiverged(step, name, value, last_good)
 
 
 def _identity(
