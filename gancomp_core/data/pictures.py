@@ -57,6 +57,10 @@ class PictureSet:
     def __repr__(self) -> str:
         return f"PictureSet({len(self.sources)} sources, {len(self.targets)} targets)"
 
+    def reversed(self) -> PictureSet:
+        """The same pictures with source and target exchanged."""
+        return PictureSet(self.targets, self.sources, self.labels)
+
     def batch(self, indices: Tensor | slice) -> Batch:
         """Source and target pictures at the same ``indices`` (1-d int64 tensor or slice)."""
         if isinstance(indices, slice):
@@ -69,16 +73,29 @@ class Batches:
 
     Pictures are visited in a new random order each epoch, every one once per epoch; a batch that reaches the end of
     an epoch is filled from the next one, so all are full. With ``flip`` each picture is mirrored left-right with
-    probability 1/2: both sides of a pair alike. Unpaired sides have orders and flips of their own.
+    probability 1/2: both sides of a pair alike. ``crop`` cuts a random square of so many target pixels out of every
+    picture, at the same place of both sides; sources that are ``scale`` times smaller give a square of ``crop / scale``
+    pixels. Unpaired sides have orders, flips and places of their own.
     """
 
-    def __init__(self, pictures: PictureSet, batch_size: int, seed: int, paired: bool, flip: bool = True) -> None:
+    def __init__(
+        self,
+        pictures: PictureSet,
+        batch_size: int,
+        seed: int,
+        paired: bool,
+        flip: bool = True,
+        crop: int | None = None,
+        scale: int = 1,
+    ) -> None:
         if batch_size < 1:
             raise GancompError(f"The batch size is {batch_size}; it must be 1 or more.")
         if len(pictures) == 0:
             raise GancompError("The picture set is empty, so there is nothing to make batches of.")
         self.pictures, self.batch_size, self.seed = pictures, batch_size, seed
-        self.paired, self.flip = paired, flip
+        if crop is not None and (crop < 1 or crop % scale):
+            raise GancompError(f"The crop is {crop} pixels; it must be a multiple of the scale {scale}, 1 or more.")
+        self.paired, self.flip, self.crop, self.scale = paired, flip, crop, scale
         self._source_order = _Order(len(pictures.sources), (seed, "order"))
         # one order for both sides is what keeps pairs together
         self._target_order = self._source_order if paired else _Order(len(pictures.targets), (seed, "target order"))
@@ -97,6 +114,12 @@ class Batches:
             mirrored = self._coins("flip", step)
             source = _mirror(source, mirrored[share])
             target = _mirror(target, (mirrored if self.paired else self._coins("target flip", step))[share])
+        if self.crop:
+            small = self.crop // self.scale
+            corners = self._corners("crop", step, source, small)
+            source = _cut(source, corners[share], small)
+            theirs = corners * self.scale if self.paired else self._corners("target crop", step, target, self.crop)
+            target = _cut(target, theirs[share], self.crop)
         return Batch(to_float(source), to_float(target))
 
     def _share(self, step: int, rank: int, world: int) -> slice:
@@ -114,6 +137,16 @@ class Batches:
 
     def _coins(self, purpose: str, step: int) -> Tensor:
         return torch.randint(2, (self.batch_size,), generator=_generator(self.seed, purpose, step)).bool()
+
+    def _corners(self, purpose: str, step: int, pictures: Tensor, size: int) -> Tensor:
+        """Row and column of the upper left corner of a random square in each picture of the whole batch: [N, 2]."""
+        room = torch.tensor([side - size for side in pictures.shape[-2:]])
+        if room.min() < 0:
+            raise GancompError(
+                f"A square of {size} pixels cannot be cut from pictures of {list(pictures.shape[-2:])}; "
+                "choose a smaller crop."
+            )
+        return (torch.rand(self.batch_size, 2, generator=_generator(self.seed, purpose, step)) * (room + 1)).long()
 
 
 class _Order:
@@ -160,6 +193,11 @@ def to_uint8(pictures: Tensor) -> Tensor:
 
 def _mirror(pictures: Tensor, mirrored: Tensor) -> Tensor:
     return torch.where(mirrored[:, None, None, None], pictures.flip(-1), pictures)
+
+
+def _cut(pictures: Tensor, corners: Tensor, size: int) -> Tensor:
+    squares = [p[:, y : y + size, x : x + size] for p, (y, x) in zip(pictures, corners.tolist(), strict=True)]
+    return torch.stack(squares)
 
 
 def _generator(*key: int | str) -> torch.Generator:

@@ -1,0 +1,124 @@
+"""Emoji in three styles, in colour: black lines, flat colour, and a soft gloss as if they were toys."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from PIL import features
+from torch import Tensor
+
+from gancomp_core.data.pictures import PictureSet
+from gancomp_core.data.shipped import damage_explained, fingerprint, read_manifest, read_sheet, verify
+from gancomp_core.data.tasks import Task
+from gancomp_core.errors import GancompError
+
+SIZES = (64, 128)
+_SIDES = {"flat2gloss": ("flat", "gloss"), "lines2gloss": ("lines", "gloss")}
+_CHANNELS = {"lines": 1, "flat": 3, "gloss": 3}
+
+
+def flat2gloss(root: Path) -> Task:
+    """Flat emoji to glossy ones: 64 px, RGB on both sides, paired."""
+    return emoji_task(root, "flat2gloss")
+
+
+def flat2gloss_128(root: Path) -> Task:
+    """As :func:`flat2gloss`, 128 px."""
+    return emoji_task(root, "flat2gloss", 128)
+
+
+def lines2gloss(root: Path) -> Task:
+    """Black lines (one channel) to glossy emoji (RGB): 64 px, paired."""
+    return emoji_task(root, "lines2gloss")
+
+
+def lines2gloss_128(root: Path) -> Task:
+    """As :func:`lines2gloss`, 128 px."""
+    return emoji_task(root, "lines2gloss", 128)
+
+
+def flat2gloss_unpaired(root: Path) -> Task:
+    """The emoji of ``flat2gloss`` without their pairs: flat ones of half the families, glossy ones of the other half.
+
+    No family is on both sides of ``train``; ``search`` and ``test`` keep their pairs for scoring.
+    """
+    task = flat2gloss(root)
+    families = [row["family"] for row in _rows(root / "emoji") if row["split"] == "train"]
+    mine = torch.tensor([_in_first_half(family) for family in families])
+    return replace(
+        task,
+        name="flat2gloss_unpaired",
+        paired=False,
+        hidden_pairs=True,
+        train=PictureSet(task.train.sources[mine], task.train.targets[~mine]),
+        fingerprint=fingerprint("flat2gloss_unpaired", task.fingerprint, mine.tolist()),
+    )
+
+
+def emoji_task(root: Path, name: str, size: int = 64) -> Task:
+    """The task ``flat2gloss`` or ``lines2gloss`` from the folder ``data``, 64 or 128 pixels high and wide.
+
+    At 64, each pixel is the rounded mean of a 2 x 2 square of the 128 px picture. Near-duplicates (a profession as man,
+    woman and person, the hearts, the clocks) form families, and no family is in two splits. Raises
+    :class:`GancompError` for another name or size, for a missing or damaged file, and where Pillow cannot read WebP.
+    """
+    if name not in _SIDES:
+        raise GancompError(f"There is no emoji task '{name}'; choose one of {', '.join(map(repr, sorted(_SIDES)))}.")
+    if size not in SIZES:
+        raise GancompError(f"The emoji come in 64 and 128 pixels, not in {size}; pass size=64 or size=128.")
+    folder = root / "emoji"
+    manifest, rows = read_manifest(folder), _rows(folder)
+    with damage_explained(folder / "manifest.json"):
+        pixels = {side: str(manifest["pixels"][side]) for side in _SIDES[name]}
+        count = int(manifest["count"])
+    with damage_explained(folder / "names.json"):
+        splits = torch.tensor([("train", "search", "test").index(row["split"]) for row in rows])
+    source, target = (_pictures(folder, side, count, size) for side in _SIDES[name])
+    train, search, test = (PictureSet(source[splits == part], target[splits == part]) for part in range(3))
+    mark = fingerprint(name, size, splits.tolist(), pixels)
+    title = name if size == 64 else f"{name}_{size}"
+    return Task(title, True, size, source.shape[1], target.shape[1], train, search, test, mark)
+
+
+def emoji_names(root: Path, split: str) -> list[str]:
+    """Names of the emoji in ``"train"``, ``"search"`` or ``"test"``, in the order of the pictures there."""
+    return [row["name"] for row in _rows(root / "emoji") if row["split"] == split]
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
+    """Codepoint, name, family and split of each emoji, in the order of the sheets."""
+    path = folder / "names.json"
+    _verified(folder, path.name)
+    with damage_explained(path):
+        rows: list[dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
+    return rows
+
+
+def _verified(folder: Path, name: str) -> None:
+    manifest = read_manifest(folder)
+    with damage_explained(folder / "manifest.json"):
+        expected = str(manifest["outputs"][name])
+    verify(folder / name, expected)
+
+
+def _pictures(folder: Path, side: str, count: int, size: int) -> Tensor:
+    """All emoji in one style: uint8 [count, channels, size, size]."""
+    if not features.check("webp"):
+        raise GancompError("This Pillow cannot read WebP pictures; `pip install --force-reinstall pillow` mends that.")
+    _verified(folder, f"{side}.webp")
+    pictures = read_sheet(folder / f"{side}.webp", 128, "L" if _CHANNELS[side] == 1 else "RGB")[:count]
+    return pictures.contiguous() if size == 128 else halved(pictures)
+
+
+def halved(pictures: Tensor) -> Tensor:
+    """Half as high and wide: the mean of each 2 x 2 square, rounded (halves up); uint8 [N, C, H, W]."""
+    count, channels, height, width = pictures.shape
+    squares = pictures.view(count, channels, height // 2, 2, width // 2, 2)
+    return ((squares.sum((3, 5), dtype=torch.int16) + 2) // 4).to(torch.uint8)
+
+
+def _in_first_half(family: str) -> bool:
+    return int(fingerprint("flat2gloss_unpaired", family), 16) % 2 == 0

@@ -1,0 +1,114 @@
+"""Photos four times larger: the super-resolution task, in tiles for training and in whole pictures for its table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gancomp_core.data.pictures import PictureSet
+from gancomp_core.data.shipped import damage_explained, fingerprint, read_manifest, read_sheet, verify
+from gancomp_core.data.tasks import Task
+from gancomp_core.files import data_root
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A whole test picture: ``source`` uint8 [1, 3, h, w] and ``target`` uint8 [1, 3, 4h, 4w], both in [0, 255]."""
+
+    name: str
+    source: Tensor
+    target: Tensor
+
+
+def photos_x4(root: Path) -> Task:
+    """Photos four times larger: colour, 48 px sources and 192 px targets, paired.
+
+    A source is its target reduced by :func:`shrink`. Tiles of one photo are all in one split; ``labels`` tells the
+    photo of each, ``label_names`` what it is called. Raises :class:`GancompError` for a missing or damaged file.
+    """
+    manifest, photos = _verified(root)
+    folder = root / "photos"
+    with damage_explained(folder / "manifest.json"):
+        size, scale = int(manifest["size"]), int(manifest["scale"])
+        mark = fingerprint(
+            "photos_x4", size, scale, [[p["name"], p["split"], p["pixels"], p.get("tiles")] for p in photos]
+        )
+    tiles = [_tiles(folder, photo, size) for photo in photos]
+    train, search, test = (_split(photos, tiles, name, scale) for name in ("train", "search", "test"))
+    names = tuple(photo["name"] for photo in photos)
+    return Task("photos_x4", True, size, 3, 3, train, search, test, mark, names, scale=scale)
+
+
+def test_photos(root: Path | None = None) -> list[Photo]:  # noqa: PT028
+    """The whole test pictures, of various sizes, for a table with one row per picture.
+
+    ``root`` is the folder of shipped pictures, :func:`~gancomp_core.files.data_root` unless given. Raises
+    :class:`GancompError` for a missing or damaged file.
+    """
+    root = data_root() if root is None else root
+    manifest, photos = _verified(root, split="test")
+    with damage_explained(root / "photos" / "manifest.json"):
+        scale, names = int(manifest["scale"]), [photo["name"] for photo in photos]
+    targets = [_read(root / "photos" / photo["file"]) for photo in photos]
+    return [Photo(name, shrink(target, scale), target) for name, target in zip(names, targets, strict=True)]
+
+
+test_photos.__test__ = False  # type: ignore[attr-defined]  # pytest would take it for a test by its name
+
+
+def shrink(pictures: Tensor, scale: int) -> Tensor:
+    """Pictures ``scale`` times smaller, by bicubic interpolation with antialiasing: the convention of the field.
+
+    uint8 [N, 3, h, w] to uint8 [N, 3, h / scale, w / scale]. Pillow computes it in integers, so that it gives the same
+    pixels everywhere. Nothing beyond the picture's own edge is seen.
+    """
+    width, height = pictures.shape[-1] // scale, pictures.shape[-2] // scale
+    pixels = pictures.permute(0, 2, 3, 1).contiguous().numpy()
+    small = [Image.fromarray(p).resize((width, height), Image.Resampling.BICUBIC) for p in pixels]
+    return torch.from_numpy(np.stack([np.asarray(p) for p in small])).permute(0, 3, 1, 2).contiguous()
+
+
+def _verified(root: Path, split: str | None = None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The manifest, and its records of all photos or those of a split, whose files have their checksums."""
+    folder = root / "photos"
+    manifest = read_manifest(folder)
+    with damage_explained(folder / "manifest.json"):
+        photos = [photo for photo in manifest["photos"] if split in (None, photo["split"])]
+        expected = [(photo["file"], photo["sha256"]) for photo in photos]
+    for file, checksum in expected:
+        verify(folder / file, checksum)
+    return manifest, photos
+
+
+def _tiles(folder: Path, photo: dict[str, Any], size: int) -> Tensor:
+    """The tiles of one photo: uint8 [N, 3, size, size]."""
+    if photo["split"] == "test":
+        return _cut(_read(folder / photo["file"]), size)
+    return read_sheet(folder / photo["file"], size, "RGB")[photo["tiles"]]  # the others are blurred
+
+
+def _read(path: Path) -> Tensor:
+    with damage_explained(path), Image.open(path) as picture:
+        pixels = torch.from_numpy(np.array(picture.convert("RGB")))
+    return pixels.permute(2, 0, 1)[None].contiguous()
+
+
+def _cut(picture: Tensor, size: int) -> Tensor:
+    """The squares of ``size`` pixels that fit into a picture side by side, centred, row by row."""
+    rows, columns = picture.shape[-2] // size, picture.shape[-1] // size
+    top, left = (picture.shape[-2] - rows * size) // 2, (picture.shape[-1] - columns * size) // 2
+    inner = picture[0, :, top : top + rows * size, left : left + columns * size]
+    return inner.reshape(3, rows, size, columns, size).permute(1, 3, 0, 2, 4).reshape(-1, 3, size, size)
+
+
+def _split(photos: list[dict[str, Any]], tiles: list[Tensor], name: str, scale: int) -> PictureSet:
+    chosen = [index for index, photo in enumerate(photos) if photo["split"] == name]
+    targets = torch.cat([tiles[index] for index in chosen])
+    labels = torch.cat([torch.full((len(tiles[index]),), index) for index in chosen])
+    return PictureSet(shrink(targets, scale), targets, labels)

@@ -1,0 +1,213 @@
+"""The shipped emoji: their splits, sizes and pixels, and what happens when a file is not what it was."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import features
+
+from gancomp_core.data import catalogue, emoji, load_task
+from gancomp_core.errors import GancompError
+from gancomp_core.files import REPOSITORY, sha256
+
+SHIPPED = REPOSITORY / "data" / "emoji"
+FILES = ["lines.webp", "flat.webp", "gloss.webp", "names.json", "manifest.json"]
+ROWS = json.loads((SHIPPED / "names.json").read_text(encoding="utf-8"))
+MANIFEST = json.loads((SHIPPED / "manifest.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """A copy of the shipped files that may be damaged."""
+    monkeypatch.setenv("GANCOMP_DATA", str(tmp_path))
+    folder = tmp_path / "emoji"
+    folder.mkdir()
+    for name in FILES:
+        shutil.copy(SHIPPED / name, folder / name)
+    return folder
+
+
+def user(file):
+    """A task that needs the file."""
+    return "lines2gloss" if file == "lines.webp" else "flat2gloss_unpaired"
+
+
+def of_split(key, split):
+    return [row[key] for row in ROWS if row["split"] == split]
+
+
+def parts(task):
+    return task.train, task.search, task.test
+
+
+# --- splits ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["family", "codepoint", "name"])
+def test_no_family_codepoint_or_name_is_in_two_splits(key):
+    train, search, test = (set(of_split(key, split)) for split in ("train", "search", "test"))
+    assert not train & search
+    assert not train & test
+    assert not search & test
+
+
+def test_variants_of_one_emoji_share_a_family():
+    kin = {row["name"]: row["family"] for row in ROWS}
+    for alike in (
+        ("judge", "man-judge", "woman-judge"),
+        ("man-red-hair", "woman-curly-hair", "person-bald", "boy"),
+        ("red-heart", "blue-heart", "pink-heart", "heart-suit"),
+        ("one-oclock", "twelve-thirty"),
+        ("full-moon", "crescent-moon"),
+        ("keycap-0", "keycap-9", "keycap-hashtag"),
+        ("red-circle", "green-circle"),
+        ("grinning-cat", "cat-face"),
+        ("polar-bear", "bear"),
+    ):
+        assert len({kin[name] for name in alike}) == 1, alike
+    assert len({kin[name] for name in ("rocket", "pizza", "judge", "farmer", "full-moon", "red-heart")}) == 6
+
+
+def test_no_two_splits_hold_pictures_that_look_alike():
+    """At 16 pixels, in both styles, nothing in one split is a near copy of something in another."""
+    task = load_task("flat2gloss")
+    split = torch.cat([torch.full((len(part),), index) for index, part in enumerate(parts(task))])
+    distance = torch.zeros(len(split), len(split))
+    for side in ("sources", "targets"):
+        pixels = torch.cat([getattr(part, side)[:] for part in parts(task)]).float()
+        cells = torch.nn.functional.avg_pool2d(pixels, 4).flatten(1)
+        distance += torch.cdist(cells, cells) / cells.shape[1] ** 0.5 / 2
+    assert distance[split[:, None] != split].min() > 13.5
+
+
+def test_about_four_fifths_train_and_the_manifest_counts_every_split():
+    task = load_task("flat2gloss")
+    assert [len(part) for part in parts(task)] == list(MANIFEST["splits"].values())
+    assert 0.76 < len(task.train) / 1570 < 0.84
+    assert 60 <= len(task.search) < len(task.test)
+
+
+def test_names_belong_to_the_pictures():
+    names = emoji.emoji_names(REPOSITORY / "data", "test")
+    task = load_task("lines2gloss")
+    assert len(names) == len(task.test)
+    train = emoji.emoji_names(REPOSITORY / "data", "train")
+    red, green, blue = task.train.targets[train.index("blue-heart")][:, 32, 32].tolist()
+    assert blue > max(red, green) + 50
+
+
+def test_the_halves_of_the_unpaired_task_share_no_family_and_use_every_training_emoji_once():
+    task, paired = load_task("flat2gloss_unpaired"), load_task("flat2gloss")
+    flat = {picture.numpy().tobytes(): index for index, picture in enumerate(paired.train.sources[:])}
+    gloss = {picture.numpy().tobytes(): index for index, picture in enumerate(paired.train.targets[:])}
+    mine = [flat[picture.numpy().tobytes()] for picture in task.train.sources[:]]
+    theirs = [gloss[picture.numpy().tobytes()] for picture in task.train.targets[:]]
+    family = of_split("family", "train")
+    assert not {family[i] for i in mine} & {family[i] for i in theirs}
+    assert len(mine) + len(theirs) == len(paired.train)
+    assert 0.4 < len(mine) / len(paired.train) < 0.6
+    assert (task.paired, task.hidden_pairs, task.scored_in_pairs) == (False, True, True)
+    assert torch.equal(task.test.targets[:], paired.test.targets[:])
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "channels"),
+    [("flat2gloss", 64, 3), ("flat2gloss_128", 128, 3), ("lines2gloss", 64, 1), ("lines2gloss_128", 128, 1)],
+)
+def test_shapes(name, size, channels):
+    task = load_task(name)
+    batch = task.test.batch(slice(2, 5))
+    assert (task.name, task.size, task.paired) == (name, size, True)
+    assert batch.source.shape == (3, channels, size, size) == (3, task.source_channels, size, size)
+    assert batch.target.shape == (3, 3, size, size)
+
+
+def test_a_small_pixel_is_the_rounded_mean_of_four_large_ones():
+    small, large = load_task("flat2gloss").test, load_task("flat2gloss_128").test
+    for one, four in ((small.sources, large.sources), (small.targets, large.targets)):
+        mean = four[:9].double().unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5))
+        assert torch.equal(one[:9].double(), (mean + 0.5).floor())
+
+
+@pytest.mark.parametrize("side", ["lines", "flat", "gloss"])
+def test_decoded_pixels_are_those_of_the_manifest(side):
+    """On every system: a lossy sheet too must decode to the same numbers."""
+    pictures = emoji._pictures(SHIPPED, side, MANIFEST["count"], 128).permute(0, 2, 3, 1).contiguous()
+    assert hashlib.sha256(pictures.numpy().tobytes()).hexdigest() == MANIFEST["pixels"][side]
+
+
+def test_both_sides_stand_at_the_same_place_on_white():
+    task = load_task("flat2gloss_128")
+    flat, gloss = ((255 - side[:].float()).mean(1) for side in (task.test.sources, task.test.targets))
+    border = torch.cat([gloss[:, 0], gloss[:, -1], gloss[:, :, 0], gloss[:, :, -1]], 1)
+    assert (border < 8).float().mean() > 0.95  # a few touch the border
+    place = torch.arange(128.0)
+    for axis in (1, 2):
+        centres = [(ink.sum(axis) * place).sum(1) / ink.sum((1, 2)) for ink in (flat, gloss)]
+        assert (centres[0] - centres[1]).abs().median() < 2.5
+
+
+def test_fingerprints_differ_between_tasks_and_agree_between_processes():
+    names = ["flat2gloss", "flat2gloss_128", "flat2gloss_unpaired", "lines2gloss", "lines2gloss_128"]
+    mine = [load_task(name).fingerprint for name in names]
+    assert len(set(mine)) == 5
+    command = "import sys; from gancomp_core.data import load_task; print(load_task('flat2gloss_unpaired').fingerprint)"
+    other = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert other.stdout.strip() == mine[2]
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_missing_file_names_the_command_that_restores_it(copy, file):
+    (copy / file).unlink()
+    with pytest.raises(GancompError, match=f"{file} is missing; `git checkout -- data/emoji/{file}`"):
+        load_task(user(file))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_file_cut_in_half_names_the_command_that_restores_it(copy, file):
+    data = (copy / file).read_bytes()
+    (copy / file).write_bytes(data[: len(data) // 2])
+    with pytest.raises(GancompError, match=f"{file} is damaged; `git checkout -- data/emoji/{file}`"):
+        load_task(user(file))
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"outputs": 3}'])
+def test_manifest_with_other_content_is_called_damaged(copy, text):
+    (copy / "manifest.json").write_text(text, encoding="utf-8")
+    with pytest.raises(GancompError, match="manifest.json is damaged"):
+        load_task("flat2gloss")
+
+
+def test_a_pillow_without_webp_is_named_and_not_the_file(copy, monkeypatch):
+    monkeypatch.setattr(features, "check", lambda feature: False)  # no such Pillow can be had as a wheel
+    with pytest.raises(GancompError, match="This Pillow cannot read WebP"):
+        catalogue.load_task("flat2gloss")
+
+
+def test_another_name_or_size_shows_those_there_are():
+    with pytest.raises(GancompError, match=r"no emoji task 'gloss2flat'; choose one of 'flat2gloss', 'lines2gloss'"):
+        emoji.emoji_task(REPOSITORY / "data", "gloss2flat")
+    with pytest.raises(GancompError, match="64 and 128 pixels, not in 256"):
+        emoji.emoji_task(REPOSITORY / "data", "flat2gloss", 256)
+
+
+def test_manifest_records_licence_source_and_checksums():
+    assert MANIFEST["source"]["licence"] == "MIT"
+    assert "Microsoft" in MANIFEST["source"]["attribution"]
+    assert len(MANIFEST["inputs"]) == 3
+    assert all(sha256(SHIPPED / name) == digest for name, digest in MANIFEST["outputs"].items())
+    assert "Copyright (c) Microsoft Corporation" in (SHIPPED / "LICENSE").read_text(encoding="utf-8")
+
+
+def test_shipped_files_stay_small():
+    assert sum(path.stat().st_size for path in SHIPPED.iterdir() if path.is_file()) < 5_500_000

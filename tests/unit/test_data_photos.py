@@ -1,0 +1,207 @@
+"""The shipped task photos_x4: what it holds, whose photos they are, and what happens when a file is missing."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gancomp_core.data import Batches, load_task
+from gancomp_core.data.photos import photos_x4, shrink
+from gancomp_core.data.photos import test_photos as whole_photos
+from gancomp_core.errors import GancompError
+from gancomp_core.files import REPOSITORY, sha256
+
+SHIPPED = REPOSITORY / "data" / "photos"
+MANIFEST = json.loads((SHIPPED / "manifest.json").read_text(encoding="utf-8"))
+FILES = [photo["file"] for photo in MANIFEST["photos"]]
+BICUBIC = Image.Resampling.BICUBIC
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A folder ``data`` with a copy of the shipped photos that may be damaged."""
+    (tmp_path / "photos").mkdir()
+    for name in [*FILES, "manifest.json"]:
+        shutil.copy(SHIPPED / name, tmp_path / "photos" / name)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def task():
+    return load_task("photos_x4")
+
+
+def splits(task):
+    return task.train, task.search, task.test
+
+
+def bicubic(picture, scale):
+    """A picture (uint8 [3, h, w]) by the textbook: Pillow's antialiased bicubic interpolation."""
+    image = Image.fromarray(picture.permute(1, 2, 0).numpy())
+    small = image.resize((image.width // scale, image.height // scale), BICUBIC)
+    return torch.from_numpy(np.array(small)).permute(2, 0, 1)
+
+
+# --- what it holds ----------------------------------------------------------------------------------------------------
+
+
+def test_photos_have_the_promised_splits_and_shapes(task):
+    assert [len(part) for part in splits(task)] == [198, 46, 26]
+    assert (task.paired, task.size, task.scale) == (True, 192, 4)
+    assert (task.source_channels, task.target_channels) == (3, 3)
+    for part in splits(task):
+        assert part.sources[:].shape == (len(part), 3, 48, 48)
+        assert part.targets[:].shape == (len(part), 3, 192, 192)
+
+
+def test_no_photo_is_in_two_splits(task):
+    photos = [{task.label_names[label] for label in part.labels.tolist()} for part in splits(task)]
+    assert [len(names) for names in photos] == [7, 2, 6]
+    assert len(set.union(*photos)) == 15
+    assert len({photo["input"]["sha256"] for photo in MANIFEST["photos"]}) == 15
+
+
+def test_no_tile_is_there_twice(task):
+    tiles = torch.cat([part.targets[:] for part in splits(task)])
+    assert len({tile.numpy().tobytes() for tile in tiles}) == len(tiles)
+
+
+def test_source_is_the_bicubic_reduction_of_its_target(task):
+    for part in splits(task):
+        assert torch.equal(part.sources[5], bicubic(part.targets[5], 4))
+
+
+def test_tiles_have_detail_that_bicubic_enlargement_loses(task):
+    for part in (task.train, task.search):
+        small = shrink(part.targets[:], 4).permute(0, 2, 3, 1).numpy()
+        large = np.stack([np.asarray(Image.fromarray(pixels).resize((192, 192), BICUBIC)) for pixels in small])
+        error = part.targets[:].permute(0, 2, 3, 1).numpy() - large.astype(np.float64)
+        assert np.sqrt((error**2).mean((1, 2, 3))).min() > 3  # 3.5 before compression
+
+
+def test_pixels_are_those_the_manifest_promises():
+    for photo in MANIFEST["photos"]:
+        with Image.open(SHIPPED / photo["file"]) as picture:
+            pixels = np.asarray(picture.convert("RGB"))
+        assert Path(photo["file"]).stem == photo["name"]
+        assert photo["pixels"] == hashlib.sha256(pixels.tobytes()).hexdigest(), photo["name"]
+
+
+def test_the_same_pictures_come_each_time(task):
+    again = photos_x4(REPOSITORY / "data")
+    assert again.fingerprint == task.fingerprint
+    assert torch.equal(again.train.sources[:], task.train.sources[:])
+    assert torch.equal(again.test.targets[:], task.test.targets[:])
+
+
+def test_super_resolution_has_no_way_back(task):
+    with pytest.raises(GancompError, match="'photos_x4' goes one way only"):
+        task.reversed()
+
+
+# --- training squares -------------------------------------------------------------------------------------------------
+
+
+def test_cut_source_is_the_reduction_of_the_cut_target_away_from_its_edges(task):
+    batch = Batches(task.train, 16, seed=0, paired=True, crop=96, scale=4).at(2)
+    assert (batch.source.shape, batch.target.shape) == ((16, 3, 24, 24), (16, 3, 96, 96))
+    expected = torch.nn.functional.interpolate(batch.target, scale_factor=0.25, mode="bicubic", antialias=True)
+    inner = (..., slice(3, -3), slice(3, -3))
+    assert (batch.source[inner] - expected.clamp(-1, 1)[inner]).abs().max() < 3 * 2 / 255  # roundings of 8 bits
+
+
+def test_cut_squares_differ_from_step_to_step_and_come_again(task):
+    batches = Batches(task.train, 4, seed=0, paired=True, crop=96, scale=4)
+    assert torch.equal(batches.at(7).source, batches.at(7).source)
+    assert not torch.equal(batches.at(7).source, batches.at(8).source)
+
+
+# --- whole test pictures ----------------------------------------------------------------------------------------------
+
+
+def test_whole_test_pictures_are_four_times_larger_than_their_sources():
+    photos = whole_photos()
+    assert [photo.name for photo in photos] == ["astronaut", "cat", "coffee", "rocket", "camera", "brick"]
+    for photo in photos:
+        assert photo.source.dtype == photo.target.dtype == torch.uint8
+        assert photo.target.shape == (1, 3, 4 * photo.source.shape[2], 4 * photo.source.shape[3])
+        assert torch.equal(photo.source[0], bicubic(photo.target[0], 4))
+
+
+def test_test_tiles_are_squares_of_the_whole_test_pictures(task):
+    for photo in whole_photos():
+        label = task.label_names.index(photo.name)
+        tile = task.test.targets[:][task.test.labels == label][0]
+        rows, columns = (side // 192 for side in photo.target.shape[2:])
+        top, left = (photo.target.shape[2] - rows * 192) // 2, (photo.target.shape[3] - columns * 192) // 2
+        assert torch.equal(tile, photo.target[0, :, top : top + 192, left : left + 192])
+        assert (task.test.labels == label).sum() == rows * columns
+
+
+def test_test_pictures_are_stored_without_loss():
+    skimage_data = pytest.importorskip("skimage.data")
+    astronaut = whole_photos()[0].target[0].permute(1, 2, 0).numpy()
+    assert np.array_equal(astronaut, skimage_data.astronaut())
+
+
+# --- whose photos they are --------------------------------------------------------------------------------------------
+
+
+def test_every_licence_allows_any_use_with_attribution_at_most():
+    assert {photo["licence"] for photo in MANIFEST["photos"]} == {"CC0-1.0", "CC-BY-4.0", "public domain"}
+
+
+def test_attribution_names_author_title_and_licence_of_every_file():
+    lines = (SHIPPED / "ATTRIBUTION.md").read_text(encoding="utf-8").splitlines()
+    for photo in MANIFEST["photos"]:
+        (line,) = [line for line in lines if line.startswith(f"| `{photo['file']}` |")]
+        facts = [photo["author"], photo["title"], photo["input"]["file"], MANIFEST["licences"][photo["licence"]]]
+        assert all(fact in line for fact in facts)
+
+
+def test_shipped_photos_stay_small():
+    assert all(sha256(SHIPPED / photo["file"]) == photo["sha256"] for photo in MANIFEST["photos"])
+    assert sum(path.stat().st_size for path in SHIPPED.iterdir() if path.is_file()) < 4_000_000
+
+
+# --- when a file is missing or damaged --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "stream.webp", "dogs.webp", "rocket.webp"])
+def test_missing_file_names_the_command_that_restores_it(copy, name):
+    (copy / "photos" / name).unlink()
+    with pytest.raises(GancompError, match=f"{name} is missing; `git checkout -- data/photos/{name}`"):
+        photos_x4(copy)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "stream.webp", "rocket.webp"])
+def test_file_cut_in_half_names_the_command_that_restores_it(copy, name):
+    data = (copy / "photos" / name).read_bytes()
+    (copy / "photos" / name).write_bytes(data[: len(data) // 2])
+    with pytest.raises(GancompError, match=f"{name} is damaged; `git checkout -- data/photos/{name}`"):
+        photos_x4(copy)
+
+
+def test_one_flipped_bit_in_a_test_picture_is_noticed(copy):
+    good = (copy / "photos" / "cat.webp").read_bytes()
+    (copy / "photos" / "cat.webp").write_bytes(good[:5000] + bytes([good[5000] ^ 1]) + good[5001:])
+    with pytest.raises(GancompError, match="cat.webp is damaged"):
+        whole_photos(copy)
+
+
+def test_test_pictures_need_no_training_photos(copy):
+    (copy / "photos" / "stream.webp").unlink()
+    assert len(whole_photos(copy)) == 6
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"photos": 3}', '{"photos": []}'])
+def test_manifest_with_other_content_is_called_damaged(copy, text):
+    (copy / "photos" / "manifest.json").write_text(text, encoding="utf-8")
+    for load in (photos_x4, whole_photos):
+        with pytest.raises(GancompError, match="manifest.json is damaged"):
+            load(copy)
