@@ -7,7 +7,8 @@ Two conventions of counting MACs stand side by side, because the literature mixe
     for every *input* pixel. All ratios of the course use these.
 ``published_macs``
     what the GAN Compression paper and its followers print: transposed convolutions counted at *output* resolution
-    (4 times too much at stride 2), plus one operation for every element that an InstanceNorm puts out.
+    (4 times too much at stride 2), plus one operation for every element that an InstanceNorm or a SPADE layer puts
+    out.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.running import first_line
 from gancomp_core.nets.resnet import ResnetArchitecture
+from gancomp_core.nets.spade import BlockShape, Spade, SpadeArchitecture
+from gancomp_core.nets.super_resolution import RrdbArchitecture, VdsrArchitecture
 
 _Multiplying = _ConvNd | nn.Linear
 _PER_ELEMENT = (nn.LayerNorm, nn.RMSNorm)  # their weights may have several axes, but scale each element once
@@ -60,14 +63,15 @@ class Cost:
 def cost(network: Any, height: int, width: int, in_channels: int | None = None) -> Cost:
     """The :class:`Cost` of a network at ``height`` x ``width`` input pixels.
 
-    ``network`` is a module, which is traced on torch's meta device (shapes only, no arithmetic), or a
-    :class:`ResnetArchitecture`, whose cost is a formula. ``in_channels`` is needed only for a module that does not tell
-    (no ``architecture`` or ``in_channels`` attribute, no convolution first). Convolutions and transposed convolutions
-    of one, two or three dimensions and linear layers are counted. Raises :class:`GancompError` for sizes that the
-    network cannot take, and for layers with a weight matrix of another kind, which would be left out silently.
+    ``network`` is a module, which is traced on torch's meta device (shapes only, no arithmetic), or the architecture of
+    a generator (ResNet, SPADE, RRDBNet, VDSR), whose cost is a formula. A network that enlarges takes the size of the
+    small picture. ``in_channels`` is needed only for a module that does not tell (no ``architecture`` or
+    ``in_channels`` attribute, no convolution first). Convolutions and transposed convolutions of one, two or three
+    dimensions and linear layers are counted. Raises :class:`GancompError` for sizes that the network cannot take, and
+    for layers with a weight matrix of another kind, which would be left out silently.
     """
     raise GancompError(
-        f"The cost of a {type(network).__name__} is unknown; give a torch module or a ResnetArchitecture."
+        f"The cost of a {type(network).__name__} is unknown; give a torch module or a generator's architecture."
     )
 
 
@@ -104,7 +108,10 @@ class LayerCost:
 
 
 def layer_costs(network: nn.Module, height: int, width: int, in_channels: int | None = None) -> list[LayerCost]:
-    """Every convolution, linear layer and InstanceNorm of a module in the order in which they run; see :func:`cost`."""
+    """Every convolution, linear, InstanceNorm and SPADE layer of a module in the order in which they run.
+
+    Sizes, ``in_channels`` and errors are those of :func:`cost`.
+    """
     found: list[LayerCost] = []
     _check_layers(network)
     channels = in_channels or _input_channels(network)
@@ -115,6 +122,8 @@ def layer_costs(network: nn.Module, height: int, width: int, in_channels: int | 
         elif _is_instance_norm(layer):
             layer.register_forward_hook(lambda layer, x, y, name=name: found.append(_normalising(name, y)))
             layer.forward = _unchanged  # the shape is all that matters, and torch is slow to find that out
+        elif isinstance(layer, Spade):
+            layer.register_forward_hook(lambda layer, x, y, name=name: found.append(_normalising(name, y)))
     try:
         with torch.no_grad():
             shadow(torch.empty(1, channels, height, width, device="meta"))
@@ -208,8 +217,73 @@ def _(architecture: ResnetArchitecture, height: int, width: int, in_channels: in
     overcounted = 3 * (quarter * w_up1 + half * w_up2)
     normed = full * (stem + up2) + half * (down1 + up1) + quarter * (down2 + block_channels)
     weights = w_stem + w_down1 + w_down2 + w_blocks + w_up1 + w_up2 + w_tail
-    outputs = stem + down1 + down2 + block_channels + up1 + up2 + a.out_channels  # every convolution has a bias
-    return Cost(macs, macs + overcounted + normed, weights + outputs, weights + 8 * outputs)
+    channels = stem + down1 + down2 + block_channels + up1 + up2  # each is normalised
+    outputs = channels + a.out_channels  # every convolution has a bias
+    affine = 2 * channels if a.affine else 0
+    return Cost(macs, macs + overcounted + normed, weights + outputs + affine, weights + 8 * outputs + 4 * affine)
+
+
+@cost.register
+def _(architecture: SpadeArchitecture, height: int, width: int, in_channels: int | None = None) -> Cost:
+    a, full, multiple = architecture, height * width, architecture.multiple
+    if height % multiple or width % multiple or min(height, width) < multiple:
+        raise GancompError(
+            f"This SPADE generator takes heights and widths that are multiples of {multiple}, not {height} x {width}."
+        )
+    w_fc, w_tail = 9 * a.label_channels * a.first_width, 9 * a.channels.entries[7] * a.out_channels
+    macs = full // multiple**2 * w_fc + full * w_tail
+    weights, normed = w_fc + w_tail, 0
+    biases = outputs = a.first_width + a.out_channels
+    for block in a.blocks:
+        w_block, channels, elements = _spade_block(block, a.label_channels, a.separable)
+        pixels = full // block.shrink**2
+        macs, normed = macs + pixels * w_block, normed + pixels * elements
+        weights, outputs = weights + w_block, outputs + channels
+        biases += channels - block.shortcut * block.outputs  # the 1x1 convolution of a shortcut has none
+    return Cost(macs, macs + normed, weights + biases, weights + 4 * (biases + outputs))
+
+
+def _spade_block(block: BlockShape, labels: int, separable: bool) -> tuple[int, int, int]:
+    """Weights, channels that convolutions put out, and normalised elements a pixel of one SPADE block."""
+    spades = 3 if block.shortcut else 2
+    normed = (spades - 1) * block.inputs + block.inner  # channels that go through SPADE
+    weights = 9 * (block.inputs + block.outputs) * block.inner + 9 * labels * block.hidden * spades
+    channels = block.inner + block.outputs + block.hidden * spades + 2 * normed
+    if block.shortcut:
+        weights, channels = weights + block.inputs * block.outputs, channels + block.outputs
+    if not separable:
+        return weights + 18 * block.hidden * normed, channels, normed
+    depthwise = 2 * block.hidden * spades  # channels; each is normalised
+    return weights + 9 * depthwise + 2 * block.hidden * normed, channels + depthwise, normed + depthwise
+
+
+@cost.register
+def _(architecture: RrdbArchitecture, height: int, width: int, in_channels: int | None = None) -> Cost:
+    _check_any_size("An RRDBNet", height, width)
+    a, pixels = architecture, height * width
+    # inputs times outputs of the five convolutions of a dense block, and the channels they put out
+    dense = sum((a.width + i * a.growth) * a.growth for i in range(4)) + (a.width + 4 * a.growth) * a.width
+    square, ups = a.width**2, a.scale // 2
+    small = 9 * (a.in_channels * a.width + 3 * a.blocks * dense + square)
+    large = 9 * (square + a.width * a.out_channels)
+    macs = pixels * (small + sum(4 ** (i + 1) for i in range(ups)) * 9 * square + a.scale**2 * large)
+    weights = small + ups * 9 * square + large
+    outputs = (3 + ups) * a.width + 3 * a.blocks * (4 * a.growth + a.width) + a.out_channels
+    return Cost(macs, macs, weights + outputs, weights + 8 * outputs)
+
+
+@cost.register
+def _(architecture: VdsrArchitecture, height: int, width: int, in_channels: int | None = None) -> Cost:
+    _check_any_size("A VDSR", height, width)
+    a, pixels = architecture, height * width * architecture.scale**2
+    weights = 9 * (2 * a.channels * a.width + (a.layers - 2) * a.width**2)
+    outputs = (a.layers - 1) * a.width + a.channels  # no biases: the scales of int8 weights alone
+    return Cost(pixels * weights, pixels * weights, weights, weights + 4 * outputs)
+
+
+def _check_any_size(name: str, height: int, width: int) -> None:
+    if min(height, width) < 1:
+        raise GancompError(f"{name} takes heights and widths of at least 1 pixel, not {height} x {width}.")
 
 
 def _short(number: float) -> str:

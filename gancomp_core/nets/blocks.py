@@ -24,52 +24,39 @@ def upsampling_conv(c_in: int, c_out: int) -> nn.ConvTranspose2d:
     return nn.ConvTranspose2d(c_in, c_out, 3, stride=2, padding=1, output_padding=1)
 
 
-def separable_conv(c_in: int, c_out: int, kernel: int) -> nn.Sequential:
+def separable_conv(c_in: int, c_out: int, kernel: int, affine: bool = False) -> nn.Sequential:
     """Depthwise convolution, InstanceNorm, pointwise convolution; no activation between.
 
     Source: GAN Compression, section 3.3.
     """
     depthwise = nn.Conv2d(c_in, c_in, kernel, padding=kernel // 2, padding_mode="reflect", groups=c_in)
-    return nn.Sequential(depthwise, instance_norm(c_in), nn.Conv2d(c_in, c_out, 1))
+    return nn.Sequential(depthwise, instance_norm(c_in, affine), nn.Conv2d(c_in, c_out, 1))
 
 
 class ResidualBlock(nn.Module):
     """``x + norm(conv(relu(norm(conv(x)))))``, no activation after the sum.
 
     ``channels`` enter and leave, ``inner`` lie between the two convolutions; ``separable`` replaces both convolutions
-    by depthwise-separable ones. Input and output are [N, channels, H, W].
+    by depthwise-separable ones; ``affine`` gives every norm a learned scale and shift. Input and output are
+    [N, channels, H, W].
     """
 
-    def __init__(self, channels: int, inner: int, separable: bool = False) -> None:
+    def __init__(self, channels: int, inner: int, separable: bool = False, affine: bool = False) -> None:
         super().__init__()
-        block_conv = separable_conv if separable else conv
+
+        def block_conv(c_in: int, c_out: int) -> nn.Module:
+            return separable_conv(c_in, c_out, 3, affine) if separable else conv(c_in, c_out, 3)
+
         self.body = nn.Sequential(
-            block_conv(channels, inner, 3),
-            instance_norm(inner),
+            block_conv(channels, inner),
+            instance_norm(inner, affine),
             nn.ReLU(inplace=True),
-            block_conv(inner, channels, 3),
-            instance_norm(channels),
+            block_conv(inner, channels),
+            instance_norm(channels, affine),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)
-
-
-def initialise(module: nn.Module, seed: int, std: float = 0.02) -> nn.Module:
-    """Draw every convolution and linear weight from N(0, std) and set biases to zero, as pix2pix does.
-
-    The numbers depend on ``seed`` and the layer order alone. Returns the module.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            nn.init.normal_(layer.weight, 0.0, std, generator=generator)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.BatchNorm2d):
-            nn.init.normal_(layer.weight, 1.0, std, generator=generator)
-            nn.init.zeros_(layer.bias)
-    return module
 
 
 def check_picture(x: Tensor, channels: int, multiple: int, smallest: int) -> None:

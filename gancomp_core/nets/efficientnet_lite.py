@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import safetensors
@@ -36,6 +37,9 @@ STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
+
+TAPS = (0, 2, 4, 10, 15)
+"""The last block at each resolution: 2, 4, 8, 16 and 32 times smaller than the picture."""
 
 
 class SameConv(nn.Conv2d):
@@ -75,9 +79,9 @@ class InvertedResidual(nn.Module):
 class EfficientNetLite0(nn.Module):
     """Pictures to features: float32 [N, 3, H, W], values ``(v - 127) / 128`` of v in [0, 255], to [N, 1280].
 
-    Features are averaged over the picture. Any height and width from 1 pixel; the classifier is left out. For
-    inference only: in-place operations, no normalisation layers. A new object has random weights, see
-    :func:`load_efficientnet_lite0`.
+    Features are averaged over the picture. Any height and width from 1 pixel; the classifier is left out. There are no
+    normalisation layers to train it with, but gradients reach the pictures: no in-place operation overwrites what they
+    need. A new object has random weights, see :func:`load_efficientnet_lite0`.
     """
 
     num_features = FEATURES  # torchmetrics reads this name
@@ -96,6 +100,24 @@ class EfficientNetLite0(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.blocks(F.relu6(self.stem(x), inplace=True))
         return F.relu6(self.head(x), inplace=True).mean((2, 3))
+
+    def maps(self, x: Tensor, after: Sequence[int] = TAPS) -> list[Tensor]:
+        """The outputs of the blocks with these indices (0-15), each once, in the order in which they run.
+
+        Takes what calling the network takes. The maps are [N, channels, h, w] and differentiable in ``x``; what follows
+        the last of them is not computed.
+        """
+        if not after or any(index not in range(len(self.blocks)) for index in after):
+            raise GancompError(
+                f"Feature maps are taken after blocks 0 to {len(self.blocks) - 1}, not {list(after)}; "
+                f"{', '.join(map(str, TAPS))} are the last at each resolution."
+            )
+        x, found = F.relu6(self.stem(x), inplace=True), []
+        for index in range(max(after) + 1):
+            x = self.blocks[index](x)
+            if index in after:
+                found.append(x)
+        return found
 
 
 def weights_path() -> Path:

@@ -20,7 +20,8 @@ class ResnetArchitecture:
 
     ``channels`` is a :class:`ChannelConfig` (or its string), ``blocks`` the number of residual blocks (1-32),
     ``separable`` makes the blocks depthwise-separable (the "mobile" variant: stem, downsampling, upsampling and tail
-    stay dense), ``in_channels`` and ``out_channels`` are those of the pictures.
+    stay dense), ``in_channels`` and ``out_channels`` are those of the pictures. ``affine`` gives every norm a learned
+    scale and shift, which the published generators do without and some public checkpoints have.
     """
 
     channels: ChannelConfig
@@ -28,6 +29,7 @@ class ResnetArchitecture:
     separable: bool = False
     in_channels: int = 3
     out_channels: int = 3
+    affine: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.channels, str):
@@ -63,6 +65,7 @@ class ResnetArchitecture:
             "separable": self.separable,
             "in_channels": self.in_channels,
             "out_channels": self.out_channels,
+            **({"affine": True} if self.affine else {}),  # older model cards have no such entry
         }
 
     @classmethod
@@ -89,12 +92,14 @@ class ResnetGenerator(nn.Module):
         inner = a.channels.inner_widths(a.blocks)
         self.stages = nn.Sequential(
             OrderedDict(
-                stem=_stage(conv(a.in_channels, stem, 7)),
-                down1=_stage(conv(stem, down1, 3, stride=2)),
-                down2=_stage(conv(down1, down2, 3, stride=2)),
-                **{f"block{i + 1}": ResidualBlock(down2, width, a.separable) for i, width in enumerate(inner)},
-                up1=_stage(upsampling_conv(down2, up1)),
-                up2=_stage(upsampling_conv(up1, up2)),
+                stem=_stage(conv(a.in_channels, stem, 7), a.affine),
+                down1=_stage(conv(stem, down1, 3, stride=2), a.affine),
+                down2=_stage(conv(down1, down2, 3, stride=2), a.affine),
+                **{
+                    f"block{i + 1}": ResidualBlock(down2, width, a.separable, a.affine) for i, width in enumerate(inner)
+                },
+                up1=_stage(upsampling_conv(down2, up1), a.affine),
+                up2=_stage(upsampling_conv(up1, up2), a.affine),
                 tail=nn.Sequential(conv(up2, a.out_channels, 7), nn.Tanh()),
             )
         )
@@ -114,5 +119,5 @@ class ResnetGenerator(nn.Module):
         return x, found
 
 
-def _stage(layer: nn.Conv2d | nn.ConvTranspose2d) -> nn.Sequential:
-    return nn.Sequential(layer, instance_norm(layer.out_channels), nn.ReLU(inplace=True))
+def _stage(layer: nn.Conv2d | nn.ConvTranspose2d, affine: bool) -> nn.Sequential:
+    return nn.Sequential(layer, instance_norm(layer.out_channels, affine), nn.ReLU(inplace=True))

@@ -97,6 +97,44 @@ def test_shipped_weights_are_those_of_the_manifest():
     )
 
 
+def plain_maps(network, x):
+    """The same maps, every operation on a fresh tensor."""
+    relu6, maps = nn.functional.relu6, []
+    x = relu6(network.stem(x))
+    for block in network.blocks:
+        y = x if block.expand is None else relu6(block.expand(x))
+        y = block.project(relu6(block.depthwise(y)))
+        x = y + x if block.residual else y
+        maps.append(x)
+    return maps
+
+
+def test_maps_and_their_gradients_are_those_of_plain_operations():
+    network = load_efficientnet_lite0().double()
+    x = torch.rand(2, 3, 33, 40, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
+    x.requires_grad_()
+    found, plain = network.maps(x, range(16)), plain_maps(network, x)
+    for ours, expected in zip(found, plain, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=0, atol=1e-12)
+    gradients = [torch.autograd.grad(sum(m.square().mean() for m in maps), x)[0] for maps in (found, plain)]
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-12)
+    assert gradients[0].any()
+
+
+def test_maps_are_taken_at_each_resolution_and_no_further_than_asked():
+    network = EfficientNetLite0()
+    shapes = [tuple(m.shape[1:]) for m in network.maps(torch.zeros(1, 3, 64, 96))]
+    assert shapes == [(16, 32, 48), (24, 16, 24), (40, 8, 12), (112, 4, 6), (320, 2, 3)]
+    network.blocks[3] = None
+    assert [m.shape[1] for m in network.maps(torch.zeros(1, 3, 8, 8), after=(2, 0))] == [16, 24]
+
+
+@pytest.mark.parametrize("after", [(), (16,), (-1, 2)])
+def test_maps_after_blocks_that_do_not_exist_are_refused(after):
+    with pytest.raises(GancompError, match="taken after blocks 0 to 15, not .* 0, 2, 4, 10, 15 are the last"):
+        EfficientNetLite0().maps(torch.zeros(1, 3, 8, 8), after)
+
+
 def test_a_new_network_takes_pictures_of_any_size():
     for size in ((1, 1), (33, 50)):
         assert EfficientNetLite0()(torch.zeros(1, 3, *size)).shape == (1, 1280)

@@ -5,10 +5,13 @@ from torch import nn
 from gancomp_core.errors import GancompError
 from gancomp_core.nets import (
     ChannelConfig,
+    MultiScaleDiscriminator,
     PatchDiscriminator,
     ResnetArchitecture,
     ResnetGenerator,
+    SegmenterArchitecture,
     UnetGenerator,
+    build_generator,
     initialise,
 )
 
@@ -109,6 +112,125 @@ def test_unet_refuses_sizes_it_cannot_halve_and_says_which_it_can():
 @pytest.mark.parametrize(("strided", "patches"), [(2, 6), (3, 2)])
 def test_patch_discriminator_scores_patches(strided, patches):
     assert PatchDiscriminator(2, 8, strided)(torch.zeros(4, 2, 32, 32)).shape == (4, 1, patches, patches)
+
+
+def test_features_of_a_discriminator_are_what_follows_each_activation():
+    critic, x = PatchDiscriminator(2, 8).eval(), torch.rand(2, 2, 64, 32)
+    scores, features = critic(x, features=True)
+    assert torch.equal(scores, critic(x))
+    assert [tuple(f.shape[1:]) for f in features] == [(8, 32, 16), (16, 16, 8), (32, 8, 4), (64, 7, 3)]
+    assert torch.equal(features[0], nn.functional.leaky_relu(critic.layers[0](x), 0.2))
+    assert torch.equal(critic.layers[-1](features[-1]), scores)
+
+
+def test_feature_maps_of_a_discriminator_give_the_gradients_of_plain_layers():
+    critic, x = PatchDiscriminator(1, 4, 2).double(), torch.rand(2, 1, 16, 16, dtype=torch.float64, requires_grad=True)
+    _, features = critic(x, features=True)
+    found = torch.autograd.grad(sum(f.square().sum() for f in features), x)[0]
+    y, total = x, 0.0
+    for layer in critic.layers[:-1]:
+        y = nn.functional.leaky_relu(y, 0.2) if isinstance(layer, nn.LeakyReLU) else layer(y)
+        total = total + y.square().sum() if isinstance(layer, nn.LeakyReLU) else total
+    torch.testing.assert_close(found, torch.autograd.grad(total, x)[0])
+
+
+def test_shipped_weights_of_a_discriminator_keep_their_names():
+    names = PatchDiscriminator(2, 8).state_dict()
+    assert list(names) == [f"layers.{i}.{part}" for i in (0, 2, 5, 8, 11) for part in ("weight", "bias")]
+
+
+def test_multi_scale_discriminator_scores_the_picture_and_its_half():
+    critic = MultiScaleDiscriminator(3, 8).eval()
+    assert critic.settings == {"in_channels": 3, "width": 8, "strided_layers": 3, "scales": 2, "spectral": True}
+    x = torch.rand(2, 3, 64, 96)
+    fine, coarse = critic(x)
+    half = nn.functional.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
+    assert torch.equal(fine, critic.discriminators[0](x))
+    assert torch.equal(coarse, critic.discriminators[1](half))
+    assert (fine.shape, coarse.shape) == ((2, 1, 6, 10), (2, 1, 2, 4))
+    for (scores, features), expected in zip(critic(x, features=True), (fine, coarse), strict=True):
+        assert torch.equal(scores, expected)
+        assert len(features) == 4
+
+
+@pytest.mark.parametrize("make", [PatchDiscriminator, MultiScaleDiscriminator])
+def test_a_discriminator_is_made_again_from_its_settings(make):
+    critic = make(2, 8, strided_layers=2, spectral=True)
+    again = make(**critic.settings)
+    again.load_state_dict(critic.state_dict())
+    x = torch.rand(1, 2, 32, 32)
+    torch.testing.assert_close(again.eval()(x), critic.eval()(x), rtol=0, atol=0)
+
+
+def test_spectral_normalisation_is_initialised_by_the_seed_and_has_converged():
+    found = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(len(found))  # the global state must not matter
+        critic = initialise(MultiScaleDiscriminator(2, 8), seed)
+        assert critic.training
+        found.append(critic.eval())
+    x = torch.rand(1, 2, 64, 64)
+    first, again, other = [critic(x)[1] for critic in found]
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    layer = found[0].discriminators[1].layers[5]
+    assert layer.parametrizations.weight.original.std().item() == pytest.approx(0.02, rel=0.05)
+    assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, rel=0.1)
+    assert not hasattr(found[0].discriminators[0].layers[0], "parametrizations")
+
+
+@pytest.mark.parametrize(
+    ("critic", "shape", "told"),
+    [
+        (PatchDiscriminator(3, 8), (1, 3, 23, 24), r"PatchGAN takes .*\[N, 3, H, W\] with H and W at least 24, not"),
+        (PatchDiscriminator(3, 8, 2), (1, 1, 16, 16), r"not \[1, 1, 16, 16\]; convert the channels"),
+        (MultiScaleDiscriminator(3, 8), (1, 3, 64, 46), "multi-scale discriminator takes .* at least 47, not"),
+        (MultiScaleDiscriminator(3, 8), (3, 64, 64), "multi-scale discriminator takes"),
+    ],
+)
+def test_a_discriminator_tells_which_pictures_it_takes(critic, shape, told):
+    with pytest.raises(GancompError, match=told):
+        critic(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    "critic", [PatchDiscriminator(1, 4, 1), PatchDiscriminator(1, 4), MultiScaleDiscriminator(1, 4)]
+)
+def test_the_smallest_pictures_that_a_discriminator_names_are_scored(critic):
+    scores = critic(torch.rand(1, 1, critic.smallest, critic.smallest))
+    assert min(scores[-1].shape) >= 1
+
+
+@pytest.mark.parametrize("scales", [0, 5, 1.5])
+def test_impossible_numbers_of_scales_are_refused(scales):
+    with pytest.raises(GancompError, match="number of scales of a discriminator is .* from 1 to 4, 2 as published"):
+        MultiScaleDiscriminator(3, 8, scales=scales)
+
+
+def test_a_generator_is_built_from_the_values_of_its_architecture():
+    a = ResnetArchitecture(SMALL, blocks=2)
+    built = build_generator(a.as_dict())
+    assert isinstance(built, ResnetGenerator)
+    assert built.architecture == a
+    assert build_generator({"channels": "8_8_8_8_8_8_8_8", "blocks": 1}).architecture.blocks == 1
+
+
+def test_the_segmenter_is_a_family_too_so_that_the_zoo_reads_it():
+    a = SegmenterArchitecture(classes=4, width=8)
+    assert build_generator(a.as_dict()).architecture == a
+
+
+def test_an_unknown_family_of_networks_is_told_the_known_ones():
+    with pytest.raises(GancompError, match="family of networks 'unet'; choose one of resnet, spade, rrdb, vdsr, segm"):
+        build_generator({"family": "unet"})
+
+
+@pytest.mark.parametrize("family", ["resnet", "spade"])
+@pytest.mark.parametrize("values", [{}, {"channels": "8_8_8_8_8_8_8_8", "colour": 3}, {"channels": 8}])
+def test_values_that_describe_no_generator_are_refused_in_one_sentence(family, values):
+    with pytest.raises(GancompError, match=r"[.;]") as caught:
+        build_generator({"family": family, **values})
+    assert "\n" not in str(caught.value)
 
 
 def test_initialisation_follows_the_seed_and_nothing_else():

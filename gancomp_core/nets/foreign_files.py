@@ -1,0 +1,188 @@
+"""Weight files of other projects, read without running anything in them.
+
+A ``.pth`` file is a Python pickle, and unpickling can run any program. Here it is read by torch's restricted unpickler
+(``weights_only=True``), which knows tensors and plain values; whatever else a file asks for is refused and named.
+"""
+
+from __future__ import annotations
+
+import io
+import pickletools
+import re
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from gancomp_core.errors import GancompError
+from gancomp_core.nets.checkpoint_formats import generator_from_state_dict, tensors_of
+from gancomp_core.nets.resnet import ResnetGenerator
+
+SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
+ZIP = b"PK\x03\x04"
+LARGEST_FILE = 2**31  # bytes, unpacked; the published ResNet-9 has 46 million
+
+
+def import_checkpoint(path: Path | str) -> ResnetGenerator:
+    """A public generator checkpoint as our network: CycleGAN and pix2pix ResNets, and GAN Compression's.
+
+    The architecture (width, blocks, separable or not, affine norms or not, channels of the pictures) is worked out from
+    the tensors and stands in ``.architecture``. The network is in eval mode, without gradients, on the CPU, in float32,
+    and takes pictures in [-1, 1]. Raises :class:`GancompError` in one sentence for a file that is missing, damaged,
+    malicious (nothing in it is run), or holds another network.
+    """
+    return generator_from_state_dict(read_foreign(path), str(path))
+
+
+def read_foreign(path: Path | str) -> dict[str, Tensor]:
+    """The tensors of a ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file, floating-point ones as float32.
+
+    Wrappers such as ``{"state_dict": ...}`` are opened. Raises :class:`GancompError`; see :func:`import_checkpoint`.
+    """
+    path = Path(path)
+    _check_file(path)
+    loaded = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_pickled(path)
+    return tensors_of(loaded, str(path))
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise GancompError(f"{path} is a folder; give the path of a weight file in it ({', '.join(SUFFIXES)}).")
+    if not path.is_file():
+        raise GancompError(f"There is no file {path}; check the path.")
+    if path.suffix.lower() not in SUFFIXES:
+        raise GancompError(f"{path} is not named like a weight file; its name must end in {', '.join(SUFFIXES)}.")
+    size = path.stat().st_size
+    if size == 0:
+        raise GancompError(f"{path} is empty; get the file again.")
+    if size > LARGEST_FILE:
+        raise _too_large(path, size)
+
+
+def _too_large(path: Path, size: int) -> GancompError:
+    return GancompError(
+        f"{path} holds {size / 1e9:.1f} GB, and at most {LARGEST_FILE / 1e9:.1f} GB are read; "
+        "save the generator's state dict alone."
+    )
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except PermissionError as error:
+        raise _no_permission(path) from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _unreadable(path, "safetensors weights", error) from error
+
+
+def _read_pickled(path: Path) -> Any:
+    try:
+        _check_unpacked_size(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch warns of is refused below
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except GancompError:
+        raise
+    except PermissionError as error:
+        raise _no_permission(path) from error
+    except Exception as error:  # torch raises a different type for every kind of damage
+        wanted = [] if "TorchScript" in str(error) else _wanted_by(path, str(error))
+        if wanted:
+            raise GancompError(
+                f"{path} was refused and nothing in it was run: it asks Python for {', '.join(wanted)}, and a "
+                "checkpoint may hold only tensors and plain values; get it as .safetensors, or have whoever made it "
+                "save generator.state_dict() alone."
+            ) from error
+        raise _unreadable(path, "a file of torch.save", error) from error
+
+
+def _check_unpacked_size(path: Path) -> None:
+    """A few kilobytes of zip can unpack to more than the memory holds."""
+    if _head(path).startswith(ZIP):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > LARGEST_FILE:
+            raise _too_large(path, unpacked)
+
+
+def _no_permission(path: Path) -> GancompError:
+    return GancompError(f"No permission to read {path}; change its permissions.")
+
+
+def _unreadable(path: Path, expected: str, error: Exception) -> GancompError:
+    return GancompError(f"{path} cannot be read as {expected}: {_guess(path, error)}; get the file again.")
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(512)
+
+
+def _guess(path: Path, error: Exception) -> str:
+    """What the file is instead, by its first bytes."""
+    head = _head(path)
+    if head.lstrip().startswith(b"<"):
+        return "it is a web page, probably the error page of a download"
+    if head.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS, which 'git lfs pull' replaces by the file"
+    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
+        return f"it is text that begins with {head.decode()[:40]!r}"
+    if "TorchScript" in str(error):
+        return "it is a TorchScript program, not weights"
+    if head.startswith(b"PK"):
+        return "the archive is cut off or damaged"
+    return f"it is cut off, damaged or something else ({type(error).__name__})"
+
+
+# --- naming what a refused pickle asked for
+
+
+def _wanted_by(path: Path, message: str) -> list[str]:
+    """The Python objects, four at most, that a refused file asks for: what torch met first, then all the others."""
+    met = [match[1].rstrip(".") for match in [re.search(r"GLOBAL ([\w.]+)", message)] if match]
+    try:
+        listed = [name for pickled in _pickles(path) for name in _globals(pickled)]
+    except Exception:  # a damaged archive; torch's own message is all there is
+        listed = []
+    foreign = [name for name in listed if name.split(".")[0] not in ("torch", "collections")]
+    return [f"'{name}'" for name in dict.fromkeys([*met, *foreign])][:4]
+
+
+def _pickles(path: Path) -> list[bytes]:
+    """The pickled bytes of a file: an archive's ``data.pkl``, or the beginning of the file itself."""
+    limit, head = 2**24, _head(path)
+    if head.startswith(ZIP):
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".pkl")][:4]
+            return [archive.open(name).read(limit) for name in names]
+    if head.lstrip().startswith(b"<"):  # a web page has words that look like instructions
+        return []
+    with path.open("rb") as file:
+        return [file.read(limit)]
+
+
+def _globals(pickled: bytes) -> list[str]:
+    """Objects named in pickles that stand one after the other, read off their instructions without following them."""
+    found, stream = [], io.BytesIO(pickled)
+    try:
+        while stream.tell() < len(pickled):
+            last, memo = ["", ""], dict[int, str]()
+            for opcode, argument, _ in pickletools.genops(stream):
+                if opcode.name in ("GLOBAL", "INST"):
+                    found.append(str(argument).replace(" ", "."))
+                elif opcode.name == "STACK_GLOBAL":
+                    found.append(".".join(last))
+                elif isinstance(argument, str):
+                    last = [last[1], argument]
+                elif opcode.name == "MEMOIZE":
+                    memo[len(memo)] = last[1]
+                elif opcode.name in ("BINGET", "LONG_BINGET"):
+                    last = [last[1], memo.get(int(str(argument)), "")]
+    except Exception:  # the bytes end, or stop being a pickle; what was found before counts
+        pass
+    return [name for name in found if re.fullmatch(r"[\w.]+", name)]

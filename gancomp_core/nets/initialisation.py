@@ -1,0 +1,46 @@
+"""The random numbers that training starts from."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils import parametrize
+
+POWER_ITERATIONS = 15  # as many as torch makes when it applies spectral normalisation
+
+
+def initialise(module: nn.Module, seed: int, std: float = 0.02) -> nn.Module:
+    """Draw every convolution and linear weight from N(0, std) and set biases to zero, as pix2pix does.
+
+    Spectral normalisation (torch's parametrization) keeps the drawn weight and starts its power iteration anew. The
+    numbers depend on ``seed`` and the layer order alone. Returns the module.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            if parametrize.is_parametrized(layer, "weight"):
+                _draw_parametrized(layer, std, generator)
+            else:
+                nn.init.normal_(layer.weight, 0.0, std, generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d) and layer.affine:
+            nn.init.normal_(layer.weight, 1.0, std, generator=generator)
+            nn.init.zeros_(layer.bias)
+    return module
+
+
+@torch.no_grad()
+def _draw_parametrized(
+    layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, std: float, generator: torch.Generator
+) -> None:
+    """Draw the weight under a parametrization: what ``layer.weight`` gives is only computed from it."""
+    layer.weight = torch.empty_like(layer.weight).normal_(0.0, std, generator=generator)
+    for vector in layer.parametrizations.weight.buffers():  # type: ignore[union-attr, operator]
+        vector.copy_(F.normalize(torch.empty_like(vector).normal_(generator=generator), dim=0))
+    training = layer.training
+    layer.train()  # when training, every look at the weight is one step of the power iteration
+    for _ in range(POWER_ITERATIONS):
+        _ = layer.weight
+    layer.train(training)
