@@ -1,18 +1,31 @@
 """What a network costs, how long it takes, and how good its pictures are."""
 
 from gancomp_core.measure.cost import Cost, LayerCost, cost, layer_costs
+from gancomp_core.measure.distances import frechet_distance, kid, true_fid
+from gancomp_core.measure.features import extract_features
 from gancomp_core.measure.latency import Latency, eager_latency, latency, machine_class, onnx_latency
 from gancomp_core.measure.onnx_export import OnnxGenerator, export_onnx
-from gancomp_core.measure.quality import (
-    Distance,
-    Quality,
-    evaluate_generator,
-    extract_features,
-    frechet_distance,
-    kid,
-    psnr,
-    ssim,
-    true_fid,
+from gancomp_core.measure.quality import Distance, Quality, evaluate_generator
+from gancomp_core.measure.segmentation import (
+    SegmentationQuality,
+    SegmentationScore,
+    class_iou,
+    confusion,
+    evaluate_segmentation,
+    evaluate_semantic,
+    labels_of,
+    mean_iou,
+    pixel_accuracy,
+)
+from gancomp_core.measure.similarity import PerceptualDistance, perceptual_distance, psnr, ssim
+from gancomp_core.measure.statistics import PairedInterval, paired_interval
+from gancomp_core.measure.super_resolution import (
+    SuperResolutionQuality,
+    bicubic,
+    evaluate_super_resolution,
+    luma,
+    psnr_y,
+    ssim_y,
 )
 
 __all__ = [
@@ -21,19 +34,38 @@ __all__ = [
     "Latency",
     "LayerCost",
     "OnnxGenerator",
+    "PairedInterval",
+    "PerceptualDistance",
     "Quality",
+    "SegmentationQuality",
+    "SegmentationScore",
+    "SuperResolutionQuality",
+    "bicubic",
+    "class_iou",
+    "confusion",
     "cost",
     "eager_latency",
     "evaluate_generator",
+    "evaluate_segmentation",
+    "evaluate_semantic",
+    "evaluate_super_resolution",
     "export_onnx",
     "extract_features",
     "frechet_distance",
     "kid",
+    "labels_of",
     "latency",
     "layer_costs",
+    "luma",
     "machine_class",
+    "mean_iou",
     "onnx_latency",
+    "paired_interval",
+    "perceptual_distance",
+    "pixel_accuracy",
     "psnr",
+    "psnr_y",
     "ssim",
+    "ssim_y",
     "true_fid",
 ]

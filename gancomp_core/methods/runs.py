@@ -243,7 +243,7 @@ def _train_and_watch(run: Run, task: Task, folder: Path) -> tuple[dict[int, floa
             save_weights(trained.averaged["generator"], folder / f"{point}.safetensors")
             curve[point] = evaluate_generator(
                 trained.averaged["generator"], task, split="search", seeds=(0,)
-            ).distance.value
+            ).set_distance
             with files.atomic_write(curve_file) as temporary:
                 temporary.write_text(json.dumps(curve))
             log.info("step %d: FD on the search split %.2f", point, curve[point])

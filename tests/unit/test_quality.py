@@ -2,6 +2,8 @@
 
 import importlib.util
 import math
+import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -21,6 +23,7 @@ from gancomp_core.measure.quality import (
     extract_features,
     frechet_distance,
     kid,
+    perceptual_distance,
     psnr,
     ssim,
     true_fid,
@@ -250,7 +253,7 @@ def test_pictures_are_compared_with_targets_of_their_own_shape():
 
 
 def test_a_perfect_generator_is_as_far_from_real_as_real_is():
-    found = evaluate_generator(Negative(), small_task())
+    found = evaluate_generator(Negative(), small_task(), frechet=True)
     assert found.distance.values == pytest.approx(found.distance.floors, rel=0.01)
     assert found.distance.samples == 40
     assert found.psnr > 45  # sources were rounded to 8 bits, so not infinite
@@ -258,10 +261,14 @@ def test_a_perfect_generator_is_as_far_from_real_as_real_is():
 
 
 def test_a_worse_generator_is_further_and_less_alike():
-    good, bad = (evaluate_generator(generator, small_task()) for generator in (lambda x: -blur(x, 3), torch.zeros_like))
+    good, bad = (
+        evaluate_generator(generator, small_task(), frechet=True)
+        for generator in (lambda x: -blur(x, 3), torch.zeros_like)
+    )
     assert good.distance.value < bad.distance.value
     assert good.kid < bad.kid
     assert good.psnr > bad.psnr
+    assert good.perceptual < bad.perceptual
 
 
 def test_an_evaluation_gives_the_same_numbers_from_the_cache(tmp_path, monkeypatch):
@@ -279,12 +286,12 @@ def test_an_evaluation_gives_the_same_numbers_from_the_cache(tmp_path, monkeypat
 
 def test_a_damaged_cache_is_made_again(tmp_path, monkeypatch):
     monkeypatch.setenv("GANCOMP_CACHE", str(tmp_path))
-    first = evaluate_generator(Negative(), small_task(), seeds=(0,))
+    first = evaluate_generator(Negative(), small_task(), seeds=(0,), frechet=True)
     kept = sorted((files.cache_root() / "features").iterdir())
-    assert len(kept) == 3
+    assert len(kept) == 4  # features of the split and of the drawn pictures, two floors
     for path in kept:
         path.write_bytes(path.read_bytes()[:20])
-    assert evaluate_generator(Negative(), small_task(), seeds=(0,)) == first
+    assert evaluate_generator(Negative(), small_task(), seeds=(0,), frechet=True) == first
 
 
 def test_a_cache_that_cannot_be_written_costs_one_warning_and_no_number(tmp_path, monkeypatch, caplog):
@@ -301,42 +308,86 @@ def test_a_cache_that_cannot_be_written_costs_one_warning_and_no_number(tmp_path
 def test_features_of_another_kind_of_device_are_kept_apart(tmp_path, monkeypatch):
     monkeypatch.setenv("GANCOMP_CACHE", str(tmp_path))
     monkeypatch.setattr(quality, "extract_features", lambda *a, **k: torch.zeros(2, 4))
+    real, reference = torch.randn(2, 3, 4)
     for device in ("cpu", torch.device("cpu"), "cuda", "cuda:0"):
         quality._real_features(small_task(), "test", torch.arange(2), device)
-        quality._floor(
-            small_task(),
-            "test",
-            torch.arange(2),
-            torch.arange(2),
-            *(torch.randn(3, 4) for _ in range(2)),
-            device,
-        )
+        floors = quality._Floors(small_task(), "test", torch.arange(2), torch.arange(2), real, reference, device)
+        floors.frechet()
+        floors.kid(2, 0)
     names = [path.name.split("-")[0] for path in (tmp_path / "features").iterdir()]
-    assert sorted(names) == ["features", "features", "floor", "floor"]
+    assert sorted(names) == ["features", "features", "floor", "floor", "kidfloor", "kidfloor"]
 
 
 def test_seeds_draw_other_references_and_a_subset_is_spread_over_the_split():
-    found = evaluate_generator(Negative(), small_task(), seeds=(0, 1, 2), n=20)
+    found = evaluate_generator(Negative(), small_task(), seeds=(0, 1, 2), n=20, frechet=True)
     assert len(set(found.distance.values)) == 3
     assert found.distance.spread > 0
     assert found.distance.samples == 20
     assert quality._spread_evenly(40, 4).tolist() == [0, 10, 20, 30]
 
 
+KID_KEYS = {"kid", "kid_spread", "kid_interval", "kid_floor", "samples", "seeds"}
+FD_KEYS = {"fd", "fd_spread", "fd_floor"}
+PAIR_KEYS = {f"{name}{end}" for name in ("psnr", "ssim", "perceptual") for end in ("", "_spread")}
+
+
 def test_an_unpaired_task_has_no_psnr():
     found = evaluate_generator(Negative(), small_task(paired=False, channels=3), split="search", seeds=(0,))
     assert found.psnr is None
-    assert set(found.as_dict()) == {
-        "fd",
-        "fd_spread",
-        "fd_floor",
-        "kid",
-        "kid_spread",
-        "kid_interval",
-        "samples",
-        "seeds",
-    }
+    assert set(found.as_dict()) == KID_KEYS
     assert all(isinstance(value, float) for value in found.as_dict().values())
+
+
+def test_hidden_pairs_are_scored_as_pairs_are():
+    paired, hidden = small_task(), replace(small_task(), paired=False, hidden_pairs=True)
+    assert evaluate_generator(Negative(), hidden) == evaluate_generator(Negative(), paired)
+    assert set(evaluate_generator(Negative(), hidden, frechet=True).as_dict()) == FD_KEYS | KID_KEYS | PAIR_KEYS
+
+
+def test_a_frechet_distance_is_measured_where_the_split_is_large_enough_or_on_demand():
+    assert evaluate_generator(Negative(), small_task()).distance is None
+    shoes = data.load_task("edges2shoes_unpaired")
+    few = evaluate_generator(lambda x: x, shoes, n=12, seeds=(0,))
+    assert few.distance is not None  # the split counts, not the excerpt of it
+    assert few.set_distance == few.distance.value
+    without = evaluate_generator(lambda x: x, shoes, n=12, seeds=(0,), frechet=False)
+    assert without == replace(few, distance=None)
+    assert without.set_distance == without.kid
+
+
+def test_kid_has_a_floor_of_real_against_real_by_the_same_draw():
+    found = evaluate_generator(Negative(), small_task())
+    assert found.kid_values == pytest.approx(found.kid_floors, abs=0.003)  # the perfect generator, but for 8 bits
+    assert found.as_dict()["kid_floor"] == found.kid_floor
+    bad = evaluate_generator(torch.zeros_like, small_task())
+    assert bad.kid_floors == found.kid_floors
+    assert bad.kid > 10 * abs(bad.kid_floor)
+
+
+def test_copying_the_input_can_be_scored_where_the_channels_agree():
+    task = small_task(channels=3)
+    found = evaluate_generator(lambda x: x, task, seeds=(0,))
+    batch = task.test.batch(slice(None))
+    assert found.psnr == pytest.approx(float(psnr(batch.source, batch.target).mean()))
+
+
+def test_likeness_is_the_mean_over_the_pictures_of_the_measures():
+    task = small_task()
+    batch = task.test.batch(slice(None))
+    found = evaluate_generator(lambda x: -blur(x, 3), task, seeds=(0,), batch_size=7)
+    each = perceptual_distance(-blur(batch.source, 3), batch.target)
+    assert found.perceptual == pytest.approx(float(each.mean()), rel=1e-4)
+    assert found.perceptual_spread == pytest.approx(float(each.std()), rel=1e-4)
+
+
+def test_quality_reads_as_a_sentence():
+    text = str(evaluate_generator(Negative(), small_task()))
+    assert re.fullmatch(
+        r"KID \S+ \+- \S+ \(real against real \S+; 40 pictures, 3 seeds\), PSNR \S+ dB, SSIM \S+, "
+        r"PD-EfficientNet-Lite0 \S+",
+        text,
+    )
+    assert str(evaluate_generator(Negative(), small_task(), frechet=True)).startswith("FD-EfficientNet-Lite0 ")
 
 
 def test_a_generator_keeps_its_mode_and_sees_every_source_once():

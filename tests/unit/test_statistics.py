@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from gancomp_core.errors import GancompError
-from gancomp_core.methods.statistics import paired_interval
+from gancomp_core.measure.statistics import paired_interval
 
 
 def test_interval_is_that_of_the_paired_t_test():
@@ -31,3 +31,13 @@ def test_an_interval_always_covers_its_share_of_the_truth():
 def test_too_few_seeds_are_refused(values):
     with pytest.raises(GancompError, match="at least two seeds"):
         paired_interval(values)
+
+
+def test_groups_of_one_change_nothing_and_copies_within_a_group_are_no_evidence():
+    differences = np.random.default_rng(0).normal(1, 2, 7)
+    alone = paired_interval(differences)
+    assert paired_interval(differences, groups=list("abcdefg")).half_width == pytest.approx(alone.half_width)
+    copied = paired_interval(np.repeat(differences, 5), groups=np.repeat(range(7), 5).tolist())
+    assert (copied.half_width, copied.seeds) == (pytest.approx(alone.half_width), 7)
+    with pytest.raises(GancompError, match="at least two seeds"):
+        paired_interval([1.0, 2.0], groups=["a", "a"])

@@ -1,0 +1,122 @@
+"""The feature space that pictures are compared in: EfficientNet-Lite0, trained on ImageNet, by one protocol.
+
+Pictures are float32 NCHW in [-1, 1], grey or colour. The protocol: clamp to [-1, 1], grey repeated to RGB, bilinear
+without antialiasing to 96 x 96 pixels, ``(v - 127) / 128`` of v in [0, 255], float32.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gancomp_core.errors import GancompError
+from gancomp_core.nets.efficientnet_lite import FEATURES, EfficientNetLite0, load_efficientnet_lite0
+
+PROTOCOL = "96px-bilinear-fp32-1"
+"""Part of every cached feature's key; changes with the protocol above."""
+
+Pictures = Tensor | Iterable[Tensor]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class PictureFeatures(nn.Module):
+    """Pictures [N, 1 or 3, H, W] in [-1, 1] to features [N, 1280], by the protocol; a ``feature`` for torchmetrics."""
+
+    num_features = FEATURES
+
+    def __init__(self, network: EfficientNetLite0 | None = None) -> None:
+        super().__init__()
+        self.network = network or load_efficientnet_lite0()
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        check_pictures(pictures)
+        features: Tensor = self.network(protocol_input(pictures))
+        return features
+
+
+def protocol_input(pictures: Tensor) -> Tensor:
+    """What the network gets of pictures [N, 1 or 3, H, W] in [-1, 1]: [N, 3, 96, 96], by the protocol."""
+    x = F.interpolate(pictures.float().clamp(-1, 1), size=(96, 96), mode="bilinear", align_corners=False)
+    x = (x + 1) * (127.5 / 128) - 127 / 128
+    return x.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+
+
+def extract_features(pictures: Pictures, batch_size: int = 32, device: torch.device | str = "cpu") -> Tensor:
+    """EfficientNet-Lite0 features of pictures: float32 [N, 1280] on the CPU.
+
+    ``pictures`` is one tensor [N, 1 or 3, H, W] in [-1, 1] or an iterable of such tensors (batches of any length, each
+    of its own size). On a CPU, batches go to one worker for each of PyTorch's threads: measured faster than sharing
+    each batch among the threads, above all on a busy machine, and the numbers do not depend on the thread count.
+    """
+    if batch_size < 1:
+        raise GancompError(f"batch_size is a whole number from 1, not {batch_size}; 32 is fast on a CPU.")
+    _feature_module(str(torch.device(device)))  # loaded once, before several threads ask for it
+    extract = functools.partial(_features_of_batch, device=torch.device(device))
+    batches = batches_of(pictures, batch_size)
+    found = list(map(extract, batches) if torch.device(device).type != "cpu" else in_threads(extract, batches))
+    if not found:
+        raise GancompError(
+            "There are no pictures to take features of; pass at least one tensor of shape [N, 1 or 3, H, W]."
+        )
+    return torch.cat(found)
+
+
+@functools.lru_cache(maxsize=2)
+def _feature_module(device: str) -> PictureFeatures:
+    return PictureFeatures().to(device).eval()
+
+
+def _features_of_batch(pictures: Tensor, device: torch.device) -> Tensor:
+    module = _feature_module(str(device))
+    # full float32 on a GPU too, so that values of different machines can be compared; nobody's autocast applies
+    with (
+        torch.inference_mode(),
+        torch.backends.cudnn.flags(allow_tf32=False),
+        torch.autocast(device.type, enabled=False),
+    ):
+        features = module(pictures.to(device, torch.float32))
+    if not features.isfinite().all():
+        raise GancompError(
+            "The pictures hold NaN or infinite values, so they have no features; look at the generator that made them."
+        )
+    return features.cpu().clone()  # a clone outside inference mode is an ordinary tensor
+
+
+def batches_of(pictures: Pictures, batch_size: int) -> Iterator[Tensor]:
+    """Pictures, checked, in batches of at most ``batch_size``."""
+    for group in [pictures] if isinstance(pictures, Tensor) else pictures:
+        check_pictures(group)
+        yield from group.split(batch_size)
+
+
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """``[function(item) ...]``, each item on one thread, as many items at once as PyTorch is allowed threads."""
+    threads = torch.get_num_threads()
+    if threads == 1:
+        return [function(item) for item in items]
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(function, items))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def check_pictures(pictures: Tensor) -> None:
+    """Raise :class:`GancompError` for what is no float [N, 1 or 3, H, W]."""
+    if (
+        pictures.ndim != 4
+        or pictures.shape[1] not in (1, 3)
+        or not pictures.is_floating_point()
+        or 0 in pictures.shape[2:]
+    ):
+        raise GancompError(
+            "Pictures are float tensors of shape [N, 1 or 3, H, W] with values in [-1, 1], not "
+            f"{list(pictures.shape)} of {pictures.dtype}; convert 8-bit pictures by v / 127.5 - 1."
+        )

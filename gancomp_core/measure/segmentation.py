@@ -1,0 +1,230 @@
+"""How well a picture shows the semantic map it was made from: a segmenter reads it, and its reading is compared.
+
+A segmenter is any module that maps float32 pictures [N, 3, H, W] in [-1, 1] to class scores [N, C, H, W]. Label maps
+are int64 [N, H, W]; a pixel below 0 has no class and does not count.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gancomp_core.data import Task
+from gancomp_core.errors import GancompError
+from gancomp_core.measure.running import evaluating
+
+
+def confusion(predicted: Tensor, truth: Tensor, classes: int) -> Tensor:
+    """How many pixels of each true class (row) were taken for each class (column): int64 [classes, classes].
+
+    Both are label maps of one shape. Raises :class:`GancompError` for other shapes and for classes outside
+    0 to ``classes`` - 1 (a truth below 0 is skipped).
+    """
+    if predicted.shape != truth.shape:
+        raise GancompError(
+            f"The predicted label maps have shape {list(predicted.shape)} and the true ones {list(truth.shape)}; "
+            "compare maps of the same pictures and size."
+        )
+    known = truth >= 0
+    predicted, truth = predicted[known].long(), truth[known].long()
+    for name, labels in (("predicted", predicted), ("true", truth)):
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+            raise GancompError(
+                f"The {name} classes go from {int(labels.min())} to {int(labels.max())}, but they are 0 to "
+                f"{classes - 1}; give a segmenter and maps of the same {classes} classes."
+            )
+    return torch.bincount(truth * classes + predicted, minlength=classes * classes).view(classes, classes)
+
+
+def class_iou(confusion: Tensor) -> Tensor:
+    """Intersection over union of every class: float64 [C], NaN for a class that neither side has."""
+    matrix = confusion.double()
+    hits = matrix.diagonal()
+    return hits / (matrix.sum(0) + matrix.sum(1) - hits)
+
+
+def mean_iou(confusion: Tensor) -> float:
+    """Mean intersection over union, over the classes that occur in the truth or in the prediction."""
+    return float(class_iou(confusion).nanmean())
+
+
+def pixel_accuracy(confusion: Tensor) -> float:
+    """Share of the pixels that have the right class."""
+    return float(confusion.diagonal().sum() / confusion.sum())
+
+
+@dataclass(frozen=True)
+class SegmentationScore:
+    """Mean intersection over union, pixel accuracy, and IoU of each class (NaN where a class does not occur)."""
+
+    miou: float
+    accuracy: float
+    per_class: tuple[float, ...]
+
+    @classmethod
+    def of(cls, confusion: Tensor) -> SegmentationScore:
+        return cls(mean_iou(confusion), pixel_accuracy(confusion), tuple(class_iou(confusion).tolist()))
+
+    def as_dict(self) -> dict[str, float]:
+        """Flat numbers for a table."""
+        return {"miou": self.miou, "accuracy": self.accuracy}
+
+    def __str__(self) -> str:
+        return f"mIoU {self.miou:.3f}, pixel accuracy {self.accuracy:.1%}"
+
+
+def evaluate_segmentation(
+    segmenter: nn.Module,
+    pictures: Tensor | Task,
+    labels: Tensor | None = None,
+    device: torch.device | str = "cpu",
+    batch_size: int = 64,
+) -> SegmentationScore:
+    """Score a segmenter on real pictures whose maps are known.
+
+    ``pictures`` are float32 [N, 3, H, W] in [-1, 1] with ``labels``, their true label maps [N, H, W], or a semantic
+    task, whose test split has both. The module is run in eval mode on ``device``; its mode and device are restored.
+    """
+    if isinstance(pictures, Task):
+        _check_semantic(pictures)
+        batch = pictures.test.batch(slice(None))
+        pictures, labels = batch.target, labels_of(batch.source)
+    labels = torch.empty(0) if labels is None else labels
+    if len(pictures) != len(labels) or not len(pictures):
+        raise GancompError(
+            f"There are {len(pictures)} pictures and {len(labels)} label maps; give one map for each picture."
+        )
+    device = torch.device(device)
+    with _measuring(device, segmenter):
+        parts = zip(pictures.split(batch_size), labels.split(batch_size), strict=True)
+        return SegmentationScore.of(_total(_read(segmenter, some, truth, device) for some, truth in parts))
+
+
+@dataclass(frozen=True)
+class SegmentationQuality:
+    """How well generated pictures show their maps, read by a segmenter, beside how well it reads the real ones.
+
+    ``generated`` is the generator's score; ``real``, the segmenter's own on the real pictures of the same maps, is what
+    a perfect generator would get. ``class_names`` names the classes of ``per_class``.
+    """
+
+    task: str
+    split: str
+    samples: int
+    generated: SegmentationScore
+    real: SegmentationScore
+    class_names: tuple[str, ...]
+
+    @property
+    def miou(self) -> float:
+        return self.generated.miou
+
+    @property
+    def accuracy(self) -> float:
+        return self.generated.accuracy
+
+    @property
+    def per_class(self) -> dict[str, float]:
+        """IoU of the generated pictures by class; classes that do not occur are left out."""
+        pairs = zip(self.class_names, self.generated.per_class, strict=True)
+        return {name: value for name, value in pairs if not math.isnan(value)}
+
+    def as_dict(self) -> dict[str, float]:
+        """Flat numbers for a table; ``real_*`` are the segmenter's own, on real pictures."""
+        return {
+            "miou": self.miou,
+            "accuracy": self.accuracy,
+            "real_miou": self.real.miou,
+            "real_accuracy": self.real.accuracy,
+            "samples": float(self.samples),
+        }
+
+    def __str__(self) -> str:
+        return f"{self.generated} (real pictures: {self.real}; {self.samples:,} pictures)"
+
+
+def evaluate_semantic(
+    generator: Callable[[Tensor], Tensor],
+    task: Task,
+    segmenter: nn.Module,
+    split: str = "test",
+    device: torch.device | str = "cpu",
+    batch_size: int = 64,
+) -> SegmentationQuality:
+    """Run a generator over the maps of a split, read its pictures with a segmenter, and compare with the maps.
+
+    Modules are run in eval mode on ``device``, float32; their modes and own devices are restored. Raises
+    :class:`GancompError` for a task whose sources are no semantic maps, and for pictures or scores of another size.
+    """
+    _check_semantic(task)
+    if split not in ("test", "search"):
+        raise GancompError(f"A generator is evaluated on the split 'test' or 'search', not {split!r}.")
+    pictures, device = getattr(task, split), torch.device(device)
+    generated, real = [], []
+    with _measuring(device, segmenter, generator):
+        for indices in torch.arange(len(pictures)).split(batch_size):
+            batch = pictures.batch(indices)
+            truth = labels_of(batch.source)
+            made = generator(batch.source.to(device)).float().clamp(-1, 1)
+            generated.append(_read(segmenter, made, truth, device))
+            real.append(_read(segmenter, batch.target, truth, device))
+    made_score, real_score = (SegmentationScore.of(_total(parts)) for parts in (generated, real))
+    return SegmentationQuality(task.name, split, len(pictures), made_score, real_score, _class_names(task))
+
+
+def labels_of(maps: Tensor) -> Tensor:
+    """Label maps, int64 [N, H, W], of semantic maps [N, C, H, W] whose channel i is high where class i is.
+
+    A pixel without any class (all channels low, at most the middle of the range) gets -1.
+    """
+    values, labels = maps.max(1)
+    middle = 0 if maps.is_floating_point() else 127
+    return labels.masked_fill(values <= middle, -1)
+
+
+def _check_semantic(task: Task) -> None:
+    if not task.palette:
+        raise GancompError(
+            f"The sources of '{task.name}' are no semantic maps; measure mIoU on a task with a palette, such as "
+            "'landcover2satellite'."
+        )
+
+
+def _class_names(task: Task) -> tuple[str, ...]:
+    return task.class_names or tuple(str(i) for i in range(task.source_channels))
+
+
+@contextlib.contextmanager
+def _measuring(device: torch.device, *networks: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Every module of ``networks`` in eval mode on ``device``; float32, no gradients."""
+    with contextlib.ExitStack() as stack:
+        for network in networks:
+            if isinstance(network, nn.Module):
+                stack.enter_context(evaluating(network, device))
+        stack.enter_context(torch.inference_mode())
+        stack.enter_context(torch.autocast(device.type, enabled=False))
+        yield
+
+
+def _read(segmenter: nn.Module, pictures: Tensor, truth: Tensor, device: torch.device) -> Tensor:
+    """The confusion matrix of one batch."""
+    if not pictures.isfinite().all():
+        raise GancompError(
+            "The pictures hold NaN or infinite values, so they show no map; look at the generator that made them."
+        )
+    scores = segmenter(pictures.to(device))
+    if scores.ndim != 4 or scores.shape[0] != len(truth) or scores.shape[2:] != truth.shape[1:]:
+        raise GancompError(
+            f"The segmenter gave scores of shape {list(scores.shape)} for maps of {list(truth.shape)}; it must give "
+            "[N, classes, H, W] at the size of the maps."
+        )
+    return confusion(scores.argmax(1).cpu(), truth, scores.shape[1])
+
+
+def _total(parts: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(parts)).sum(0)

@@ -1,0 +1,123 @@
+"""Distances between a picture and its target: PSNR, SSIM, and a perceptual distance in EfficientNet-Lite0's maps.
+
+The perceptual distance is made like LPIPS (Zhang et al. 2018, arXiv 1801.03924), but in another network and without the
+weights that LPIPS learned from people's judgements. It is called PD-EfficientNet-Lite0; it is no LPIPS, and the two
+scales have nothing to do with each other.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
+from gancomp_core.errors import GancompError
+from gancomp_core.measure.features import check_pictures, in_threads, protocol_input
+from gancomp_core.nets.efficientnet_lite import TAPS, EfficientNetLite0, load_efficientnet_lite0
+
+PERCEPTUAL_NAME = "PD-EfficientNet-Lite0"
+
+
+def psnr(generated: Tensor, target: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of each picture in dB: float32 [N]; infinite where the two are equal.
+
+    Both are float [N, C, H, W] in [-1, 1]; the peak is the whole range, 2.
+    """
+    check_pair(generated, target)
+    return peak_signal_noise_ratio(generated.float(), target.float(), data_range=2.0, reduction="none", dim=(1, 2, 3))
+
+
+def ssim(generated: Tensor, target: Tensor) -> Tensor:
+    """Structural similarity of each picture: float32 [N], 1 where the two are equal (Gaussian window, sigma 1.5).
+
+    Both are float [N, C, H, W] in [-1, 1], at least 11 pixels high and wide.
+    """
+    check_pair(generated, target)
+    if min(generated.shape[2:]) < 11:
+        raise GancompError(
+            "SSIM needs pictures of at least 11 x 11 pixels, the size of its window, "
+            f"not {list(generated.shape[2:])}; use psnr instead."
+        )
+    # torchmetrics returns no batch axis for a single picture
+    found = structural_similarity_index_measure(generated.float(), target.float(), data_range=2.0, reduction="none")
+    assert isinstance(found, Tensor)
+    return found.reshape(len(generated))
+
+
+def check_pair(generated: Tensor, target: Tensor) -> None:
+    """Raise :class:`GancompError` for pictures and targets of different shapes."""
+    if generated.shape != target.shape or generated.ndim != 4 or len(generated) == 0:
+        raise GancompError(
+            "Picture and target must have the same shape [N, C, H, W] with N of at least 1, "
+            f"not {list(generated.shape)} and {list(target.shape)}; compare pictures with their own targets."
+        )
+
+
+class PerceptualDistance(nn.Module):
+    """PD-EfficientNet-Lite0 of each picture from its target, differentiable in both: a measure, or a loss.
+
+    Pictures are brought into the feature network as for the Frechet distance (clamped, 96 x 96 pixels, see
+    :mod:`gancomp_core.measure.features`). After the last block at each resolution (48, 24, 12, 6 and 3 pixels) the
+    channels at every position are scaled to length 1; the squared difference is summed over channels and averaged over
+    positions and blocks, all weighing alike. Values lie in [0, 4], 0 for equal pictures. The weights are frozen; under
+    autocast the network runs in the lower precision, the comparison in float32.
+    """
+
+    def __init__(self, network: EfficientNetLite0 | None = None) -> None:
+        super().__init__()
+        self.network = (network or load_efficientnet_lite0()).eval().requires_grad_(False)
+
+    def forward(self, generated: Tensor, target: Tensor) -> Tensor:
+        """Distances, float32 [N], of float pictures [N, 1 or 3, H, W] in [-1, 1] from targets of the same shape."""
+        check_pair(generated, target)
+        check_pictures(generated)
+        pairs = zip(self._maps(generated), self._maps(target), strict=True)
+        found = [(a - b).square().sum(1).mean((1, 2)) for a, b in pairs]
+        return torch.stack(found).mean(0)
+
+    def _maps(self, pictures: Tensor) -> list[Tensor]:
+        """The maps after each tap, channels scaled to length 1."""
+        maps = [found.float() for found in self.network.maps(protocol_input(pictures), TAPS)]
+        # LPIPS' epsilon: a position where nothing is active has no direction, and no gradient of its length
+        return [x * x.square().sum(1, keepdim=True).add(1e-10).rsqrt() for x in maps]
+
+
+def perceptual_distance(
+    generated: Tensor, target: Tensor, device: torch.device | str = "cpu", batch_size: int = 32
+) -> Tensor:
+    """PD-EfficientNet-Lite0 of each picture from its target: float32 [N] on the CPU, 0 where the two are equal.
+
+    Both are float [N, 1 or 3, H, W] in [-1, 1]. See :class:`PerceptualDistance`, which is differentiable too.
+    """
+    check_pair(generated, target)
+    check_pictures(generated)
+    if batch_size < 1:
+        raise GancompError(f"batch_size is a whole number from 1, not {batch_size}; 32 is fast on a CPU.")
+    perceptual_module(str(torch.device(device)))  # loaded once, before several threads ask for it
+    batches = zip(generated.split(batch_size), target.split(batch_size), strict=True)
+    found = in_threads(lambda pair: perceptual_of_batch(*pair, torch.device(device)), batches)
+    return torch.cat(found)
+
+
+def perceptual_of_batch(generated: Tensor, target: Tensor, device: torch.device) -> Tensor:
+    """The same for one batch, on this thread: full float32, whatever autocast or the GPU's settings say."""
+    module = perceptual_module(str(device))
+    with (
+        torch.inference_mode(),
+        torch.backends.cudnn.flags(allow_tf32=False),
+        torch.autocast(device.type, enabled=False),
+    ):
+        found = module(generated.to(device, torch.float32), target.to(device, torch.float32))
+    if not found.isfinite().all():
+        raise GancompError(
+            "The pictures hold NaN or infinite values, so they have no distance; look at the generator that made them."
+        )
+    return found.cpu().clone()  # a clone outside inference mode is an ordinary tensor
+
+
+@functools.lru_cache(maxsize=2)
+def perceptual_module(device: str) -> PerceptualDistance:
+    """The measure on a device, loaded once."""
+    return PerceptualDistance().to(device)

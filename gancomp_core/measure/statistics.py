@@ -1,0 +1,59 @@
+"""What may be claimed from a few seeds, or a few pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import t
+
+from gancomp_core.errors import GancompError
+
+ENOUGH_SEEDS = 5  # three seeds explore, five may decide
+
+
+@dataclass(frozen=True)
+class PairedInterval:
+    """Mean of paired differences with the half-width of its 95 % Student interval, over ``seeds`` pairs."""
+
+    mean: float
+    half_width: float
+    seeds: int
+
+    @property
+    def shown(self) -> bool:
+        """Whether the difference counts as shown: enough seeds, and an interval that excludes zero."""
+        return self.seeds >= ENOUGH_SEEDS and abs(self.mean) > self.half_width
+
+    def __str__(self) -> str:
+        verdict = "excludes zero" if abs(self.mean) > self.half_width else "includes zero"
+        return f"{self.mean:.3g} ± {self.half_width:.2g} (95 % over {self.seeds} paired seeds, {verdict})"
+
+
+def paired_interval(differences: Sequence[float], groups: Sequence[Hashable] | None = None) -> PairedInterval:
+    """The 95 % interval of the mean of differences between two methods, one difference a seed.
+
+    Student's t with n - 1 degrees of freedom. ``groups`` names what each difference belongs to where several are not
+    independent, such as crops of one photo: then the groups are counted as the seeds (the cluster-robust standard error
+    of a mean). Raises :class:`GancompError` for fewer than two seeds or missing values.
+    """
+    values = np.asarray(differences, dtype=float)
+    if len(values) < 2 or not np.isfinite(values).all() or (groups is not None and len(set(groups)) < 2):
+        raise GancompError(
+            f"A paired interval needs at least two seeds that both methods have, not {np.isfinite(values).sum()}; "
+            "record more seeds."
+        )
+    count, error = len(values), values.std(ddof=1) / math.sqrt(len(values))
+    if groups is not None:
+        count, error = len(set(groups)), _clustered_error(values, groups)
+    half_width = t.ppf(0.975, count - 1) * error
+    return PairedInterval(float(values.mean()), float(half_width), count)
+
+
+def _clustered_error(values: np.ndarray, groups: Sequence[Hashable]) -> float:
+    deviations = values - values.mean()
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    sums = np.bincount([numbers[group] for group in groups], weights=deviations)
+    return float(np.sqrt(np.square(sums).sum() * len(sums) / (len(sums) - 1)) / len(values))

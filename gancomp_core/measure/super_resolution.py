@@ -1,0 +1,259 @@
+"""PSNR and SSIM of super-resolution, in the field's convention, and a network's gain over bicubic enlargement.
+
+Pictures are rounded to 8 bits, then compared in luma alone (the Y of BT.601's YCbCr in its studio range, 16 to 235, as
+MATLAB's ``rgb2ycbcr`` gives it, itself not rounded), with a border of ``scale`` pixels cut off on every side; the peak
+is 255. So papers since SRCNN count, which makes values comparable with theirs, picture by picture.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gancomp_core.data import Task, to_float, to_uint8
+from gancomp_core.data.photos import Photo, test_photos
+from gancomp_core.errors import GancompError
+from gancomp_core.measure.features import check_pictures
+from gancomp_core.measure.running import evaluating
+from gancomp_core.measure.similarity import check_pair
+from gancomp_core.measure.statistics import paired_interval
+
+WINDOW, SIGMA = 11, 1.5
+PHOTOS, CROPS = "photo", "crop"
+
+
+# --- measures of one picture ----------------------------------------------------------------------------------------
+
+
+def luma(pictures: Tensor) -> Tensor:
+    """Y of BT.601: float64 [N, 1, H, W] in [16, 235] of float pictures [N, 1 or 3, H, W] in [-1, 1], grey or RGB.
+
+    The pictures are clamped and rounded to 8 bits first. Y = 16 + 65.481 R + 128.553 G + 24.966 B of R, G, B in [0, 1].
+    """
+    check_pictures(pictures)
+    red, green, blue = to_uint8(pictures).double().div(255).expand(-1, 3, -1, -1).split(1, dim=1)
+    return 16 + 65.481 * red + 128.553 * green + 24.966 * blue
+
+
+def psnr_y(generated: Tensor, target: Tensor, border: int) -> Tensor:
+    """Peak signal-to-noise ratio of luma in dB, peak 255: float64 [N]; infinite where the two are equal.
+
+    Both are float [N, 1 or 3, H, W] in [-1, 1]; ``border`` pixels of every side are left out.
+    """
+    a, b = _inner_luma(generated, target, border, least=1)
+    return 20 * math.log10(255) - 10 * (a - b).square().mean((1, 2, 3)).log10()
+
+
+def ssim_y(generated: Tensor, target: Tensor, border: int) -> Tensor:
+    """Structural similarity of luma: float64 [N], 1 where the two are equal.
+
+    Wang et al. 2004: Gaussian window of 11 x 11 pixels, sigma 1.5, only where it lies whole within the picture; range
+    255. Arguments as for :func:`psnr_y`; at least 11 pixels must remain each way.
+    """
+    a, b = _inner_luma(generated, target, border, least=WINDOW)
+    places = torch.arange(WINDOW, dtype=a.dtype, device=a.device) - WINDOW // 2
+    bell = torch.exp(-places.square() / (2 * SIGMA**2))
+    bell /= bell.sum()
+
+    def mean(x: Tensor) -> Tensor:
+        return F.conv2d(F.conv2d(x, bell.view(1, 1, -1, 1)), bell.view(1, 1, 1, -1))
+
+    mean_a, mean_b = mean(a), mean(b)
+    variance_a, variance_b = mean(a * a) - mean_a.square(), mean(b * b) - mean_b.square()
+    covariance = mean(a * b) - mean_a * mean_b
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    likeness = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    return (likeness / ((mean_a.square() + mean_b.square() + c1) * (variance_a + variance_b + c2))).mean((1, 2, 3))
+
+
+def bicubic(source: Tensor, scale: int) -> Tensor:
+    """Pictures ``scale`` times larger by bicubic interpolation: float [N, C, scale * H, scale * W], clamped to [-1, 1].
+
+    The baseline of every table. Keys' kernel with a = -0.5, as in MATLAB and Pillow. torch has that one only in its
+    antialiasing variant (which has nothing to smooth when enlarging); its plain one has a = -0.75.
+    """
+    larger = F.interpolate(source, scale_factor=float(scale), mode="bicubic", align_corners=False, antialias=True)
+    return larger.clamp(-1, 1)
+
+
+def _inner_luma(generated: Tensor, target: Tensor, border: int, least: int) -> tuple[Tensor, Tensor]:
+    check_pair(generated, target)
+    height, width = generated.shape[-2:]
+    if border < 0 or min(height, width) - 2 * border < least:
+        raise GancompError(
+            f"A border of {border} pixels cannot be cut off pictures of {height} x {width}: it is 0 or more and leaves "
+            f"at least {least} x {least}; the convention is border = scale."
+        )
+    a, b = (luma(x)[..., border : height - border, border : width - border] for x in (generated, target))
+    return a, b
+
+
+# --- the evaluation of a network ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PictureScore:
+    """PSNR-Y (dB) and SSIM-Y of a network and of bicubic enlargement on one picture; ``kind`` is "photo" or "crop"."""
+
+    kind: str
+    picture: str
+    psnr_y: float
+    ssim_y: float
+    bicubic_psnr_y: float
+    bicubic_ssim_y: float
+
+    @property
+    def psnr_y_gain(self) -> float:
+        return self.psnr_y - self.bicubic_psnr_y
+
+    @property
+    def ssim_y_gain(self) -> float:
+        return self.ssim_y - self.bicubic_ssim_y
+
+
+MEASURES = ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "psnr_y_gain", "ssim_y_gain")
+
+
+@dataclass(frozen=True)
+class SuperResolutionQuality:
+    """The quality of one super-resolution network: scores of every whole test photo and of every test crop."""
+
+    task: str
+    scale: int
+    scores: tuple[PictureScore, ...]
+
+    def table(self, kind: str | None = None) -> pd.DataFrame:
+        """One row a picture: kind, picture, PSNR-Y and SSIM-Y of the network and of bicubic, and the gains.
+
+        ``kind`` "photo" or "crop" takes these alone.
+        """
+        rows = [
+            {"kind": s.kind, "picture": s.picture, **{m: getattr(s, m) for m in MEASURES}}
+            for s in self.scores
+            if kind in (None, s.kind)
+        ]
+        return pd.DataFrame(rows, columns=["kind", "picture", *MEASURES])
+
+    def as_dict(self) -> dict[str, float]:
+        """Flat numbers for a table, each for ``photos`` and for ``crops``.
+
+        ``psnr_y_photos`` is a mean over pictures and ``psnr_y_spread_photos`` the standard deviation over them;
+        ``psnr_y_gain_photos`` is the mean difference from bicubic on the same picture and
+        ``psnr_y_gain_interval_photos`` the half-width of its 95 % interval. Crops of one photo resemble each other, so
+        their interval counts photos, not crops. A spread or an interval that cannot be had is left out.
+        """
+        numbers: dict[str, float] = {}
+        for kind in (PHOTOS, CROPS):
+            if not (table := self.table(kind)).empty:
+                numbers[f"{kind}s"] = float(len(table))
+                numbers |= {f"{name}_{kind}s": value for name, value in _summary(table).items()}
+        return numbers
+
+    def __str__(self) -> str:
+        numbers = self.as_dict()
+        parts = [_sentence(numbers, f"{kind}s") for kind in (PHOTOS, CROPS) if f"{kind}s" in numbers]
+        return f"x{self.scale}: " + "; ".join(parts)
+
+
+def _summary(table: pd.DataFrame) -> dict[str, float]:
+    numbers = {}
+    for measure in MEASURES:
+        values = table[measure]
+        numbers[measure] = float(values.mean())
+        if len(values) < 2 or not all(map(math.isfinite, values)):
+            continue
+        if not measure.endswith("gain"):
+            numbers[f"{measure}_spread"] = float(values.std())
+        elif table["picture"].nunique() > 1:
+            numbers[f"{measure}_interval"] = paired_interval(list(values), groups=list(table["picture"])).half_width
+    return numbers
+
+
+def _sentence(numbers: dict[str, float], part: str) -> str:
+    def gain(measure: str, decimals: int) -> str:
+        half_width = numbers.get(f"{measure}_gain_interval_{part}")
+        interval = "" if half_width is None else f" +- {half_width:.{decimals}f}"
+        return f"{numbers[f'{measure}_gain_{part}']:+.{decimals}f}{interval}"
+
+    count = int(numbers[part])
+    return (
+        f"{count} {part if count != 1 else part[:-1]}: PSNR-Y {numbers[f'psnr_y_{part}']:.2f} dB "
+        f"({gain('psnr_y', 2)} over bicubic), SSIM-Y {numbers[f'ssim_y_{part}']:.4f} ({gain('ssim_y', 4)})"
+    )
+
+
+def evaluate_super_resolution(
+    network: Callable[[Tensor], Tensor],
+    task: Task,
+    photos: Sequence[Photo] | None = None,
+    device: torch.device | str = "cpu",
+    batch_size: int = 16,
+) -> SuperResolutionQuality:
+    """Enlarge the test crops and the whole test photos, and score them in luma beside bicubic enlargement.
+
+    ``network`` maps float32 [N, C, h, w] in [-1, 1] to [N, C, scale * h, scale * w]: a module (run in eval mode on
+    ``device``, float32; its mode and device are restored) or any function. ``photos`` are the shipped ones for
+    ``photos_x4`` and none for another task, unless given. A border of ``task.scale`` pixels is left out.
+
+    Raises :class:`GancompError` for a task that enlarges nothing and for outputs of a wrong shape or not finite.
+    """
+    if task.scale == 1 or not task.scored_in_pairs:
+        raise GancompError(
+            f"Super-resolution is measured on pairs whose targets are larger than their sources, and '{task.name}' has "
+            f"scale {task.scale}; use 'photos_x4', or evaluate_generator for this task."
+        )
+    if photos is None:
+        photos = test_photos() if task.name == "photos_x4" else ()
+    device = torch.device(device)
+    state = evaluating(network, device) if isinstance(network, nn.Module) else contextlib.nullcontext()
+    scores: list[PictureScore] = []
+    with state, torch.inference_mode(), torch.autocast(device.type, enabled=False):
+        for photo in photos:
+            pair = to_float(photo.source), to_float(photo.target)
+            scores += _scores(network, *pair, [photo.name], PHOTOS, task.scale, device)
+        for indices in torch.arange(len(task.test)).split(batch_size):
+            batch = task.test.batch(indices)
+            scores += _scores(network, batch.source, batch.target, _names(task, indices), CROPS, task.scale, device)
+    return SuperResolutionQuality(task.name, task.scale, tuple(scores))
+
+
+def _names(task: Task, indices: Tensor) -> list[str]:
+    """The photo that each crop is of, where the task knows it, else the crop's number."""
+    if task.test.labels is None or not task.label_names:
+        return [str(int(i)) for i in indices]
+    return [task.label_names[int(label)] for label in task.test.labels[indices]]
+
+
+def _scores(
+    network: Callable[[Tensor], Tensor],
+    source: Tensor,
+    target: Tensor,
+    names: Iterable[str],
+    kind: str,
+    scale: int,
+    device: torch.device,
+) -> list[PictureScore]:
+    output = network(source.to(device)).float().cpu()
+    if output.shape != target.shape:
+        raise GancompError(
+            f"The network made pictures of shape {list(output.shape)} where the targets have {list(target.shape)}; "
+            f"evaluate it on a task of its own scale and channels."
+        )
+    if not output.isfinite().all():
+        raise GancompError(
+            "The network made NaN or infinite pictures, so it has no quality to measure; "
+            "train it again with a lower learning rate."
+        )
+    found = [
+        [measure(made, target, scale).tolist() for measure in (psnr_y, ssim_y)]
+        for made in (output, bicubic(source, scale))
+    ]
+    columns = [column for pair in found for column in pair]
+    return [PictureScore(kind, name, *values) for name, *values in zip(names, *columns, strict=True)]
