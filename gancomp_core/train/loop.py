@@ -78,7 +78,8 @@ class Trained:
     """The outcome.
 
     Models by name (those under ``averaged`` hold the exponential moving average), a table of losses, the seconds it
-    took (over all resumed parts), the step reached, and the precision, device and threads it was (last) trained with.
+    took (over all resumed parts), the step reached, the precision, device and threads it was (last) trained with, and
+    what the last player (the generator) minimised.
     """
 
     models: dict[str, nn.Module]
@@ -89,6 +90,7 @@ class Trained:
     precision: str
     device: str
     threads: int
+    objective: str
 
 
 @dataclass
@@ -184,7 +186,14 @@ def train(
                 reporter.update(state.step, values, functools.partial(preview, stage) if preview else None)
             keeper.save(state, due=state.step == until)
     plain = {name: getattr(model, "module", model).eval() for name, model in state.models.items()}
-    about = keeper.seconds(state), state.step, _precision(fabric), fabric.device.type, state.threads
+    about = (
+        keeper.seconds(state),
+        state.step,
+        _precision(fabric),
+        fabric.device.type,
+        state.threads,
+        str(players[-1].objective),
+    )
     return Trained(plain, state.averaged, pd.DataFrame(state.history), *about)
 
 

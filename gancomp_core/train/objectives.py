@@ -7,10 +7,11 @@ other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -69,10 +70,18 @@ LSGAN = GanLoss(
     generator=lambda scores: (scores - 1).square().mean(),
 )
 
+#: Hinge (Lim and Ye 2017): real scores above 1, fake ones below -1, and no reward for more.
+HINGE = GanLoss(
+    "hinge",
+    real=lambda scores: F.relu(1 - scores).mean(),
+    fake=lambda scores: F.relu(1 + scores).mean(),
+    generator=lambda scores: -scores.mean(),
+)
+
 
 def gan(loss: GanLoss = LSGAN) -> Objective:
     """The generator's side of the game. Reads ``scene.fake`` and ``scene.judge``."""
-    return Objective(((1.0, f"gan_{loss.name}", lambda scene: loss.generator(scene.judge(scene.fake))),))
+    return Objective(((1.0, f"gan_{loss.name}", lambda scene: _each(loss.generator, scene.judge(scene.fake))),))
 
 
 def critic(loss: GanLoss = LSGAN) -> Objective:
@@ -83,11 +92,35 @@ def critic(loss: GanLoss = LSGAN) -> Objective:
 
     def term(scene: Any) -> Tensor:
         real, fake = scene.judge_both()
-        return 0.5 * (loss.real(real) + loss.fake(fake))
+        return 0.5 * (_each(loss.real, real) + _each(loss.fake, fake))
 
     return Objective(((1.0, f"critic_{loss.name}", term),))
+
+
+def _each(loss: Callable[[Tensor], Tensor], scores: Tensor | Sequence[Tensor]) -> Tensor:
+    """The loss of scores; a discriminator of several scales has as many, and their losses are averaged."""
+    if isinstance(scores, Tensor):
+        return loss(scores)
+    return torch.stack([loss(of_one_scale) for of_one_scale in scores]).mean()
 
 
 def reconstruction() -> Objective:
     """Mean absolute error between ``scene.fake`` and ``scene.target``."""
     return Objective(((1.0, "reconstruction", lambda scene: F.l1_loss(scene.fake, scene.target)),))
+
+
+def feature_matching() -> Objective:
+    """Mean absolute difference of the discriminator's features of fake and real pictures (Wang et al., CVPR 2018).
+
+    Reads ``scene.critic_features``: pairs (fake, real) of feature maps, the real ones without gradient.
+    """
+
+    def term(scene: Any) -> Tensor:
+        return torch.stack([F.l1_loss(fake, real) for fake, real in scene.critic_features]).mean()
+
+    return Objective(((1.0, "feature_matching", term),))
+
+
+def perceptual() -> Objective:
+    """PD-EfficientNet-Lite0 between ``scene.fake`` and ``scene.target``; the scene's models hold it as "perceptual"."""
+    return Objective(((1.0, "perceptual", lambda scene: scene.models["perceptual"](scene.fake, scene.target).mean()),))

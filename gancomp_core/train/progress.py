@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,12 @@ def tile(rows: list[Tensor], scale: int = 2) -> Image.Image:
     array = ((torch.cat(joined, dim=1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
     image = Image.fromarray(array[..., 0] if channels == 1 else array)
     return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+
+
+def paint(maps: Tensor, palette: Sequence[tuple[int, int, int]]) -> Tensor:
+    """Semantic maps [N, C, H, W] (the largest channel is the class) as pictures [N, 3, H, W] in [-1, 1]."""
+    colours = torch.tensor(palette, dtype=torch.float32, device=maps.device) / 127.5 - 1
+    return colours[maps.argmax(1)].permute(0, 3, 1, 2)
 
 
 def in_notebook() -> bool:

@@ -1,80 +1,49 @@
-"""Trained weights with model cards, and the recipes that train each of them again.
-
-    python -m gancomp_core.zoo list
-    python -m gancomp_core.zoo train edges2shoes/teacher  # resumes where it was killed
-    python -m gancomp_core.zoo train --all
-    python -m gancomp_core.zoo check --all                # evaluates the shipped weights and compares with their cards
-
-A model lives in ``data/zoo/<name>/``: ``generator.safetensors`` and ``discriminator.safetensors`` in float16 (the
-numbers of the card were measured after that rounding), ``card.json``, ``card.md`` and ``grid.png``.
-"""
+"""Loading, training and checking the models of the zoo."""
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import json
-import logging
 import shutil
-import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.files import atomic_write, cache_root, data_root, sha256
-from gancomp_core.measure import cost, evaluate_generator, machine_class
-from gancomp_core.nets import ChannelConfig, PatchDiscriminator, ResnetArchitecture, ResnetGenerator
-from gancomp_core.train import pix2pix
+from gancomp_core.nets import MultiScaleDiscriminator, PatchDiscriminator, build_generator
 from gancomp_core.train.checkpoints import load_weights, read_about, save_weights
-from gancomp_core.train.loop import Settings, Trained
-from gancomp_core.train.progress import tile
-
-log = logging.getLogger("gancomp")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How one model of the zoo is trained; ``summary`` says in a sentence what it is for."""
-
-    task: str
-    architecture: ResnetArchitecture
-    settings: Settings
-    summary: str
-    lr: float = 4e-4
-
-
-RECIPES = {
-    "edges2shoes/teacher": Recipe(
-        "edges2shoes",
-        ResnetArchitecture(ChannelConfig.uniform(32), blocks=6, in_channels=1, out_channels=1),
-        Settings(steps=12_000),
-        "The teacher of the course: draws a shoe from its edges, and everything later is measured against it.",
-    ),
-    "edges2shoes/small_student": Recipe(
-        "edges2shoes",
-        ResnetArchitecture(ChannelConfig.uniform(16), blocks=3, in_channels=1, out_channels=1),
-        Settings(steps=12_000),
-        "A plain small network, trained exactly like the teacher: what one gets by just making it small.",
-    ),
-}
+from gancomp_core.train.loop import Trained
+from gancomp_core.zoo import cards
+from gancomp_core.zoo.recipes import RECIPES, Recipe
+from gancomp_core.zoo.scores import differences, grade
 
 
 @dataclass(frozen=True)
 class ZooModel:
     """A trained model.
 
-    ``generator`` and ``discriminator`` are in eval mode; ``card`` holds the plain values of its model card.
+    ``models`` holds its networks by name, in eval mode: "generator", and what else was trained with it (a
+    "discriminator", the "backward_generator" of a CycleGAN ...). ``card`` holds the plain values of its model card.
     """
 
     name: str
-    generator: nn.Module
-    discriminator: nn.Module
+    models: Mapping[str, nn.Module]
     card: dict[str, Any]
+
+    @property
+    def generator(self) -> nn.Module:
+        return self.models["generator"]
+
+    @property
+    def discriminator(self) -> nn.Module:
+        """The critic it was trained against; raises :class:`GancompError` for a model that had none."""
+        if "discriminator" not in self.models:
+            raise GancompError(f"'{self.name}' was trained without a discriminator; it has {', '.join(self.models)}.")
+        return self.models["discriminator"]
 
 
 def names() -> list[str]:
@@ -96,13 +65,8 @@ def load(name: str) -> ZooModel:
                 f"The shipped file {folder / file} is missing or damaged; 'git checkout -- data/zoo/{name}/{file}' "
                 f"restores it, or 'python -m gancomp_core.zoo train {name}' trains it again."
             )
-    generator = ResnetGenerator(
-        ResnetArchitecture.from_dict(read_about(folder / "generator.safetensors")["architecture"])
-    )
-    discriminator = PatchDiscriminator(**read_about(folder / "discriminator.safetensors")["settings"])
-    for module, file in ((generator, "generator"), (discriminator, "discriminator")):
-        load_weights(module, folder / f"{file}.safetensors").eval().requires_grad_(False)
-    return ZooModel(name, generator, discriminator, card)
+    models = {Path(file).stem: _read_network(folder / file) for file in card["files"]}
+    return ZooModel(name, models, card)
 
 
 def train(name: str) -> ZooModel:
@@ -111,21 +75,19 @@ def train(name: str) -> ZooModel:
     Everything is made in the cache first and moved into the zoo at the end, the card last: a kill leaves the old model.
     """
     recipe, cache = _recipe(name), cache_root() / "zoo" / name.replace("/", "-")
-    trained = pix2pix.train_pix2pix(
-        load_task(recipe.task),
-        recipe.architecture,
-        recipe.settings,
-        lr=recipe.lr,
-        checkpoint=cache.with_suffix(".ckpt"),
+    task = load_task(recipe.task)
+    trained = recipe.method(
+        task, recipe.architecture, recipe.settings, checkpoint=cache.with_suffix(".ckpt"), **recipe.options
     )
-    generator = cast(ResnetGenerator, trained.averaged["generator"]).cpu()
-    discriminator = cast(PatchDiscriminator, trained.models["discriminator"]).cpu()
-    save_weights(generator.half(), cache / "generator.safetensors", {"architecture": generator.architecture.as_dict()})
-    save_weights(discriminator.half(), cache / "discriminator.safetensors", {"settings": discriminator.settings})
-    card = _card(name, recipe, trained, generator.float())  # what is evaluated is what is shipped, rounding included
-    card["files"] = {file: sha256(cache / file) for file in ("generator.safetensors", "discriminator.safetensors")}
-    _write_card(cache, card, generator)
-    for file in (*card["files"], "grid.png", "card.md", "card.json"):
+    models = _networks(trained, recipe.keeps)
+    for network, module in models.items():
+        save_weights(module.half(), cache / f"{network}.safetensors", _about(module))
+        module.float()  # what is evaluated is what is shipped, rounding included
+    card = cards.describe(name, recipe, trained, models["generator"], task)
+    card["quality"] = grade(models, task, _judge(name, recipe.task))
+    card["files"] = {f"{network}.safetensors": sha256(cache / f"{network}.safetensors") for network in models}
+    cards.write(cache, card, models, task)
+    for file in (*card["files"], cards.GRID, "card.md", "card.json"):
         with atomic_write(data_root() / "zoo" / name / file) as temporary:
             shutil.copyfile(cache / file, temporary)
     return load(name)
@@ -134,12 +96,46 @@ def train(name: str) -> ZooModel:
 def check(name: str) -> list[str]:
     """Evaluate shipped weights again; one sentence for every number that differs from the card by more than 1 %."""
     model = load(name)
-    measured = _quality(model.generator, model.card["task"])
-    return [
-        f"{name}: {key} is {value:.5g} here and {model.card['quality'][key]:.5g} in the card"
-        for key, value in measured.items()
-        if isinstance(value, float) and abs(value - model.card["quality"][key]) > 0.01 * abs(model.card["quality"][key])
-    ]
+    measured = grade(model.models, load_task(model.card["task"]), _judge(name, model.card["task"]))
+    return [f"{name}: {sentence}" for sentence in differences(model.card["quality"], measured)]
+
+
+def regrade(name: str) -> ZooModel:
+    """Evaluate shipped weights again and write the scores, and the grid, into their card."""
+    model, folder = load(name), _folder(name)
+    task = load_task(model.card["task"])
+    card = {**model.card, "quality": grade(model.models, task, _judge(name, task.name))}
+    cards.write(folder, card, model.models, task)
+    return load(name)
+
+
+def _networks(trained: Trained, keeps: Iterable[str]) -> dict[str, nn.Module]:
+    """The networks worth keeping, on the CPU: averaged where there is an average."""
+    everything = {**trained.models, **trained.averaged}
+    return {network: everything[network].cpu() for network in keeps}
+
+
+def _about(module: nn.Module) -> dict[str, Any]:
+    described: Any = module
+    if hasattr(described, "architecture"):
+        return {"architecture": described.architecture.as_dict()}
+    return {"settings": described.settings}
+
+
+def _read_network(path: Path) -> nn.Module:
+    about = read_about(path)
+    if "architecture" in about:
+        module = build_generator(about["architecture"])
+    else:
+        kind = MultiScaleDiscriminator if "scales" in about["settings"] else PatchDiscriminator
+        module = kind(**about["settings"])
+    return load_weights(module, path).eval().requires_grad_(False)
+
+
+def _judge(name: str, task: str) -> nn.Module | None:
+    """The segmenter that grades this model, if its task has one."""
+    judge = f"{task}/segmenter"
+    return load(judge).generator if judge in RECIPES and judge != name else None
 
 
 def _recipe(name: str) -> Recipe:
@@ -166,118 +162,3 @@ def _read_card(folder: Path) -> dict[str, Any]:
         raise GancompError(
             f"The model card {folder / 'card.json'} is damaged; 'git checkout -- data/zoo' restores it."
         ) from error
-
-
-def _quality(generator: nn.Module, task: str) -> dict[str, Any]:
-    quality = evaluate_generator(generator, load_task(task))
-    return {**quality.as_dict(), "text": str(quality)}
-
-
-def _card(name: str, recipe: Recipe, trained: Trained, generator: ResnetGenerator) -> dict[str, Any]:
-    task = load_task(recipe.task)
-    expense = cost(generator, task.size, task.size)
-    return {
-        "name": name,
-        "summary": recipe.summary,
-        "task": recipe.task,
-        "command": f"python -m gancomp_core.zoo train {name}",
-        "architecture": generator.architecture.as_dict(),
-        "objective": str(pix2pix.default_objective()),
-        "settings": {**dataclasses.asdict(recipe.settings), "lr": recipe.lr, "precision": trained.precision},
-        "minutes": round(trained.seconds / 60, 1),
-        "device": trained.device,
-        "threads": trained.threads,
-        "machine": machine_class(),
-        "data": task.fingerprint,
-        "cost": {"macs": expense.macs, "params": expense.params, "bytes_fp32": expense.bytes_fp32},
-        "quality": _quality(generator, recipe.task),
-        "licence": "MIT, like the rest of the course; trained on Fashion-MNIST (MIT, Zalando SE)",
-    }
-
-
-def _write_card(folder: Path, card: dict[str, Any], generator: nn.Module) -> None:
-    task = load_task(card["task"])
-    with atomic_write(folder / "grid.png") as temporary:
-        tile(_grid(generator, task), scale=2).save(temporary)
-    with atomic_write(folder / "card.json") as temporary:
-        temporary.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    with atomic_write(folder / "card.md") as temporary:
-        temporary.write_text(_markdown(card), encoding="utf-8")
-
-
-@torch.inference_mode()
-def _grid(generator: nn.Module, task: Any, count: int = 16) -> list[Tensor]:
-    """Rows of test pictures, evenly spread and not chosen: sources, generated, targets; twice."""
-    rows = []
-    for half in torch.linspace(0, len(task.test) - 1, 2 * count).long().chunk(2):
-        batch = task.test.batch(half)
-        rows += [batch.source, generator(batch.source), batch.target]
-    return rows
-
-
-METRIC_NOTE = (
-    "FD-EfficientNet-Lite0 is a Frechet distance in the features of EfficientNet-Lite0 at 96 pixels; "
-    "it is not an FID, and compares\n"
-    'only with numbers of the same name. "Real against real" is what a perfect generator would get '
-    "from the same number of pictures.\n"
-)
-
-
-def _markdown(card: dict[str, Any]) -> str:
-    quality, settings, net = card["quality"], card["settings"], card["architecture"]
-    legend = "Rows of three: edges, what the generator makes of them, the real photograph; "
-    legend += "test pictures evenly spread, not chosen"
-    recipe = f"{settings['steps']:,}, {settings['batch_size']}, {settings['lr']:g}, {settings['seed']}"
-    return f"""# {card["name"]}
-
-{card["summary"]}
-
-![{legend}](grid.png)
-
-| | |
-|---|---|
-| architecture | ResNet generator, channels {net["channels"]}, {net["blocks"]} blocks |
-| cost | {card["cost"]["macs"] / 1e6:.1f} M MACs a picture, {card["cost"]["params"]:,} parameters |
-| trained by | `{card["command"]}` |
-| objective | {card["objective"]} |
-| steps, batch, learning rate, seed | {recipe} |
-| time | {card["minutes"]} minutes, {card["threads"]} thread(s), on {card["machine"]}, {settings["precision"]} |
-| data | {card["task"]}, fingerprint {card["data"][:16]} |
-| quality | {quality["text"]} |
-| licence | {card["licence"]} |
-
-{METRIC_NOTE}"""
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m gancomp_core.zoo", description="Train, list and check the zoo.")
-    parser.add_argument("action", choices=("list", "train", "check"))
-    parser.add_argument("names", nargs="*", help="models, for example edges2shoes/teacher")
-    parser.add_argument("--all", action="store_true", help="every model")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    chosen = names() if options.all else options.names
-    try:
-        return _act(options.action, chosen)
-    except GancompError as error:
-        print(error, file=sys.stderr)
-        return 1
-
-
-def _act(action: str, chosen: list[str]) -> int:
-    if action == "list":
-        print("\n".join(f"{name}: {RECIPES[name].summary}" for name in names()))
-        return 0
-    if not chosen:
-        raise GancompError(f"Name a model, or pass --all; the zoo has {', '.join(names())}.")
-    if action == "train":
-        for name in chosen:
-            print(f"{name}: {train(name).card['quality']['text']}")
-        return 0
-    differences = [sentence for name in chosen for sentence in check(name)]
-    print("\n".join(differences) or f"{len(chosen)} models agree with their cards.")
-    return 1 if differences else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

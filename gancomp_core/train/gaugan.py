@@ -1,0 +1,142 @@
+"""GauGAN: a semantic map becomes a picture through SPADE layers (Park et al., CVPR 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from PIL import Image
+from torch import Tensor, nn
+
+from gancomp_core.data import Batch, Batches, Task
+from gancomp_core.errors import GancompError
+from gancomp_core.measure import PerceptualDistance
+from gancomp_core.nets import MultiScaleDiscriminator, SpadeArchitecture, SpadeGenerator, initialise
+from gancomp_core.train.loop import Player, Settings, Trained, train
+from gancomp_core.train.objectives import HINGE, Objective, critic, feature_matching, gan, perceptual
+from gancomp_core.train.progress import paint, tile
+
+
+class SemanticScene:
+    """One step of a semantic task, as in pix2pix, but the discriminator has several scales and shows its features."""
+
+    def __init__(self, models: Mapping[str, nn.Module], batch: Batch) -> None:
+        self.models, self.source, self.target = models, batch.source, batch.target
+        self.fake: Tensor = models["generator"](batch.source)
+
+    def judge(self, picture: Tensor) -> list[Tensor]:
+        """Scores of the generated pictures beside their maps, one tensor a scale."""
+        assert picture is self.fake  # their scores come with the features, from one pass
+        return [scores.chunk(2)[0] for scores, _ in self._view]
+
+    def judge_both(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Scores of the real targets and of the detached fakes, one tensor a scale each, from one pass."""
+        pairs = [torch.cat([self.source, picture], dim=1) for picture in (self.target, self.fake.detach())]
+        real, fake = zip(*(scores.chunk(2) for scores in self.models["discriminator"](torch.cat(pairs))), strict=True)
+        return list(real), list(fake)
+
+    @property
+    def critic_features(self) -> list[tuple[Tensor, Tensor]]:
+        """The discriminator's feature maps of fake and real pictures, over all layers and scales."""
+        both = [features.chunk(2) for _, of_scale in self._view for features in of_scale]
+        return [(fake, real.detach()) for fake, real in both]
+
+    @cached_property
+    def _view(self) -> list[tuple[Tensor, list[Tensor]]]:
+        """Scores and features of fakes and reals; first asked for by the generator, after the critic has moved."""
+        pairs = [torch.cat([self.source, picture], dim=1) for picture in (self.fake, self.target)]
+        return self.models["discriminator"](torch.cat(pairs), features=True)
+
+
+def default_objective() -> Objective:
+    """Hinge + 10 feature matching + 10 perceptual distance, the published weights."""
+    return gan(HINGE) + 10 * feature_matching() + 10 * perceptual()
+
+
+def players(objective: Objective, lr: float) -> list[Player]:
+    """Two time scales (TTUR, Heusel et al. 2017): the critic learns at twice ``lr``, the generator at half."""
+    return [
+        Player("discriminator", ("discriminator",), critic(HINGE), 2 * lr, (0.0, 0.9)),
+        Player("generator", ("generator",), objective, lr / 2, (0.0, 0.9)),
+    ]
+
+
+def build(task: Task, architecture: SpadeArchitecture, seed: int = 0, critic_width: int = 32) -> dict[str, nn.Module]:
+    """A fresh SPADE generator, a discriminator of two scales, and the frozen network of the perceptual distance."""
+    with torch.random.fork_rng():  # PyTorch fills fresh layers with random numbers, which initialise() replaces
+        generator = initialise(SpadeGenerator(architecture), seed)
+        discriminator = MultiScaleDiscriminator(task.source_channels + task.target_channels, critic_width)
+    return {
+        "generator": generator,
+        "discriminator": initialise(discriminator, seed + 1),
+        "perceptual": PerceptualDistance(),
+    }
+
+
+@torch.no_grad()
+def recalibrate(generator: nn.Module, sources: Iterable[Tensor]) -> nn.Module:
+    """Measure the statistics of every BatchNorm anew: the plain mean over batches of ``sources``; in place.
+
+    A network whose weights were not the ones in training (an average over steps, a part of a larger network) has
+    statistics that belong to others, and paints poorly until this is done. Returns the generator, in eval mode.
+    """
+    norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
+    usual = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a cumulative mean
+    generator.train()
+    for batch in sources:
+        generator(batch)
+    for norm, momentum in zip(norms, usual, strict=True):
+        norm.momentum = momentum
+    return generator.eval()
+
+
+def train_gaugan(
+    task: Task,
+    architecture: SpadeArchitecture,
+    settings: Settings,
+    *,
+    objective: Objective | None = None,
+    lr: float = 2e-4,
+    critic_width: int = 32,
+    checkpoint: Path | None = None,
+    until: int | None = None,
+    fabric: Fabric | None = None,
+    **options: Any,
+) -> Trained:
+    """Train a SPADE generator on a semantic task with hinge + 10 feature matching + 10 perceptual distance.
+
+    The averaged generator's BatchNorm statistics are measured on 32 training batches at the end. Further ``options``
+    go to :func:`gancomp_core.train.loop.train`.
+    """
+    if not task.palette or not task.paired:
+        raise GancompError(
+            f"GauGAN paints semantic maps, and the sources of '{task.name}' are none; choose 'landcover2satellite'."
+        )
+    batches = Batches(task.train, settings.batch_size, settings.seed, paired=True)
+
+    def preview(scene: SemanticScene) -> Image.Image:
+        return tile([paint(scene.source[:12], task.palette), scene.fake[:12], scene.target[:12]])
+
+    trained = train(
+        build(task, architecture, settings.seed, critic_width),
+        SemanticScene,
+        players(objective or default_objective(), lr),
+        batches,
+        settings,
+        checkpoint=checkpoint,
+        until=until,
+        fabric=fabric,
+        preview=preview,
+        **options,
+    )
+    generator = trained.averaged["generator"]
+    device = next(generator.parameters()).device
+    recalibrate(generator, (batches.at(step).source.to(device) for step in range(32)))
+    return trained

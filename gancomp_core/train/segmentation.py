@@ -1,0 +1,76 @@
+"""A segmenter learns to read a semantic map back from a picture, so that generated pictures can be graded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from gancomp_core.data import Batch, Batches, Task
+from gancomp_core.errors import GancompError
+from gancomp_core.nets import Segmenter, SegmenterArchitecture
+from gancomp_core.train.gaugan import recalibrate
+from gancomp_core.train.loop import Player, Settings, Trained, train
+from gancomp_core.train.objectives import Objective
+
+
+class SegmentationScene:
+    """One step: ``scores`` [N, classes, H, W] of the real pictures, ``classes`` [N, H, W] of their maps."""
+
+    def __init__(self, models: Mapping[str, nn.Module], batch: Batch) -> None:
+        self.scores: Tensor = models["generator"](batch.target)
+        self.classes = batch.source.argmax(1)
+
+
+def cross_entropy() -> Objective:
+    """Mean cross-entropy of the scores, over all pixels."""
+    return Objective(((1.0, "cross_entropy", lambda scene: F.cross_entropy(scene.scores, scene.classes)),))
+
+
+def train_segmenter(
+    task: Task,
+    architecture: SegmenterArchitecture,
+    settings: Settings,
+    *,
+    objective: Objective | None = None,
+    lr: float = 2e-3,
+    checkpoint: Path | None = None,
+    until: int | None = None,
+    fabric: Fabric | None = None,
+    **options: Any,
+) -> Trained:
+    """Train a segmenter on the real pictures of a semantic task, with cross-entropy.
+
+    It is the model "generator" of the result, whose averaged BatchNorm statistics are measured on 32 training batches
+    at the end. Further ``options`` go to :func:`gancomp_core.train.loop.train`.
+    """
+    if not task.palette:
+        raise GancompError(
+            f"A segmenter learns from semantic maps, and the sources of '{task.name}' are none; "
+            "choose 'landcover2satellite'."
+        )
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)  # torch's own initialisation, which suits BatchNorm and ReLU
+        models = {"generator": Segmenter(architecture)}
+    batches = Batches(task.train, settings.batch_size, settings.seed, paired=True)
+    player = Player("segmenter", ("generator",), objective or cross_entropy(), lr, (0.9, 0.999))
+    trained = train(
+        models,
+        SegmentationScene,
+        [player],
+        batches,
+        settings,
+        checkpoint=checkpoint,
+        until=until,
+        fabric=fabric,
+        **options,
+    )
+    generator = trained.averaged["generator"]
+    device = next(generator.parameters()).device
+    recalibrate(generator, (batches.at(step).target.to(device) for step in range(32)))
+    return trained

@@ -1,0 +1,152 @@
+"""Model cards: the facts as JSON, the same for readers as Markdown, and a grid of test pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gancomp_core.data import Task
+from gancomp_core.files import atomic_write
+from gancomp_core.measure import bicubic, cost, machine_class
+from gancomp_core.nets import Segmenter
+from gancomp_core.train.loop import Trained
+from gancomp_core.train.progress import paint, tile
+from gancomp_core.zoo.recipes import Recipe
+from gancomp_core.zoo.scores import Scores
+
+GRID = "grid.webp"
+
+
+def describe(name: str, recipe: Recipe, trained: Trained, generator: nn.Module, task: Task) -> dict[str, Any]:
+    """All that the card says but the scores."""
+    size = task.size // task.scale
+    expense = cost(generator, size, size)
+    return {
+        "name": name,
+        "summary": recipe.summary,
+        "task": recipe.task,
+        "command": f"python -m gancomp_core.zoo train {name}",
+        "architecture": cast(Any, generator).architecture.as_dict(),
+        "objective": trained.objective,
+        "settings": {**dataclasses.asdict(recipe.settings), **recipe.options, "precision": trained.precision},
+        "minutes": round(trained.seconds / 60, 1),
+        "device": trained.device,
+        "threads": trained.threads,
+        "machine": machine_class(),
+        "data": task.fingerprint,
+        "cost": {"macs": expense.macs, "params": expense.params, "bytes_fp32": expense.bytes_fp32, "pixels": size},
+        "licence": f"MIT, like the rest of the course; trained on {recipe.pictures}",
+    }
+
+
+def write(folder: Path, card: Mapping[str, Any], models: Mapping[str, nn.Module], task: Task) -> None:
+    """Write ``grid.webp``, ``card.md`` and, last, ``card.json``."""
+    rows, legend = _rows(models, task)
+    with atomic_write(folder / GRID) as temporary:
+        tile(rows, scale=2 if task.size < 64 else 1).save(temporary, "webp", quality=92, method=6)
+    with atomic_write(folder / "card.md") as temporary:
+        temporary.write_text(_markdown(card, legend), encoding="utf-8")
+    with atomic_write(folder / "card.json") as temporary:
+        temporary.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+@torch.inference_mode()
+def _rows(models: Mapping[str, nn.Module], task: Task) -> tuple[list[Tensor], str]:
+    """Rows of test pictures, evenly spread and not chosen, and what they show."""
+    generator = models["generator"]
+    if task.scale > 1:
+        return _enlarged(generator, task), (
+            "Rows of four: pixels of the small photo, bicubic, the network, the original; cut from the middle of test "
+            "crops evenly spread, not chosen"
+        )
+    columns = 16 if task.size < 64 else 10
+    rows, legend = [], "Rows of three: source, what the generator makes of it, the real target"
+    if isinstance(generator, Segmenter):
+        legend = "Rows of three: satellite picture, the classes that the segmenter reads, the map"
+    for part in torch.linspace(0, len(task.test) - 1, 2 * columns).long().chunk(2):
+        batch = task.test.batch(part)
+        source = paint(batch.source, task.palette) if task.palette else batch.source
+        if isinstance(generator, Segmenter):
+            rows += [batch.target, paint(generator(batch.target), task.palette), source]
+        else:
+            rows += [source, generator(batch.source), batch.target]
+        if "backward_generator" in models:  # the second half shows the way back
+            rows, legend = _there_and_back(models, task, part, rows)
+            break
+    return rows, legend + "; test pictures evenly spread, not chosen"
+
+
+def _there_and_back(
+    models: Mapping[str, nn.Module], task: Task, part: Tensor, rows: list[Tensor]
+) -> tuple[list[Tensor], str]:
+    batch = task.test.batch(part)
+    rows += [batch.target, models["backward_generator"](batch.target), batch.source]
+    return rows, (
+        "First three rows: source, what the generator makes of it, the hidden pair; last three: the way back, from "
+        "target to source"
+    )
+
+
+def _enlarged(generator: nn.Module, task: Task, columns: int = 6, size: int = 128) -> list[Tensor]:
+    rows = []
+    for part in torch.linspace(0, len(task.test) - 1, 2 * columns).long().chunk(2):
+        batch = task.test.batch(part)
+        pixels = F.interpolate(batch.source, scale_factor=float(task.scale))
+        whole = [pixels, bicubic(batch.source, task.scale), generator(batch.source), batch.target]
+        edge = (task.size - size) // 2
+        rows += [pictures[..., edge : edge + size, edge : edge + size] for pictures in whole]
+    return rows
+
+
+def _markdown(card: Mapping[str, Any], legend: str) -> str:
+    settings, price = card["settings"], card["cost"]
+    recipe = f"{settings['steps']:,}, {settings['batch_size']}, {settings.get('lr', 'default')}, {settings['seed']}"
+    lines = {
+        "architecture": _architecture(card["architecture"]),
+        "cost": f"{price['macs'] / 1e6:,.1f} M MACs for {price.get('pixels', 32)} x {price.get('pixels', 32)} pixels, "
+        f"{price['params']:,} parameters",
+        "trained by": f"`{card['command']}`",
+        "objective": card["objective"],
+        "steps, batch, learning rate, seed": recipe,
+        "time": f"{card['minutes']} minutes, {card['threads']} thread(s), {card['machine']}, {settings['precision']}",
+        "data": f"{card['task']}, fingerprint {card['data'][:16]}",
+        **_scores(card["quality"]),
+        "licence": card["licence"],
+    }
+    table = "\n".join(f"| {key} | {value} |" for key, value in lines.items())
+    return (
+        f"# {card['name']}\n\n{card['summary']}\n\n![{legend}]({GRID})\n\n{legend}.\n\n| | |\n|---|---|\n{table}\n"
+        + (METRIC_NOTE if "fd" in card["quality"] else "")
+    )
+
+
+def _scores(quality: Scores) -> dict[str, str]:
+    titles = {"backward": "way back", "copy": "copying the input", "segmentation": "read by the segmenter"}
+    return {"quality": quality["text"]} | {titles[k]: v["text"] for k, v in quality.items() if k in titles}
+
+
+def _architecture(values: Mapping[str, Any]) -> str:
+    names = {
+        "resnet": "ResNet generator",
+        "spade": "SPADE generator",
+        "rrdb": "RRDBNet",
+        "vdsr": "VDSR",
+        "segmenter": "segmenter (a small U-Net)",
+    }
+    facts = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in values.items() if key != "family")
+    return f"{names[values['family']]}: {facts}"
+
+
+METRIC_NOTE = (
+    "\nFD-EfficientNet-Lite0 is a Frechet distance in the features of EfficientNet-Lite0 at 96 pixels; "
+    "it is not an FID, and compares\n"
+    'only with numbers of the same name. "Real against real" is what a perfect generator would get '
+    "from the same number of pictures.\n"
+)

@@ -1,0 +1,151 @@
+"""How each model of the zoo is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gancomp_core.nets import (
+    ChannelConfig,
+    ResnetArchitecture,
+    RrdbArchitecture,
+    SegmenterArchitecture,
+    SpadeArchitecture,
+    VdsrArchitecture,
+)
+from gancomp_core.train.cyclegan import train_cyclegan
+from gancomp_core.train.gaugan import train_gaugan
+from gancomp_core.train.loop import Settings, Trained
+from gancomp_core.train.pix2pix import train_pix2pix
+from gancomp_core.train.segmentation import train_segmenter
+from gancomp_core.train.super_resolution import train_super_resolution
+
+SHOES = "Fashion-MNIST (MIT, Zalando SE)"
+EMOJI = "Fluent Emoji (MIT, Microsoft)"
+PLANET = "NASA Blue Marble and MODIS land cover (NASA, free of restrictions)"
+PHOTOS = "photographs under CC0 and CC BY (data/photos/ATTRIBUTION.md)"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one model of the zoo is trained.
+
+    ``method`` is a function such as :func:`train_pix2pix`, ``options`` its keyword arguments beside task, architecture
+    and settings. ``summary`` says in a sentence what the model is for, ``pictures`` whose pictures it learned from;
+    ``keeps`` names the trained networks worth shipping: a critic is, where a student will be trained against it.
+    """
+
+    task: str
+    method: Callable[..., Trained]
+    architecture: Any
+    settings: Settings
+    summary: str
+    pictures: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    keeps: tuple[str, ...] = ("generator", "discriminator")
+
+
+def _resnet(width: int, blocks: int, channels: tuple[int, int] = (3, 3)) -> ResnetArchitecture:
+    return ResnetArchitecture(ChannelConfig.uniform(width), blocks, False, *channels)
+
+
+RECIPES: dict[str, Recipe] = {
+    "edges2shoes/teacher": Recipe(
+        "edges2shoes",
+        train_pix2pix,
+        _resnet(32, 6, (1, 1)),
+        Settings(steps=12_000),
+        "The teacher of the course: draws a shoe from its edges, and everything later is measured against it.",
+        SHOES,
+        {"lr": 4e-4},
+    ),
+    "edges2shoes/small_student": Recipe(
+        "edges2shoes",
+        train_pix2pix,
+        _resnet(16, 3, (1, 1)),
+        Settings(steps=12_000),
+        "A plain small network, trained exactly like the teacher: what one gets by just making it small.",
+        SHOES,
+        {"lr": 4e-4},
+    ),
+    "edges2shoes_unpaired/teacher": Recipe(
+        "edges2shoes_unpaired",
+        train_cyclegan,
+        _resnet(16, 6, (1, 1)),
+        Settings(steps=8_000, batch_size=8),
+        "A CycleGAN that learned to draw shoes from edges, and edges from shoes, without seeing one pair.",
+        SHOES,
+        {"lr": 3e-4},
+        ("generator", "discriminator", "backward_generator"),
+    ),
+    "flat2gloss/teacher": Recipe(
+        "flat2gloss",
+        train_pix2pix,
+        _resnet(24, 6),
+        Settings(steps=6_000, batch_size=8),
+        "Turns flat emoji glossy: the colour teacher, on pictures rich in fine detail.",
+        EMOJI,
+        {"lr": 4e-4, "critic_width": 24},
+    ),
+    "lines2gloss/teacher": Recipe(
+        "lines2gloss",
+        train_pix2pix,
+        _resnet(16, 6, (1, 3)),
+        Settings(steps=6_000, batch_size=8),
+        "Colours line drawings: one to play with, because a drawing does not say which colour a thing has.",
+        EMOJI,
+        {"lr": 4e-4, "critic_width": 16},
+        ("generator",),
+    ),
+    "flat2gloss_unpaired/teacher": Recipe(
+        "flat2gloss_unpaired",
+        train_cyclegan,
+        _resnet(16, 6),
+        Settings(steps=6_000, batch_size=4),
+        "A CycleGAN between flat and glossy emoji, both ways, trained without a pair: shading learned from strangers.",
+        EMOJI,
+        {"lr": 3e-4, "critic_width": 16},
+        ("generator", "backward_generator"),
+    ),
+    "landcover2satellite/segmenter": Recipe(
+        "landcover2satellite",
+        train_segmenter,
+        SegmenterArchitecture(classes=10, width=16),
+        Settings(steps=2_000, batch_size=16),
+        "Reads the land cover from a satellite picture: the judge that gives GauGAN its mIoU.",
+        PLANET,
+        {"lr": 2e-3},
+        ("generator",),
+    ),
+    "landcover2satellite/teacher": Recipe(
+        "landcover2satellite",
+        train_gaugan,
+        SpadeArchitecture(ChannelConfig.parse("8_4_4_4_4_8_12_16"), upsampling="normal", label_channels=10),
+        Settings(steps=5_000, batch_size=8),
+        "GauGAN paints the Earth from a map of its land cover.",
+        PLANET,
+        {"lr": 2e-4, "critic_width": 24},
+        ("generator",),
+    ),
+    "photos_x4/teacher": Recipe(
+        "photos_x4",
+        train_super_resolution,
+        RrdbArchitecture(blocks=6, width=32, growth=16),
+        Settings(steps=6_000, batch_size=8),
+        "A small RRDBNet (the generator of ESRGAN) that enlarges photographs four times.",
+        PHOTOS,
+        {"lr": 4e-4},
+        ("generator",),
+    ),
+    "photos_x4/vdsr": Recipe(
+        "photos_x4",
+        train_super_resolution,
+        VdsrArchitecture(scale=4),
+        Settings(steps=2_000, batch_size=8),
+        "VDSR, the network of 2016 that AutoGAN-Distiller compares its own with.",
+        PHOTOS,
+        {"lr": 4e-4},
+        ("generator",),
+    ),
+}
