@@ -6,10 +6,10 @@ NOTEBOOKS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help lab run test lint bench site zoo install clean
+.PHONY: help lab run test lint bench site zoo zoo-check install clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 lab: ## Open the course in JupyterLab (the first time also makes .venv with pinned packages)
 	@$(PYTHON) make.py lab $(ARGS)
@@ -29,8 +29,11 @@ bench: ## Side-by-side measurements behind benchmarks/README.md
 site: ## The course as web pages, in build/site
 	@$(PYTHON) make.py site $(ARGS)
 
-zoo: ## Train the shipped weights again; ARGS=edges2shoes/teacher for one of them
+zoo: ## Train the shipped weights again, going on where it was; ARGS=edges2shoes/teacher for one of them
 	@$(PYTHON) make.py zoo $(ARGS)
+
+zoo-check: ## Evaluate the shipped weights again and compare with their cards; ARGS=edges2shoes/teacher for one
+	@$(PYTHON) make.py zoo-check $(ARGS)
 
 install: ## Only make .venv, or bring it up to date
 	@$(PYTHON) make.py install

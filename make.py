@@ -31,6 +31,7 @@ def main():
         "bench": bench,
         "site": site,
         "zoo": zoo,
+        "zoo-check": zoo_check,
         "install": None,
     }
     parser = argparse.ArgumentParser(prog="make.py", description=__doc__.splitlines()[0])
@@ -102,7 +103,13 @@ def site(python, arguments):
 
 
 def zoo(python, arguments):
-    return call([python, "-m", "gancomp_core.zoo", "train", *(arguments or ["--all"])])
+    """Trainings go on from their checkpoints in .cache/zoo, and those finished there are only evaluated again."""
+    code = call([python, "-m", "gancomp_core.zoo", "train", *(arguments or ["--all"])])
+    return code or call([python, "-m", "gancomp_core.zoo", "table", "--write"])
+
+
+def zoo_check(python, arguments):
+    return call([python, "-m", "gancomp_core.zoo", "check", *(arguments or ["--all"])])
 
 
 def clean():

@@ -4,29 +4,41 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import functools
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 import torch
 
-from benchmarks import cost, frechet, loading, training
-from benchmarks.side_by_side import FULL, QUICK, Budget, Comparison
+from benchmarks import cost, frechet, loading, teachers, training
+from benchmarks.side_by_side import FULL, QUICK, Budget
 from gancomp_core.errors import GancompError
 from gancomp_core.files import atomic_write
 from gancomp_core.measure import machine_class
 
-SUBJECTS: dict[str, Callable[[Budget], Iterator[Comparison]]] = {
+
+class Row(Protocol):
+    """What a subject finds out, one at a time."""
+
+    def cells(self) -> tuple[str, ...]: ...
+
+
+Subject = Callable[[Budget], Iterator[Row]]
+SUBJECTS: dict[str, Subject] = {
     "cost": cost.run,
     "loading": loading.run,
     "training": training.run,
+    "teachers": teachers.run,
     "frechet": frechet.run,
 }
 README = Path(__file__).with_name("README.md")
 HEADER = ("what", "threads", "gancomp", "plain", "times as fast")
+HEADERS = {"teachers": teachers.HEADER}  # of those that do not compare gancomp with the plain way
 BUSY = 0.3  # cores that other programs may use before the numbers say so
 
 
@@ -34,12 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the subjects named, all by default; a quick run shows its numbers and keeps none. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure gancomp beside the plain way.")
     parser.add_argument("names", nargs="*", metavar="name", help=f"some of {', '.join(SUBJECTS)}; default: all")
-    parser.add_argument("--quick", action="store_true", help="about a minute, rough, and README.md stays as it is")
+    parser.add_argument("--quick", action="store_true", help="a few minutes, rough, and README.md stays as it is")
+    parser.add_argument("--all-threads", action="store_true", help="teachers: on all threads too, not only on one")
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.names if name not in SUBJECTS]:
         parser.error(f"there is no benchmark {unknown[0]!r}; the names are {', '.join(SUBJECTS)}")
     try:
-        tables = measure(options.names or list(SUBJECTS), QUICK if options.quick else FULL)
+        names = options.names or list(SUBJECTS)
+        tables = measure(names, QUICK if options.quick else FULL, options.all_threads)
         if not options.quick:
             write(README, tables)
             print(f"Written to {README}")
@@ -49,15 +63,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measure(names: Sequence[str], budget: Budget) -> dict[str, str]:
+def measure(names: Sequence[str], budget: Budget, all_threads: bool = False) -> dict[str, str]:
     """The tables by subject, as Markdown; rows are printed as they come."""
+    subjects: dict[str, Subject] = {**SUBJECTS, "teachers": functools.partial(teachers.run, all_threads=all_threads)}
     began, tables, where = time.monotonic(), {}, conditions()
     print(where)
     for name in names:
         print(f"\n{name}", flush=True)
         rows = []
-        for comparison in SUBJECTS[name](budget):
-            rows.append(comparison.cells())
+        for row in subjects[name](budget):
+            rows.append(row.cells())
             print("  " + "  |  ".join(rows[-1]), flush=True)
         tables[name] = table(name, rows, where)
     print(f"\n{time.monotonic() - began:.0f} s")
@@ -73,7 +88,8 @@ def conditions() -> str:
 
 def table(name: str, rows: Sequence[Sequence[str]], where: str) -> str:
     """Rows as a Markdown table, with where, when and how they were made."""
-    lines = [HEADER, ["---"] * len(HEADER), *rows]
+    header = HEADERS.get(name, HEADER)
+    lines = [header, ["---"] * len(header), *rows]
     made = f"`python -m benchmarks {name}`, {datetime.date.today().isoformat()}: {where}."
     return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", made])
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gancomp_core.data import Batch, Batches, Task
 from gancomp_core.errors import GancompError
 from gancomp_core.nets import PatchDiscriminator, ResnetArchitecture, ResnetGenerator, initialise
+from gancomp_core.nets.values import check_whole
 from gancomp_core.train.loop import Player, Settings, Trained, train
 from gancomp_core.train.objectives import Objective, critic, gan
 from gancomp_core.train.pix2pix import SMALLEST
@@ -39,6 +40,7 @@ class ImagePool(nn.Module):
 
     def __init__(self, size: int, channels: int, pixels: int) -> None:
         super().__init__()
+        check_whole("The number of pictures in an image pool", size, 1, 65536, "50 as published")
         self.register_buffer("kept", torch.zeros(size, channels, pixels, pixels))
         self.register_buffer("filled", torch.tensor(0))
 
@@ -126,6 +128,11 @@ def identity() -> Objective:
     """Mean absolute change of pictures that need none, summed over both directions; both sides of equal channels."""
 
     def term(scene: Any) -> Tensor:
+        if any(way.same is None for way in scene.directions):
+            raise GancompError(
+                "The term 'identity' needs sides with the same number of channels, and here one has "
+                f"{scene.forward.source.shape[1]} and the other {scene.forward.target.shape[1]}; leave the term out."
+            )
         return sum((F.l1_loss(way.same, way.target) for way in scene.directions), start=torch.zeros(()))
 
     return Objective(((1.0, "identity", term),))

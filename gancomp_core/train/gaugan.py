@@ -119,6 +119,12 @@ def train_gaugan(
         raise GancompError(
             f"GauGAN paints semantic maps, and the sources of '{task.name}' are none; choose 'landcover2satellite'."
         )
+    ours = (architecture.label_channels, architecture.out_channels)
+    if ours != (theirs := (task.source_channels, task.target_channels)):
+        raise GancompError(
+            f"The task '{task.name}' has maps of {theirs[0]} channels and pictures of {theirs[1]}, and this architecture "
+            f"{ours[0]} and {ours[1]}; give it the task's numbers."
+        )
     batches = Batches(task.train, settings.batch_size, settings.seed, paired=True)
 
     def preview(scene: SemanticScene) -> Image.Image:

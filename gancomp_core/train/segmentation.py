@@ -54,6 +54,11 @@ def train_segmenter(
             f"A segmenter learns from semantic maps, and the sources of '{task.name}' are none; "
             "choose 'landcover2satellite'."
         )
+    if architecture.classes < len(task.palette):
+        raise GancompError(
+            f"The maps of '{task.name}' have {len(task.palette)} classes, and this segmenter knows "
+            f"{architecture.classes}; give its architecture as many."
+        )
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)  # torch's own initialisation, which suits BatchNorm and ReLU
         models = {"generator": Segmenter(architecture)}

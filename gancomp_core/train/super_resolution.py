@@ -73,6 +73,12 @@ def train_super_resolution(
             f"Super-resolution needs a task whose targets are larger than their sources, and '{task.name}' has scale "
             f"{task.scale}; choose 'photos_x4' or a folder of photos."
         )
+    ours = (architecture.scale, architecture.in_channels, architecture.out_channels)
+    if ours != (theirs := (task.scale, task.source_channels, task.target_channels)):
+        raise GancompError(
+            f"The task '{task.name}' enlarges {theirs[0]} times, from {theirs[1]} channels to {theirs[2]}, and this "
+            f"architecture {ours[0]} times, from {ours[1]} to {ours[2]}; give the architecture the task's numbers."
+        )
     batches = Batches(task.train, settings.batch_size, settings.seed, paired=True, crop=crop, scale=task.scale)
     return train(
         build(architecture, settings.seed),

@@ -4,6 +4,7 @@
     python -m gancomp_core.zoo train edges2shoes/teacher  # resumes where it was killed
     python -m gancomp_core.zoo train --all
     python -m gancomp_core.zoo check --all                # evaluates the shipped weights and compares with their cards
+    python -m gancomp_core.zoo table --write              # the models' table in data/README.md
 
 A model lives in ``data/zoo/<name>/``: its networks as ``<network>.safetensors`` in float16 (the numbers of the card
 were measured after that rounding), ``card.json``, ``card.md`` and ``grid.webp``.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,12 +22,11 @@ from gancomp_core.zoo.recipes import Recipe
 from gancomp_core.zoo.scores import Scores
 
 GRID = "grid.webp"
+COPY = "copying the input"
 
 
 def describe(name: str, recipe: Recipe, trained: Trained, generator: nn.Module, task: Task) -> dict[str, Any]:
     """All that the card says but the scores."""
-    size = task.size // task.scale
-    expense = cost(generator, size, size)
     return {
         "name": name,
         "summary": recipe.summary,
@@ -41,14 +40,41 @@ def describe(name: str, recipe: Recipe, trained: Trained, generator: nn.Module, 
         "threads": trained.threads,
         "machine": machine_class(),
         "data": task.fingerprint,
-        "cost": {"macs": expense.macs, "params": expense.params, "bytes_fp32": expense.bytes_fp32, "pixels": size},
+        "cost": expense(generator, task),
         "licence": f"MIT, like the rest of the course; trained on {recipe.pictures}",
     }
+
+
+def expense(generator: nn.Module, task: Task) -> dict[str, int]:
+    """What one picture of the task costs; ``pixels`` is the height and width of the picture that goes in."""
+    size = task.size // task.scale
+    price = cost(generator, size, size)
+    return {"macs": price.macs, "params": price.params, "bytes_fp32": price.bytes_fp32, "pixels": size}
+
+
+def table(cards: Iterable[Mapping[str, Any]]) -> str:
+    """Models beside each other as a Markdown table, which links to ``card.md`` of each from the folder ``data``."""
+    lines = ["| model | network | MACs a picture | parameters | trained in | quality |", "|---|---|--:|--:|---|---|"]
+    for card in cards:
+        price, pixels = card["cost"], card["cost"].get("pixels", 32)
+        spoken = {title: text for title, text in _scores(card["quality"]).items() if title != COPY}
+        quality = "; ".join(f"{title}: {text}" for title, text in spoken.items())
+        cells = [
+            f"[{card['name']}](zoo/{card['name']}/card.md)",
+            _architecture(card["architecture"]),
+            f"{price['macs'] / 1e6:,.1f} M at {pixels} x {pixels}",
+            f"{price['params']:,}",
+            f"{card['minutes']:.0f} minutes ({card['device']}, {_threads(card)})",
+            quality.removeprefix("quality: "),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def write(folder: Path, card: Mapping[str, Any], models: Mapping[str, nn.Module], task: Task) -> None:
     """Write ``grid.webp``, ``card.md`` and, last, ``card.json``."""
     rows, legend = _rows(models, task)
+    rows = [F.pad(row, (1, 1, 1, 1), value=1.0) for row in rows]  # neighbours must not look like one picture
     with atomic_write(folder / GRID) as temporary:
         tile(rows, scale=2 if task.size < 64 else 1).save(temporary, "webp", quality=92, method=6)
     with atomic_write(folder / "card.md") as temporary:
@@ -115,7 +141,7 @@ def _markdown(card: Mapping[str, Any], legend: str) -> str:
         "trained by": f"`{card['command']}`",
         "objective": card["objective"],
         "steps, batch, learning rate, seed": recipe,
-        "time": f"{card['minutes']} minutes, {card['threads']} thread(s), {card['machine']}, {settings['precision']}",
+        "time": f"{card['minutes']} minutes, {_threads(card)}, {card['machine']}, {settings['precision']}",
         "data": f"{card['task']}, fingerprint {card['data'][:16]}",
         **_scores(card["quality"]),
         "licence": card["licence"],
@@ -123,13 +149,17 @@ def _markdown(card: Mapping[str, Any], legend: str) -> str:
     table = "\n".join(f"| {key} | {value} |" for key, value in lines.items())
     return (
         f"# {card['name']}\n\n{card['summary']}\n\n![{legend}]({GRID})\n\n{legend}.\n\n| | |\n|---|---|\n{table}\n"
-        + (METRIC_NOTE if "fd" in card["quality"] else "")
+        + (METRIC_NOTE if "kid" in card["quality"] else "")
     )
 
 
 def _scores(quality: Scores) -> dict[str, str]:
-    titles = {"backward": "way back", "copy": "copying the input", "segmentation": "read by the segmenter"}
+    titles = {"backward": "way back", "copy": COPY, "segmentation": "read by the segmenter"}
     return {"quality": quality["text"]} | {titles[k]: v["text"] for k, v in quality.items() if k in titles}
+
+
+def _threads(card: Mapping[str, Any]) -> str:
+    return f"{card['threads']} thread{'s' if card['threads'] != 1 else ''}"
 
 
 def _architecture(values: Mapping[str, Any]) -> str:
@@ -140,13 +170,12 @@ def _architecture(values: Mapping[str, Any]) -> str:
         "vdsr": "VDSR",
         "segmenter": "segmenter (a small U-Net)",
     }
-    facts = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in values.items() if key != "family")
-    return f"{names[values['family']]}: {facts}"
+    told = {key.replace("_", " "): value for key, value in values.items() if key != "family" and value is not False}
+    return f"{names[values['family']]}: {', '.join(k if v is True else f'{k} {v}' for k, v in told.items())}"
 
 
 METRIC_NOTE = (
-    "\nFD-EfficientNet-Lite0 is a Frechet distance in the features of EfficientNet-Lite0 at 96 pixels; "
-    "it is not an FID, and compares\n"
-    'only with numbers of the same name. "Real against real" is what a perfect generator would get '
-    "from the same number of pictures.\n"
+    "\nFD-EfficientNet-Lite0 (a Frechet distance), KID and PD-EfficientNet-Lite0 (a perceptual distance) are measured "
+    "in the features of EfficientNet-Lite0:\nthey are not an FID, and compare only with numbers of the same name. "
+    '"Real against real" is what a perfect generator would get from the same number of pictures.\n'
 )

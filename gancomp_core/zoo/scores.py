@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +19,7 @@ from gancomp_core.measure import (
 from gancomp_core.nets import Segmenter
 
 Scores = dict[str, Any]
+_NUMBER = re.compile(r"[-+]?\d+(?:,\d{3})*(?:\.\d+)?")
 
 
 def grade(models: Mapping[str, nn.Module], task: Task, segmenter: nn.Module | None = None) -> Scores:
@@ -46,19 +49,48 @@ def copy_input(source: Tensor) -> Tensor:
     return source
 
 
-def differences(card: Scores, measured: Scores, where: str = "") -> list[str]:
-    """One sentence for every number of ``card`` that ``measured`` has not, or misses by more than 1 %."""
+def differences(card: Scores, measured: Scores, where: str = "", tolerance: float = 0.01) -> list[str]:
+    """One sentence for every value on which ``card`` and ``measured`` disagree, or which only one of them has.
+
+    Numbers, those within a text too, may differ by the share ``tolerance``: another machine rounds differently.
+    """
     found = []
-    for key, stated in card.items():
-        value = measured.get(key)
-        if isinstance(stated, dict):
-            found += differences(stated, value or {}, f"{where}{key}.")
-        elif isinstance(stated, float) and not (
-            isinstance(value, float) and abs(value - stated) <= 0.01 * abs(stated) + 1e-4
-        ):
-            shown = f"{value:.5g}" if isinstance(value, float) else "missing"
-            found.append(f"{where}{key} is {shown} here and {stated:.5g} in the card")
+    for key in {**card, **measured}:
+        if key not in measured:
+            found.append(f"{where}{key} is in the card and not measured here")
+        elif key not in card:
+            found.append(f"{where}{key} is measured here and missing in the card")
+        elif isinstance(card[key], dict) and isinstance(measured[key], dict):
+            found += differences(card[key], measured[key], f"{where}{key}.", tolerance)
+        elif not _agree(card[key], measured[key], tolerance):
+            found.append(f"{where}{key} is {_shown(measured[key])} here and {_shown(card[key])} in the card")
     return found
+
+
+def _agree(stated: Any, value: Any, tolerance: float) -> bool:
+    if stated == value or not tolerance:
+        return stated == value
+    if isinstance(stated, str) and isinstance(value, str):
+        return _agreeing_texts(stated, value, tolerance)
+    if not isinstance(stated, int | float) or not isinstance(value, int | float) or math.isinf(stated):
+        return False
+    return abs(value - stated) <= tolerance * (abs(stated) + 0.01)
+
+
+def _agreeing_texts(stated: str, value: str, tolerance: float) -> bool:
+    """Whether the words are the same and the numbers nearly so: one unit of the last digit is rounding."""
+    if _NUMBER.sub("#", stated) != _NUMBER.sub("#", value):
+        return False
+    for pair in zip(_NUMBER.findall(stated), _NUMBER.findall(value), strict=True):
+        a, b = (float(number.replace(",", "")) for number in pair)
+        decimals = min(len(number.partition(".")[2]) for number in pair)
+        if abs(b - a) > tolerance * abs(a) + (1.01 * 10.0**-decimals if decimals else 0.0):
+            return False
+    return True
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else f"'{value}'"
 
 
 def _with_text(quality: Any) -> Scores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,9 @@ from gancomp_core.train.loop import Trained
 from gancomp_core.zoo import cards
 from gancomp_core.zoo.recipes import RECIPES, Recipe
 from gancomp_core.zoo.scores import differences, grade
+
+TABLE_BEGINS, TABLE_ENDS = "<!-- zoo table: written by python -m gancomp_core.zoo table --write -->", "<!-- end -->"
+CARD_KEYS = {"name", "task", "architecture", "settings", "data", "cost", "quality", "files"}
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,12 @@ class ZooModel:
 
     @property
     def discriminator(self) -> nn.Module:
-        """The critic it was trained against; raises :class:`GancompError` for a model that had none."""
+        """The critic it was trained against; raises :class:`GancompError` for a model that ships without one."""
         if "discriminator" not in self.models:
-            raise GancompError(f"'{self.name}' was trained without a discriminator; it has {', '.join(self.models)}.")
+            raise GancompError(
+                f"'{self.name}' has no discriminator in the zoo, only {', '.join(self.models)}; start with a fresh one "
+                "from gancomp_core.nets, or take a teacher that ships with one, such as 'edges2shoes/teacher'."
+            )
         return self.models["discriminator"]
 
 
@@ -70,9 +77,10 @@ def load(name: str) -> ZooModel:
 
 
 def train(name: str) -> ZooModel:
-    """Train a model of the zoo by its recipe (resuming from its checkpoint), evaluate it, write weights and card.
+    """Train a model of the zoo by its recipe, evaluate it, write weights and card.
 
-    Everything is made in the cache first and moved into the zoo at the end, the card last: a kill leaves the old model.
+    Training resumes from its checkpoint in the cache; one that has finished there is only evaluated again. Everything
+    is made in the cache first and moved into the zoo at the end, the card last: a kill leaves the old model.
     """
     recipe, cache = _recipe(name), cache_root() / "zoo" / name.replace("/", "-")
     task = load_task(recipe.task)
@@ -90,23 +98,98 @@ def train(name: str) -> ZooModel:
     for file in (*card["files"], cards.GRID, "card.md", "card.json"):
         with atomic_write(data_root() / "zoo" / name / file) as temporary:
             shutil.copyfile(cache / file, temporary)
+    for left in _networks_in(data_root() / "zoo" / name) - set(card["files"]):  # of an older recipe
+        (data_root() / "zoo" / name / left).unlink()
     return load(name)
 
 
 def check(name: str) -> list[str]:
-    """Evaluate shipped weights again; one sentence for every number that differs from the card by more than 1 %."""
-    model = load(name)
-    measured = grade(model.models, load_task(model.card["task"]), _judge(name, model.card["task"]))
-    return [f"{name}: {sentence}" for sentence in differences(model.card["quality"], measured)]
+    """Evaluate shipped weights again; one sentence for everything in which they, or their recipe, differ from the card.
+
+    That is: a file that is missing, damaged or not listed; another recipe, other pictures, another cost; and every
+    number of the quality that differs by more than 1 %. Raises :class:`GancompError` for an unknown name alone.
+    """
+    recipe = _recipe(name)
+    try:
+        model, task = load(name), load_task(recipe.task)
+        measured = grade(model.models, task, _judge(name, recipe.task))
+    except GancompError as error:
+        return [f"{name}: {error}"]
+    found = [
+        *_odd_files(_folder(name), model.card, recipe),
+        *differences(_stated(model.card, recipe), _wanted(recipe), "the recipe's ", tolerance=0),
+        *differences(
+            {"fingerprint": model.card["data"]}, {"fingerprint": task.fingerprint}, "the task's ", tolerance=0
+        ),
+        *differences(model.card["cost"], cards.expense(model.generator, task), "cost.", tolerance=0),
+        *differences(model.card["quality"], measured, "quality."),
+    ]
+    return [f"{name}: {sentence}." for sentence in found]
 
 
 def regrade(name: str) -> ZooModel:
-    """Evaluate shipped weights again and write the scores, and the grid, into their card."""
+    """Evaluate shipped weights again and write cost, scores and grid into their card."""
     model, folder = load(name), _folder(name)
     task = load_task(model.card["task"])
-    card = {**model.card, "quality": grade(model.models, task, _judge(name, task.name))}
-    cards.write(folder, card, model.models, task)
+    fresh = {
+        "cost": cards.expense(model.generator, task),
+        "quality": grade(model.models, task, _judge(name, task.name)),
+    }
+    cards.write(folder, {**model.card, **fresh}, model.models, task)
     return load(name)
+
+
+def shipped() -> list[str]:
+    """The models that have a card: those of :func:`names` whose weights are there."""
+    return [name for name in names() if (data_root() / "zoo" / name / "card.json").is_file()]
+
+
+def table(write: bool = False) -> str:
+    """The shipped models as a Markdown table; ``write`` puts it between its marks in ``data/README.md``."""
+    text = cards.table(_read_card(_folder(name)) for name in shipped())
+    if write:
+        readme = data_root() / "README.md"
+        before, mark, rest = readme.read_text(encoding="utf-8").partition(TABLE_BEGINS)
+        _, end, after = rest.partition(TABLE_ENDS)
+        if not mark or not end:
+            raise GancompError(f"{readme} has no place for the table; put {TABLE_BEGINS} and {TABLE_ENDS} into it.")
+        with atomic_write(readme) as temporary:
+            temporary.write_text(f"{before}{mark}\n{text}{end}{after}", encoding="utf-8", newline="\n")
+    return text
+
+
+def _wanted(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe asks for, as a card would say it; the precision only where it is not left to the machine."""
+    settings = {**dataclasses.asdict(recipe.settings), **recipe.options}
+    if recipe.settings.precision == "auto":
+        del settings["precision"]
+    wanted = {"task": recipe.task, "architecture": recipe.architecture.as_dict(), "settings": settings}
+    return json.loads(json.dumps(wanted))  # lists for tuples, as in a card
+
+
+def _stated(card: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """The part of a card that :func:`_wanted` speaks of."""
+    stated = {key: card[key] for key in ("task", "architecture", "settings")}
+    if recipe.settings.precision == "auto":
+        stated["settings"] = {key: value for key, value in card["settings"].items() if key != "precision"}
+    return stated
+
+
+def _odd_files(folder: Path, card: Mapping[str, Any], recipe: Recipe) -> list[str]:
+    odd, wanted = [], {f"{network}.safetensors" for network in recipe.keeps}
+    text = (folder / "card.md").read_text(encoding="utf-8") if (folder / "card.md").is_file() else ""
+    if not wanted == set(card["files"]) == _networks_in(folder):
+        kept, listed, found = (", ".join(sorted(files)) for files in (wanted, card["files"], _networks_in(folder)))
+        odd.append(f"the recipe keeps {kept}, the card lists {listed}, and the folder holds {found}")
+    if card["quality"]["text"] not in text:
+        odd.append("card.md is missing or does not say what card.json says; 'regrade' writes it again")
+    if not (folder / cards.GRID).is_file():
+        odd.append(f"{cards.GRID} is missing; 'regrade' writes it again")
+    return odd
+
+
+def _networks_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.glob("*.safetensors") if not path.name.startswith(".")}
 
 
 def _networks(trained: Trained, keeps: Iterable[str]) -> dict[str, nn.Module]:
@@ -157,8 +240,11 @@ def _folder(name: str) -> Path:
 
 def _read_card(folder: Path) -> dict[str, Any]:
     try:
-        return json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        if not isinstance(card, dict) or not CARD_KEYS <= card.keys():
+            raise ValueError("it is not a model card")
     except ValueError as error:
         raise GancompError(
             f"The model card {folder / 'card.json'} is damaged; 'git checkout -- data/zoo' restores it."
         ) from error
+    return card

@@ -16,7 +16,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from test_data_public import File, Server, noise, png, side_by_side, tarred_gz  # noqa: E402
 
-from gancomp_core.data.public import public_task, unpack  # noqa: E402
+from gancomp_core.data.archives import unpack  # noqa: E402
+from gancomp_core.data.public import public_task  # noqa: E402
 
 
 def kill_once(reached: Callable[[], bool], command: str, *arguments: object) -> None:
@@ -62,7 +63,7 @@ def test_a_killed_unpacking_is_not_taken_for_a_whole_one(tmp_path: Path) -> None
             packing.writestr(f"train/{index}.txt", str(index))
     half = tmp_path / ".set.unpacking" / "train" / "100.txt"
     command = (
-        "import sys; from pathlib import Path; from gancomp_core.data.public import unpack; "
+        "import sys; from pathlib import Path; from gancomp_core.data.archives import unpack; "
         "unpack(Path(sys.argv[1]), Path(sys.argv[2]), {})"
     )
     kill_once(half.exists, command, archive, folder)

@@ -3,31 +3,110 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from benchmarks import cost, frechet, training
-from benchmarks.__main__ import README, SUBJECTS, main, table, write
+from benchmarks import cost, frechet, teachers, training
+from benchmarks.__main__ import README, SUBJECTS, main, measure, table, write
 from benchmarks.plain_pix2pix import plain_generator, with_weights_of
-from benchmarks.side_by_side import Budget, compare
+from benchmarks.side_by_side import Budget, Comparison, compare, torch_threads
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import frechet_distance
-from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator, initialise
+from gancomp_core.nets import (
+    ChannelConfig,
+    ResnetArchitecture,
+    ResnetGenerator,
+    SegmenterArchitecture,
+    initialise,
+)
+from gancomp_core.train import fastest_precision
+from gancomp_core.zoo.recipes import RECIPES, Recipe
 
 TINY = Budget(rounds=1, seconds=0, pictures=8)
 
 
-@pytest.mark.parametrize("name", SUBJECTS)
+@pytest.mark.parametrize("name", [name for name in SUBJECTS if name != "teachers"])
 def test_every_benchmark_gives_finite_ratios(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "NETWORKS", ((8, 1),))
     comparisons = list(SUBJECTS[name](TINY))
     assert comparisons
     for comparison in comparisons:
+        assert isinstance(comparison, Comparison)
         assert len(comparison.ratios) == TINY.rounds
         assert all(math.isfinite(ratio) and ratio > 0 for ratio in comparison.ratios)
+
+
+@pytest.fixture
+def small_recipes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Recipe]:
+    """One recipe with a critic and one that does more after its last step, with tiny networks."""
+    resnet = ResnetArchitecture(ChannelConfig.uniform(8), 1, False, 1, 1)
+    recipes = {
+        "shoes": replace(RECIPES["edges2shoes/teacher"], architecture=resnet),
+        "segmenter": replace(RECIPES["landcover2satellite/segmenter"], architecture=SegmenterArchitecture(10, 8)),
+    }
+    monkeypatch.setattr(teachers, "RECIPES", recipes)
+    return recipes
+
+
+def test_every_recipe_has_a_row_with_the_precisions_of_the_machine(small_recipes: dict[str, Recipe]) -> None:
+    rows = list(teachers.run(TINY))
+    assert [row.name for row in rows] == list(small_recipes)
+    for row in rows:
+        assert len(row.fp32) == TINY.rounds
+        assert len(row.bf16) == (TINY.rounds if fastest_precision("cpu") == "bf16-mixed" else 0)
+        assert all(math.isfinite(seconds) and seconds > 0 for seconds in row.fp32 + row.bf16)
+
+
+@pytest.mark.parametrize(("all_threads", "expected"), [(False, ["1"]), (True, ["1", "2"])])
+def test_recipes_run_on_one_thread_and_on_all_when_asked(
+    all_threads: bool, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def idle(*_: Any, schedule: Callable[[int, int], float], **__: Any) -> Any:
+        """Two threads would wait for each other where tests share the cores, so nobody trains here."""
+        for step in range(100):
+            schedule(step, 100)
+
+    monkeypatch.setattr(teachers, "RECIPES", {"idle": replace(RECIPES["edges2shoes/teacher"], method=idle)})
+    with torch_threads(2):
+        found = measure(["teachers"], TINY, all_threads)["teachers"]
+        assert torch.get_num_threads() == 2
+    rows = [line.split(" | ") for line in found.splitlines() if line.startswith("| idle")]
+    assert [threads for _, threads, *_ in rows] == expected
+
+
+def test_a_recipe_takes_its_pictures_times_the_median() -> None:
+    row = teachers.Speed("a", steps=1200, batch_size=10, threads=1, fp32=(0.03, 0.02, 0.01), bf16=(0.01, 0.01, 0.01))
+    assert dict(zip(teachers.HEADER, row.cells(), strict=True)) == {
+        "model": "a",
+        "threads": "1",
+        "fp32": "50.0 pictures/s (33.3-100)",
+        "bf16": "100 pictures/s (100-100)",
+        "times as fast": "2.00 x (1.00-3.00)",
+        "steps": "1,200 x 10",
+        "fp32, all steps": "4 min",
+        "bf16, all steps": "2 min",
+    }
+
+
+def test_a_machine_without_bfloat16_leaves_its_columns_empty() -> None:
+    cells = teachers.Speed("a", steps=60, batch_size=1, threads=1, fp32=(1.0,), bf16=()).cells()
+    assert cells == ("a", "1", "1.00 pictures/s", "-", "-", "60 x 1", "1 min", "-")
+
+
+def test_the_first_steps_of_a_training_do_not_count() -> None:
+    ticks = iter([0.0, 50.0, 60.0, 61.0, 62.0, 63.0])
+    watch = teachers.Stopwatch(seconds=3, clock=lambda: next(ticks))
+    for step in range(5):
+        watch(step, 100)
+    with pytest.raises(teachers.Enough):
+        watch(5, 100)
+    assert watch.seconds_a_step == 1.0
 
 
 def test_both_sides_take_turns_and_the_first_round_does_not_count() -> None:
@@ -93,4 +172,4 @@ def test_a_readme_without_markers_is_left_alone(tmp_path: Path) -> None:
 def test_unknown_benchmark_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["speed"])
-    assert "the names are cost, loading, training, frechet" in capsys.readouterr().err
+    assert "the names are cost, loading, training, teachers, frechet" in capsys.readouterr().err

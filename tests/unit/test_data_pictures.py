@@ -120,6 +120,94 @@ def test_shares_of_all_ranks_are_the_global_batch(pairs, paired, world):
         assert torch.equal(torch.cat([share.target for share in shares]), whole.target)
 
 
+def located(count, side, scale):
+    """Pictures whose pixels say where they are, in steps of ``scale`` pixels: uint8 [count, 2, side, side]."""
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    return torch.stack([y // scale, x // scale]).expand(count, -1, -1, -1).to(torch.uint8).contiguous()
+
+
+def corner(square):
+    """Row and column that the upper left pixel of a square of :func:`located` says it had."""
+    return to_uint8(square)[:, 0, 0].tolist()
+
+
+@pytest.fixture
+def enlarging():
+    """Sources of 6 pixels, targets of 24: pixel (y, x) of a source says what the 16 target pixels below it say."""
+    return PictureSet(located(40, 6, 1), located(40, 24, 4))
+
+
+def test_a_square_is_cut_at_the_same_place_of_both_sides(enlarging):
+    for flip in (False, True):
+        batch = Batches(enlarging, 40, seed=0, paired=True, flip=flip, crop=12, scale=4).at(0)
+        assert (batch.source.shape, batch.target.shape) == ((40, 2, 3, 3), (40, 2, 12, 12))
+        assert torch.equal(batch.source.repeat_interleave(4, 2).repeat_interleave(4, 3), batch.target)
+
+
+def test_squares_lie_everywhere_inside_and_differ_from_picture_to_picture(enlarging):
+    batches = Batches(enlarging, 40, seed=0, paired=True, flip=False, crop=12, scale=4)
+    corners = [tuple(corner(square)) for step in range(20) for square in batches.at(step).source]
+    counts = [corners.count((y, x)) for y in range(4) for x in range(4)]
+    assert sum(counts) == 800  # none elsewhere
+    assert min(counts) > 25  # 50 is the mean
+    assert max(counts) < 80
+
+
+def test_a_square_as_large_as_the_picture_is_the_picture_and_cutting_changes_no_order_and_no_flip(enlarging):
+    for step in (0, 3):
+        whole = Batches(enlarging, 8, seed=1, paired=True).at(step)
+        assert equal(whole, Batches(enlarging, 8, seed=1, paired=True, crop=24, scale=4).at(step))
+    large = PictureSet(numbered(30, side=6), numbered(30, side=6))
+    whole = Batches(large, 8, seed=1, paired=True).at(2)
+    squares = Batches(large, 8, seed=1, paired=True, crop=5).at(2)
+    for picture, square in zip(whole.source, squares.source, strict=True):
+        assert any(torch.equal(picture[:, y : y + 5, x : x + 5], square) for y in (0, 1) for x in (0, 1))
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_cut_squares_depend_on_seed_and_step_alone_and_are_shared_among_ranks(enlarging, paired):
+    def batches():
+        return Batches(enlarging, 8, seed=0, paired=paired, crop=12, scale=4)
+
+    running = batches()
+    for step in (0, 4, 5, 0):  # step 5 begins a new epoch
+        whole = running.at(step)
+        assert equal(whole, batches().at(step))
+        shares = [batches().at(step, rank, 4) for rank in range(4)]
+        assert torch.equal(torch.cat([share.source for share in shares]), whole.source)
+        assert torch.equal(torch.cat([share.target for share in shares]), whole.target)
+    assert not equal(batches().at(0), Batches(enlarging, 8, seed=1, paired=paired, crop=12, scale=4).at(0))
+
+
+def test_unpaired_sides_are_cut_at_places_of_their_own():
+    pictures = PictureSet(located(40, 24, 1), located(40, 24, 1))
+    batch = Batches(pictures, 40, seed=0, paired=False, flip=False, crop=8).at(0)
+    sources, targets = ([corner(square) for square in side] for side in (batch.source, batch.target))
+    assert sum(s == t for s, t in zip(sources, targets, strict=True)) < 5
+    assert {y for y, _ in targets} <= set(range(17))
+    assert len({tuple(c) for c in targets}) > 30
+
+
+def test_an_impossible_crop_is_explained(enlarging):
+    for crop in (0, -4, 10):
+        with pytest.raises(GancompError, match=f"crop is {crop} pixels; it must be a multiple of the scale 4, 1 or"):
+            Batches(enlarging, 8, seed=0, paired=True, crop=crop, scale=4)
+    with pytest.raises(GancompError, match=r"square of 7 pixels cannot be cut .* \[6, 6\]; choose a smaller crop"):
+        Batches(enlarging, 8, seed=0, paired=True, crop=28, scale=4).at(0)
+
+
+def test_a_reversed_set_has_its_sides_exchanged_and_keeps_its_labels():
+    labels = torch.arange(20)
+    pictures = PictureSet(numbered(20), 255 - numbered(30), labels)
+    back = pictures.reversed()
+    assert (back.sources is pictures.targets, back.targets is pictures.sources) == (True, True)
+    assert back.labels is labels
+    assert len(back) == len(pictures) == 20
+    there, again = pictures.batch(slice(0, 5)), back.batch(slice(0, 5))
+    assert torch.equal(there.source, again.target)
+    assert torch.equal(there.target, again.source)
+
+
 def test_impossible_requests_are_explained(pairs):
     batches = Batches(pairs, 8, seed=0, paired=True)
     with pytest.raises(GancompError, match="multiple of 3"):

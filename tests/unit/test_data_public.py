@@ -23,8 +23,9 @@ import pytest
 import torch
 from PIL import Image
 
-from gancomp_core.data import public
-from gancomp_core.data.public import public_names, public_photos, public_task, unpack
+from gancomp_core.data import archives, downloads, public
+from gancomp_core.data.archives import unpack
+from gancomp_core.data.public import public_names, public_photos, public_task
 from gancomp_core.errors import GancompError
 
 # --- a server ---------------------------------------------------------------------------------------------------------
@@ -112,8 +113,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GANCOMP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("GANCOMP_MIRROR", raising=False)
-    monkeypatch.setattr(public, "PAUSE_S", 0.005)
-    monkeypatch.setattr(public, "PIECE", 1000)
+    monkeypatch.setattr(downloads, "PAUSE_S", 0.005)
+    monkeypatch.setattr(downloads, "PIECE", 1000)
     return tmp_path / "cache" / "datasets"
 
 
@@ -422,7 +423,7 @@ def test_a_cut_connection_goes_on_where_it_stopped(server: Server, cache: Path) 
     assert fetched(cache) == data
     assert [status for status, _, _ in server.log] == [200, 206]
     # of what was sent before the cut, no more than one piece is sent again
-    assert len(data) <= server.bytes_sent <= len(data) + public.PIECE
+    assert len(data) <= server.bytes_sent <= len(data) + downloads.PIECE
     assert leftovers(cache) == WHOLE
 
 
@@ -431,7 +432,7 @@ def test_any_number_of_cuts_is_endured_as_long_as_bytes_arrive(server: Server, c
     server.files["facades.tar.gz"] = File(data, cuts=[len(data) // 10] * 8)
     public_task("public:facades")
     assert fetched(cache) == data
-    assert len(server.log) == 9 > 2 * public.ATTEMPTS
+    assert len(server.log) == 9 > 2 * downloads.ATTEMPTS
 
 
 def test_a_later_call_goes_on_too(server: Server, cache: Path) -> None:
@@ -444,7 +445,7 @@ def test_a_later_call_goes_on_too(server: Server, cache: Path) -> None:
     public_task("public:facades")
     assert fetched(cache) == data
     assert [status for status, _, _ in server.log] == [206]
-    assert server.bytes_sent <= len(data) - len(data) // 2 + public.PIECE
+    assert server.bytes_sent <= len(data) - len(data) // 2 + downloads.PIECE
     assert leftovers(cache) == WHOLE
 
 
@@ -596,10 +597,10 @@ def test_a_file_that_is_not_there_is_asked_for_once(server: Server, status: int)
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_busy_server_is_asked_again(server: Server, cache: Path, status: int) -> None:
     data = facades()
-    file = server.files["facades.tar.gz"] = File(data, statuses=[status] * public.ATTEMPTS)
+    file = server.files["facades.tar.gz"] = File(data, statuses=[status] * downloads.ATTEMPTS)
     with pytest.raises(GancompError, match=rf"the server answers {status} .*check the network and call again"):
         public_task("public:facades")
-    assert len(server.log) == public.ATTEMPTS
+    assert len(server.log) == downloads.ATTEMPTS
     file.statuses = [status, status]
     public_task("public:facades")
     assert fetched(cache) == data
@@ -618,8 +619,8 @@ def test_a_server_that_cannot_be_reached_is_named_with_the_way_out(monkeypatch: 
 
 
 def test_a_silent_server_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(public, "TIMEOUT_S", (1.0, 0.1))
-    monkeypatch.setattr(public, "ATTEMPTS", 2)
+    monkeypatch.setattr(downloads, "TIMEOUT_S", (1.0, 0.1))
+    monkeypatch.setattr(downloads, "ATTEMPTS", 2)
     server.files["facades.tar.gz"] = File(facades(), stalls=0.4)
     with pytest.raises(GancompError, match=r"could not be downloaded \(no answer within 0\.1 s\)"):
         public_task("public:facades")
@@ -668,7 +669,7 @@ def test_a_mirror_that_is_no_address_is_refused(monkeypatch: pytest.MonkeyPatch,
 def test_without_a_mirror_the_address_is_that_of_the_authors(cache: Path) -> None:
     archive = public._SETS["horse2zebra"].archives[0]
     expected = "https://efrosgans.eecs.berkeley.edu/cyclegan/datasets/horse2zebra.zip"
-    assert public._address(archive, cache) == expected
+    assert downloads._address(archive, cache) == expected
 
 
 # --- archives that mean harm ------------------------------------------------------------------------------------------
@@ -684,7 +685,7 @@ def packed(tmp_path: Path, data: bytes, kind: str) -> Path:
 def refused(tmp_path: Path, data: bytes, kind: str) -> str:
     """The words with which an archive is refused, when nothing of it came to the disk."""
     archive, folder = packed(tmp_path, data, kind), tmp_path / "deep" / "er" / "set"
-    with pytest.raises(public._BadArchive) as error:
+    with pytest.raises(archives.BadArchive) as error:
         unpack(archive, folder, {})
     left = {path for path in tmp_path.rglob("*") if "cache" not in path.parts}
     assert left == {tmp_path / "inbox", archive, tmp_path / "deep", tmp_path / "deep" / "er"}
@@ -698,7 +699,7 @@ def test_an_honest_archive_is_unpacked_whole(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "set"
     unpack(packed(tmp_path, PACKERS[kind](members), kind), folder, {"sha256": "0"})
     found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    assert found.pop(public.MARKER) == b'{"sha256": "0"}'
+    assert found.pop(archives.MARKER) == b'{"sha256": "0"}'
     assert found == {name.removeprefix("./"): data for name, data in members.items()}
 
 
@@ -791,7 +792,7 @@ def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
 def test_a_small_archive_that_unpacks_to_a_huge_one_is_stopped(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(public, "RATIO_FROM", 10**5)
+    monkeypatch.setattr(archives, "RATIO_FROM", 10**5)
     members = {"bomb.png": bytes(5 * 10**6)}
     data = zipped(members, zipfile.ZIP_DEFLATED) if kind == "zip" else tarred_gz(members)
     assert "'bomb.png' makes it unpack to more than 30 GB or 100 times its size" in refused(tmp_path, data, kind)
@@ -802,10 +803,10 @@ def test_an_archive_of_too_many_bytes_or_files_is_stopped(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = PACKERS[kind]({f"{index}.bin": bytes(1000) for index in range(20)})
-    monkeypatch.setattr(public, "MAX_UNPACKED", 15_000)
+    monkeypatch.setattr(archives, "MAX_UNPACKED", 15_000)
     assert "unpack to more than" in refused(tmp_path, data, kind)
-    monkeypatch.setattr(public, "MAX_UNPACKED", 10**9)
-    monkeypatch.setattr(public, "MAX_MEMBERS", 10)
+    monkeypatch.setattr(archives, "MAX_UNPACKED", 10**9)
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 10)
     assert "is one of more than 10" in refused(tmp_path, data, kind)
 
 

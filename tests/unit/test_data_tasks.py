@@ -1,5 +1,6 @@
 """The shipped task edges2shoes: what it holds, and what happens when its files do not."""
 
+import dataclasses
 import importlib.util
 import json
 import shutil
@@ -75,6 +76,37 @@ def test_batch_of_a_slice_is_float_in_minus_one_to_one():
     assert batch.source.unique().tolist() == [-1, 1]
     assert batch.target.min() >= -1
     assert batch.target.max() == 1
+
+
+def test_a_reversed_task_goes_back_over_the_same_pictures():
+    task = dataclasses.replace(load_task("edges2shoes"), source_channels=3, hidden_pairs=True)
+    back = task.reversed()
+    assert (back.name, back.source_channels, back.target_channels) == ("edges2shoes reversed", 1, 3)
+    for split in ("train", "search", "test"):
+        there, again = getattr(task, split), getattr(back, split)
+        assert (again.sources is there.targets, again.targets is there.sources) == (True, True)
+        assert again.labels is there.labels
+    assert (back.paired, back.hidden_pairs, back.size, back.scale) == (True, True, 32, 1)
+    assert back.label_names == task.label_names
+
+
+def test_a_reversed_task_is_not_taken_for_the_way_there():
+    task = load_task("edges2shoes")
+    assert task.reversed().fingerprint != task.fingerprint
+    assert task.reversed().fingerprint == task.reversed().fingerprint
+
+
+@pytest.mark.parametrize("changes", [{"palette": ((0, 0, 0),)}, {"scale": 4}], ids=["maps", "enlarging"])
+def test_a_task_with_no_way_back_says_so(changes):
+    task = dataclasses.replace(load_task("edges2shoes"), **changes)
+    with pytest.raises(GancompError, match="The task 'edges2shoes' goes one way only; reverse a task whose sides are"):
+        task.reversed()
+
+
+@pytest.mark.parametrize(("paired", "hidden", "scored"), [(True, False, True), (False, True, True), (False,) * 3])
+def test_hidden_pairs_serve_for_scoring(paired, hidden, scored):
+    task = dataclasses.replace(load_task("edges2shoes"), paired=paired, hidden_pairs=hidden)
+    assert task.scored_in_pairs is scored
 
 
 def test_a_task_is_read_once_per_process():

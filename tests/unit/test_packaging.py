@@ -164,13 +164,29 @@ def make_says(repository: Path, *arguments: str) -> subprocess.CompletedProcess:
 def test_make_lists_what_one_can_do(repository: Path) -> None:
     done = make_says(repository)
     assert done.returncode == 0
-    for target in ("help", "lab", "run", "test", "lint", "bench", "site", "zoo", "clean"):
+    for target in ("help", "lab", "run", "test", "lint", "bench", "site", "zoo", "zoo-check", "clean"):
         assert f"make {target} " in done.stdout
 
 
 def test_make_hands_notebooks_and_profile_on(repository: Path) -> None:
     done = make_says(repository, "--dry-run", "run", "NOTEBOOKS=00 03", "PROFILE=standard", "PYTHON=python")
     assert done.stdout.split() == "python make.py run 00 03 --profile standard".split()
+
+
+def test_every_command_of_make_py_is_a_target_of_make(repository: Path) -> None:
+    said = subprocess.run([sys.executable, "make.py", "--help"], cwd=repository, capture_output=True, text=True).stdout
+    commands = re.search(r"\{([a-z,-]+)\}", said)
+    assert commands
+    targets = re.findall(r"^([a-z-]+):", (repository / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(targets) == {*commands[1].split(","), "help"}
+
+
+@pytest.mark.parametrize(("arguments", "chosen"), [([], ["--all"]), (["edges2shoes/teacher"], ["edges2shoes/teacher"])])
+def test_zoo_check_takes_names_or_checks_all(
+    make: ModuleType, monkeypatch: pytest.MonkeyPatch, arguments: list[str], chosen: list[str]
+) -> None:
+    monkeypatch.setattr(make, "call", lambda command: command)
+    assert make.zoo_check("python", arguments) == ["python", "-m", "gancomp_core.zoo", "check", *chosen]
 
 
 def test_ci_does_what_a_user_does(repository: Path) -> None:

@@ -1,54 +1,150 @@
 import dataclasses
 import json
+import re
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
-from gancomp_core import zoo
-from gancomp_core.data import load_task
+from gancomp_core import nets, zoo
+from gancomp_core.data import PictureSet, Task, load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.files import REPOSITORY, data_root
-from gancomp_core.measure import cost, psnr
+from gancomp_core.measure import cost, evaluate_segmentation, labels_of, psnr
+from gancomp_core.nets import (
+    ChannelConfig,
+    MultiScaleDiscriminator,
+    PatchDiscriminator,
+    ResnetArchitecture,
+    RrdbArchitecture,
+    SegmenterArchitecture,
+    SpadeArchitecture,
+)
+from gancomp_core.train import Settings
+from gancomp_core.zoo import scores, store
+from gancomp_core.zoo.__main__ import main
 
 NAMES = zoo.names()
+JUDGE, JUDGED = "landcover2satellite/segmenter", "landcover2satellite/teacher"
+CYCLEGANS = [name for name in NAMES if zoo.RECIPES[name].task.endswith("_unpaired")]
+ENLARGING = [name for name in NAMES if zoo.RECIPES[name].task == "photos_x4"]
+PAIRED = [name for name in NAMES if name not in (JUDGE, JUDGED, *CYCLEGANS, *ENLARGING)]
 
 
-@pytest.fixture
-def copied_data(tmp_path, monkeypatch):
-    """A data folder of the test's own, with the shipped zoo in it."""
-    shutil.copytree(data_root(), tmp_path / "data", ignore=shutil.ignore_patterns("results"))
-    monkeypatch.setenv("GANCOMP_DATA", str(tmp_path / "data"))
-    return tmp_path / "data"
+# ---- what ships -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_recipe_has_shipped_weights_that_fit_their_card(name):
     model = zoo.load(name)
-    assert not model.generator.training
-    assert model.generator.architecture.as_dict() == model.card["architecture"]
     task = load_task(model.card["task"])
-    assert cost(model.generator, task.size, task.size).macs == model.card["cost"]["macs"]
+    assert not any(module.training for module in model.models.values())
+    assert model.generator.architecture.as_dict() == model.card["architecture"]
+    assert model.card["cost"]["pixels"] == task.size // task.scale
+    pixels = model.card["cost"]["pixels"]
+    assert cost(model.generator, pixels, pixels).macs == model.card["cost"]["macs"]
     assert model.card["data"] == task.fingerprint
     assert model.card["settings"]["steps"] == zoo.RECIPES[name].settings.steps
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_shipped_generators_paint_shoes_closer_to_the_photo_than_the_edges_are(name):
-    model, task = zoo.load(name), load_task("edges2shoes")
-    batch = task.test.batch(slice(0, 64))
+def test_the_files_are_exactly_the_networks_that_the_recipe_keeps(name):
+    folder = data_root() / "zoo" / name
+    networks = {f"{network}.safetensors" for network in zoo.RECIPES[name].keeps}
+    assert set(zoo.load(name).card["files"]) == networks
+    assert {path.name for path in folder.iterdir()} == networks | {"card.json", "card.md", "grid.webp"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_shipped_weight_has_a_card_with_a_picture_and_a_licence(name):
+    folder = data_root() / "zoo" / name
+    assert (folder / "grid.webp").stat().st_size < 300_000
+    text = (folder / "card.md").read_text(encoding="utf-8")
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    assert card["command"] in text
+    assert card["quality"]["text"] in text
+    assert "licence" in text
+    assert "](grid.webp)" in text
+
+
+@pytest.mark.parametrize("name", PAIRED)
+def test_shipped_generators_paint_closer_to_the_target_than_the_source_is(name):
+    model = zoo.load(name)
+    batch = load_task(model.card["task"]).test.batch(slice(0, 64))
     with torch.no_grad():
         painted = psnr(model.generator(batch.source), batch.target).mean()
-    assert painted > psnr(batch.source, batch.target).mean() + 5
+    gain = painted - psnr(batch.source.expand_as(batch.target), batch.target).mean()
+    assert gain > (5 if model.card["task"] == "edges2shoes" else 0)
+
+
+@pytest.mark.parametrize("name", CYCLEGANS)
+def test_cyclegan_has_learned_both_ways(name):
+    """Its pictures are more like the other side than pictures of this side are."""
+    model = zoo.load(name)
+    quality = model.card["quality"]
+    assert quality["kid"] < quality["copy"]["kid"]
+    assert quality["backward"]["kid"] < quality["copy"]["kid"]
+    assert "psnr" in quality["backward"], "hidden pairs serve for scoring"
+    assert isinstance(model.models["backward_generator"], nets.ResnetGenerator)
+
+
+@pytest.mark.parametrize("name", ENLARGING)
+def test_super_resolution_card_shows_bicubic_and_is_better(name):
+    quality = zoo.load(name).card["quality"]
+    for part in ("photos", "crops"):
+        assert quality[f"bicubic_psnr_y_{part}"] < quality[f"psnr_y_{part}"]
+        assert quality[f"bicubic_ssim_y_{part}"] < quality[f"ssim_y_{part}"]
+    assert "over bicubic" in quality["text"]
+
+
+def test_map_can_be_read_from_the_picture_that_was_painted_from_it():
+    painter, reader = zoo.load(JUDGED), zoo.load(JUDGE).generator
+    batch = load_task(painter.card["task"]).test.batch(slice(0, 64))
+    with torch.no_grad():
+        painted = painter.generator(batch.source)
+    truth = labels_of(batch.source)
+    own, stranger = (evaluate_segmentation(reader, pictures, truth) for pictures in (painted, painted.roll(1, 0)))
+    assert own.miou > 1.5 * stranger.miou
+    assert painter.card["quality"]["segmentation"]["miou"] > 1.5 * stranger.miou
 
 
 def test_teacher_is_better_than_the_small_student_and_neither_beats_real_pictures():
-    quality = {name: zoo.load(name).card["quality"] for name in NAMES}
-    teacher, student = quality["edges2shoes/teacher"], quality["edges2shoes/small_student"]
+    teacher, student = (zoo.load(f"edges2shoes/{name}").card["quality"] for name in ("teacher", "small_student"))
     assert teacher["fd_floor"] < teacher["fd"] < student["fd"]
+    assert teacher["kid_floor"] < teacher["kid"] < student["kid"]
+    assert teacher["perceptual"] < student["perceptual"] < student["copy"]["perceptual"]
     assert teacher["samples"] == 3000
     assert teacher["seeds"] == 3
+
+
+def test_nothing_in_the_zoo_is_a_pickle():
+    found = [p for p in Path(REPOSITORY / "data").rglob("*") if p.suffix in (".pth", ".pt", ".pkl", ".ckpt")]
+    assert not found
+
+
+def test_the_table_for_readers_is_that_of_the_cards():
+    text = (data_root() / "README.md").read_text(encoding="utf-8")
+    between = text.partition(store.TABLE_BEGINS)[2].partition(store.TABLE_ENDS)[0]
+    assert between.strip() == store.table().strip(), "`python -m gancomp_core.zoo table --write` brings it up to date"
+
+
+def test_importers_of_foreign_weights_are_part_of_the_zoo():
+    assert zoo.import_checkpoint is nets.foreign_files.import_checkpoint
+    assert zoo.import_realesrgan is nets.ncnn_files.import_realesrgan
+
+
+# ---- what goes wrong ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copied_zoo(tmp_path, monkeypatch) -> Path:
+    """A data folder of the test's own, with the shipped shoe painters in it."""
+    shutil.copytree(data_root() / "zoo/edges2shoes", tmp_path / "data/zoo/edges2shoes")
+    monkeypatch.setenv("GANCOMP_DATA", str(tmp_path / "data"))
+    return tmp_path / "data" / "zoo"
 
 
 def test_unknown_model_is_told_the_names():
@@ -56,72 +152,303 @@ def test_unknown_model_is_told_the_names():
         zoo.load("edges2shoes/giant")
 
 
-def test_damaged_weights_name_the_file_and_both_ways_out(copied_data):
-    path = copied_data / "zoo/edges2shoes/teacher/generator.safetensors"
+def test_damaged_weights_name_the_file_and_both_ways_out(copied_zoo):
+    path = copied_zoo / "edges2shoes/teacher/generator.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(GancompError, match=r"generator\.safetensors.*git checkout.*zoo train") as caught:
         zoo.load("edges2shoes/teacher")
     assert "\n" not in str(caught.value)
 
 
-def test_missing_and_damaged_cards_are_named(copied_data):
-    card = copied_data / "zoo/edges2shoes/teacher/card.json"
-    card.write_text("{not json")
-    with pytest.raises(GancompError, match="card"):
+@pytest.mark.parametrize("text", ["{not json", "[]", '{"name": "edges2shoes/teacher"}'])
+def test_damaged_card_is_named(copied_zoo, text):
+    (copied_zoo / "edges2shoes/teacher/card.json").write_text(text)
+    with pytest.raises(GancompError, match=r"card\.json is damaged; 'git checkout"):
         zoo.load("edges2shoes/teacher")
-    card.unlink()
+
+
+def test_missing_card_names_the_command_that_restores_it(copied_zoo):
+    (copied_zoo / "edges2shoes/teacher/card.json").unlink()
     with pytest.raises(GancompError, match="git checkout -- data/zoo/edges2shoes/teacher"):
         zoo.load("edges2shoes/teacher")
 
 
+def test_command_line_lists_models_and_explains_mistakes(capsys):
+    assert main(["list"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"{name}: {zoo.RECIPES[name].summary}" in said for name in NAMES)
+    assert main(["train"]) == 1
+    assert main(["train", "nonsense"]) == 1
+    assert main(["check", "nonsense"]) == 1
+    errors = capsys.readouterr().err
+    assert "Name a model" in errors
+    assert errors.count("There is no model 'nonsense'") == 2
+
+
+def test_help_says_that_a_finished_training_is_not_repeated(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "one that finished is not repeated" in capsys.readouterr().out
+
+
+def test_a_table_without_its_place_is_refused(copied_zoo):
+    (copied_zoo.parent / "README.md").write_text("nothing here\n")
+    with pytest.raises(GancompError, match=r"README\.md has no place for the table; put <!-- zoo table"):
+        store.table(write=True)
+
+
+# ---- comparing a card with what is measured -------------------------------------------------------------------------
+
+
+def test_differences_are_told_one_by_one_with_their_place():
+    card = {"kid": 0.1, "samples": 24.0, "backward": {"psnr": 20.0}, "only": 1.0, "text": "KID 0.100"}
+    measured = {"kid": 0.2, "samples": 24.0, "backward": {"psnr": 21.0}, "new": 1.0, "text": "KID 0.200"}
+    assert scores.differences(card, measured, "quality.") == [
+        "quality.kid is 0.2 here and 0.1 in the card",
+        "quality.backward.psnr is 21 here and 20 in the card",
+        "quality.only is in the card and not measured here",
+        "quality.text is 'KID 0.200' here and 'KID 0.100' in the card",
+        "quality.new is measured here and missing in the card",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stated", "measured", "agree"),
+    [
+        (20.0, 20.15, True),
+        (20.0, 20.25, False),
+        (20, 21, False),
+        (0.0, 5e-5, True),
+        (float("inf"), float("inf"), True),
+        (float("inf"), 40.0, False),
+        ("KID 0.107, PSNR 21.09 dB", "KID 0.108, PSNR 21.10 dB", True),
+        ("KID 0.107, PSNR 21.09 dB", "KID 0.117, PSNR 21.09 dB", False),
+        ("3,000 pictures", "2,000 pictures", False),
+        ("KID 0.107", "SSIM 0.107", False),
+        ({"psnr": 20.0}, 20.0, False),
+    ],
+)
+def test_numbers_agree_within_a_hundredth_and_texts_up_to_their_numbers(stated, measured, agree):
+    assert (not scores.differences({"it": stated}, {"it": measured})) is agree
+
+
+def test_without_tolerance_everything_is_the_same_or_different():
+    assert scores.differences({"macs": 20_480_000}, {"macs": 20_480_001}, tolerance=0)
+    assert not scores.differences({"macs": 20_480_000}, {"macs": 20_480_000}, tolerance=0)
+
+
+# ---- the whole way, with tiny networks ------------------------------------------------------------------------------
+
+
+NARROW = ResnetArchitecture(ChannelConfig.uniform(8), 1)
+SHOES = ResnetArchitecture(ChannelConfig.uniform(8), 1, False, 1, 1)
+TINY = {
+    "edges2shoes/small_student": SHOES,
+    "flat2gloss_unpaired/teacher": NARROW,
+    JUDGE: SegmenterArchitecture(classes=10, width=8),
+    JUDGED: SpadeArchitecture(ChannelConfig.parse("8_4_2_2_2_2_4_8"), upsampling="normal", label_channels=10),
+    "photos_x4/teacher": RrdbArchitecture(blocks=1, width=8, growth=8),
+}
+PICTURES = 24
+
+
+def few(task: Task) -> Task:
+    """The same task with few test pictures: an evaluation of seconds, by the real measures."""
+    test = task.test
+    labels = None if test.labels is None else test.labels[:PICTURES]
+    short = PictureSet(test.sources[:PICTURES], test.targets[:PICTURES], labels)
+    return dataclasses.replace(task, test=short)
+
+
+@pytest.fixture(scope="module")
+def tiny_root(tmp_path_factory) -> Path:
+    """A folder with a copy of the pictures and an empty zoo, which the tests of this module fill once."""
+    root = tmp_path_factory.mktemp("tiny")
+    shutil.copytree(data_root(), root / "data", ignore=shutil.ignore_patterns("results", "zoo"))
+    (root / "data/README.md").write_text(f"Models\n{store.TABLE_BEGINS}\nold\n{store.TABLE_ENDS}\nthe end\n")
+    return root
+
+
 @pytest.fixture
-def quick_recipe(monkeypatch, tmp_path):
-    """The small student's recipe, cut down to two steps of a tiny network, with a cache of its own."""
-    tiny = zoo.ResnetArchitecture("8_8_8_8_8_8_8_8", blocks=1, in_channels=1, out_channels=1)
-    recipe = dataclasses.replace(
-        zoo.RECIPES["edges2shoes/small_student"], architecture=tiny, settings=zoo.Settings(2, batch_size=2)
-    )
-    monkeypatch.setitem(zoo.RECIPES, "edges2shoes/small_student", recipe)
-    monkeypatch.setenv("GANCOMP_CACHE", str(tmp_path / "cache"))
-    original = zoo.evaluate_generator
-    monkeypatch.setattr(zoo, "evaluate_generator", lambda *a, **k: original(*a, **k, n=24))  # speed; the real measure
+def tiny_zoo(tiny_root, monkeypatch) -> Callable[[str], zoo.ZooModel]:
+    """The models of TINY, each trained when first asked for: two steps, and a card from few test pictures."""
+    monkeypatch.setenv("GANCOMP_DATA", str(tiny_root / "data"))
+    monkeypatch.setenv("GANCOMP_CACHE", str(tiny_root / "cache"))
+    monkeypatch.setattr(store, "load_task", lambda name: few(load_task(name)))
+    for name, architecture in TINY.items():
+        options = {"lr": 1e-4} | ({"critic_width": 8} if "critic_width" in zoo.RECIPES[name].options else {})
+        changes = {"architecture": architecture, "settings": Settings(2, batch_size=2), "options": options}
+        monkeypatch.setitem(zoo.RECIPES, name, dataclasses.replace(zoo.RECIPES[name], **changes))
+
+    def model(name: str) -> zoo.ZooModel:
+        if name == JUDGED:
+            model(JUDGE)
+        return zoo.load(name) if name in store.shipped() else zoo.train(name)
+
+    return model
 
 
-def test_training_a_model_again_replaces_weights_and_card_together(copied_data, quick_recipe):
-    model = zoo.train("edges2shoes/small_student")
+@pytest.fixture
+def card_of(tiny_zoo) -> Iterator[Callable[[str], Path]]:
+    """The card of a tiny model, to tamper with; the test's changes are undone."""
+    saved: dict[Path, str] = {}
+
+    def path(name: str) -> Path:
+        tiny_zoo(name)
+        card = data_root() / "zoo" / name / "card.json"
+        saved[card] = card.read_text(encoding="utf-8")
+        return card
+
+    yield path
+    for card, text in saved.items():
+        card.write_text(text, encoding="utf-8")
+
+
+def rewrite(card: Path, change: Callable[[dict], object]) -> None:
+    values = json.loads(card.read_text(encoding="utf-8"))
+    change(values)
+    card.write_text(json.dumps(values), encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_recipe_is_trained_graded_and_shipped(tiny_zoo, name):
+    model, folder = tiny_zoo(name), data_root() / "zoo" / name
     assert model.card["settings"]["steps"] == 2
-    assert model.generator.architecture.blocks == 1
+    assert model.generator.architecture == TINY[name]
+    assert set(model.models) == set(zoo.RECIPES[name].keeps)
+    assert {path.stem for path in folder.glob("*.safetensors")} == set(zoo.RECIPES[name].keeps)
+    assert f"# {name}" in (folder / "card.md").read_text(encoding="utf-8")
+    with Image.open(folder / "grid.webp") as grid:
+        assert grid.width > 300
+        assert (grid.width, grid.height) < (1400, 1400)
 
 
-def test_a_training_that_fails_in_its_evaluation_leaves_the_old_model(copied_data, quick_recipe, monkeypatch):
+@pytest.mark.parametrize("name", TINY)
+def test_a_fresh_model_agrees_with_its_card(tiny_zoo, name):
+    tiny_zoo(name)
+    assert zoo.check(name) == []
+
+
+def test_each_kind_of_model_has_the_scores_of_its_kind(tiny_zoo):
+    quality = {name: tiny_zoo(name).card["quality"] for name in TINY}
+    assert quality["edges2shoes/small_student"]["copy"]["psnr"] > 0
+    assert quality["flat2gloss_unpaired/teacher"]["backward"]["psnr"] > 0
+    assert {"miou", "real_miou"} <= quality[JUDGED]["segmentation"].keys()
+    assert "copy" not in quality[JUDGED], "a map is no picture"
+    assert {"miou", "accuracy"} <= quality[JUDGE].keys()
+    assert quality["photos_x4/teacher"]["bicubic_psnr_y_photos"] > 20
+    for name, numbers in quality.items():
+        text = (data_root() / "zoo" / name / "card.md").read_text(encoding="utf-8")
+        assert all(part["text"] in text for part in [numbers, *numbers.values()] if isinstance(part, dict))
+
+
+def test_model_that_ships_without_a_discriminator_says_so(tiny_zoo):
+    with pytest.raises(GancompError, match=r"'photos_x4/teacher' has no discriminator in the zoo, only generator;"):
+        _ = tiny_zoo("photos_x4/teacher").discriminator
+    assert isinstance(tiny_zoo("edges2shoes/small_student").discriminator, PatchDiscriminator)
+
+
+def test_multi_scale_discriminator_comes_back_from_its_file(tiny_zoo, monkeypatch):
+    tiny_zoo(JUDGED)
+    both = dataclasses.replace(zoo.RECIPES[JUDGED], keeps=("generator", "discriminator"))
+    with monkeypatch.context() as patch:
+        patch.setitem(zoo.RECIPES, JUDGED, both)
+        assert isinstance(zoo.train(JUDGED).discriminator, MultiScaleDiscriminator)
+    assert set(zoo.train(JUDGED).models) == {"generator"}
+    assert zoo.check(JUDGED) == [], "the network that is no longer kept is gone"
+
+
+def test_a_finished_training_is_not_repeated(tiny_zoo):
+    before = tiny_zoo("photos_x4/teacher").card
+    checkpoint = store.cache_root() / "zoo/photos_x4-teacher.ckpt"
+    written = checkpoint.stat().st_mtime_ns
+    assert zoo.train("photos_x4/teacher").card == before
+    assert checkpoint.stat().st_mtime_ns == written
+
+
+def test_a_training_that_fails_in_its_evaluation_leaves_the_old_model(tiny_zoo, monkeypatch):
+    name = "edges2shoes/small_student"
+    tiny_zoo(name)
+
     def fail(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(zoo, "evaluate_generator", fail)
-    with pytest.raises(KeyboardInterrupt):
-        zoo.train("edges2shoes/small_student")
-    assert zoo.load("edges2shoes/small_student").generator.architecture.blocks == 3
+    wider = dataclasses.replace(zoo.RECIPES[name], architecture=dataclasses.replace(SHOES, blocks=2))
+    checkpoint = store.cache_root() / "zoo/edges2shoes-small_student.ckpt"
+    finished = checkpoint.read_bytes()
+    checkpoint.unlink()
+    with monkeypatch.context() as patch:
+        patch.setitem(zoo.RECIPES, name, wider)
+        patch.setattr(scores, "evaluate_generator", fail)
+        with pytest.raises(KeyboardInterrupt):
+            zoo.train(name)
+    checkpoint.write_bytes(finished)
+    assert zoo.load(name).generator.architecture.blocks == 1
 
 
-def test_every_shipped_weight_has_a_card_with_a_picture_and_a_licence():
-    for name in NAMES:
-        folder = data_root() / "zoo" / name
-        assert (folder / "grid.png").stat().st_size < 300_000
-        text = (folder / "card.md").read_text(encoding="utf-8")
-        assert json.loads((folder / "card.json").read_text())["command"] in text
-        assert "licence" in text
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda card: card["quality"].update(psnr=card["quality"]["psnr"] + 1), r"quality\.psnr is .* here and"),
+        (lambda card: card["quality"]["copy"].update(kid=0.5), r"quality\.copy\.kid is "),
+        (lambda card: card["quality"].pop("ssim"), r"quality\.ssim is measured here and missing in the card"),
+        (lambda card: card.update(data="0" * 64), r"the task's fingerprint is '[0-9a-f]{64}' here and '0000"),
+        (lambda card: card["cost"].update(macs=card["cost"]["macs"] + 1), r"cost\.macs is "),
+        (lambda card: card["settings"].update(steps=3), r"the recipe's settings\.steps is 2 here and 3 in the card"),
+        (lambda card: card["architecture"].update(blocks=2), r"the recipe's architecture\.blocks is 1 here and 2"),
+        (lambda card: card["files"].popitem(), r"the card lists generator\.safetensors, and the folder holds"),
+    ],
+)
+def test_check_finds_a_card_that_says_something_else(card_of, change, told):
+    card = card_of("edges2shoes/small_student")
+    rewrite(card, change)
+    (sentence,) = zoo.check("edges2shoes/small_student")
+    assert re.search(told, sentence)
+    assert sentence.startswith("edges2shoes/small_student: ")
 
 
-def test_command_line_lists_models_and_explains_mistakes(capsys):
-    assert zoo.main(["list"]) == 0
-    assert "edges2shoes/teacher" in capsys.readouterr().out
-    assert zoo.main(["train"]) == 1
-    assert zoo.main(["train", "nonsense"]) == 1
-    errors = capsys.readouterr().err
-    assert "Name a model" in errors
-    assert "There is no model 'nonsense'" in errors
+def test_check_finds_a_text_that_flatters(card_of):
+    rewrite(card_of("edges2shoes/small_student"), lambda card: card["quality"].update(text="KID 0.001"))
+    sentences = "\n".join(zoo.check("edges2shoes/small_student"))
+    assert "quality.text is 'KID" in sentences
+    assert "card.md is missing or does not say what card.json says" in sentences
 
 
-def test_nothing_in_the_zoo_is_a_pickle():
-    found = [p for p in Path(REPOSITORY / "data").rglob("*") if p.suffix in (".pth", ".pt", ".pkl", ".ckpt")]
-    assert not found
+def test_check_goes_on_after_a_model_that_is_missing_and_returns_1(card_of, tiny_zoo, capsys):
+    tiny_zoo("photos_x4/teacher")
+    card_of("edges2shoes/small_student").unlink()
+    assert main(["check", "edges2shoes/small_student", "photos_x4/teacher"]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert re.match(r"edges2shoes/small_student: The weights of 'edges2shoes/small_student' are not in .*", said[0])
+    assert said[1:] == ["photos_x4/teacher: agrees with its card", "1 of 2 models agree with their cards."]
+    assert main(["check", "photos_x4/teacher"]) == 0
+
+
+def test_check_of_a_judged_model_names_the_judge_that_is_missing(card_of):
+    card_of(JUDGED)
+    card_of(JUDGE).unlink()
+    (sentence,) = zoo.check(JUDGED)
+    assert sentence.startswith(f"{JUDGED}: The weights of '{JUDGE}' are not in")
+
+
+def test_regrading_mends_a_card_and_keeps_what_the_training_said(card_of):
+    name = "edges2shoes/small_student"
+    card = card_of(name)
+    before = json.loads(card.read_text(encoding="utf-8"))
+    rewrite(card, lambda values: (values["quality"].pop("perceptual"), values["cost"].pop("pixels")))
+    assert main(["regrade", name]) == 0
+    assert json.loads(card.read_text(encoding="utf-8")) == before
+
+
+def test_table_has_a_row_for_each_shipped_model_and_is_written_between_its_marks(tiny_zoo, capsys):
+    for name in TINY:
+        tiny_zoo(name)
+    assert main(["table", "--write"]) == 0
+    printed = capsys.readouterr().out
+    lines = printed.splitlines()
+    assert len(lines) == 2 + len(TINY)
+    assert len({line.count("|") for line in lines}) == 1
+    assert "| [photos_x4/teacher](zoo/photos_x4/teacher/card.md) | RRDBNet: " in printed
+    assert "read by the segmenter: mIoU" in printed
+    text = (data_root() / "README.md").read_text(encoding="utf-8")
+    assert text == f"Models\n{store.TABLE_BEGINS}\n{printed}{store.TABLE_ENDS}\nthe end\n"

@@ -1,0 +1,293 @@
+"""Downloads that go on where they stopped, are checked, and are unpacked once.
+
+Archives and their unpacked folders lie in ``datasets`` of the cache. A cut download goes on where it stopped, also
+after a kill. An archive that already lies there is used and not fetched. ``GANCOMP_MIRROR``, the address of a folder,
+replaces everything of an archive's address but the file name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from gancomp_core.data.archives import MARKER, BadArchive, unpack
+from gancomp_core.errors import GancompError
+from gancomp_core.files import atomic_write, cache_root, sha256
+
+if TYPE_CHECKING:
+    import requests
+
+ATTEMPTS = 4  # in a row without a single new byte
+PAUSE_S = 1.0  # before the second attempt; doubled before each further one
+TIMEOUT_S = (10.0, 30.0)  # to connect, and between two pieces
+PIECE = 2**16  # a cut connection loses at most so many bytes
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file of a public set: its name, the address of its folder (None: not given away freely) and its SHA-256."""
+
+    file: str
+    base: str | None
+    sha256: str | None = None
+
+    @property
+    def stem(self) -> str:
+        """The name without ``.zip``, ``.tar`` or ``.tar.gz``."""
+        return re.sub(r"(\.tar)?\.\w+$", "", self.file)
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """The folder with an archive's content."""
+
+    folder: Path
+    digest: str  # SHA-256 of the archive
+
+
+def unpacked(archive: Archive) -> Unpacked:
+    """The folder with an archive's content; fetched and unpacked by the first process that asks, while others wait."""
+    root = cache_root() / "datasets"
+    folder = root / archive.stem
+    if found := _finished(folder):
+        return found
+    with _disk_explained(root):
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f"{archive.file}.lock"):
+            return _finished(folder) or _make(archive, root, folder)
+
+
+def _finished(folder: Path) -> Unpacked | None:
+    if not folder.exists():
+        return None
+    try:
+        return Unpacked(folder, json.loads((folder / MARKER).read_text(encoding="utf-8"))["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise GancompError(
+            f"The folder {folder} was not unpacked by gancomp; move it away, or read it with folder_task."
+        ) from error
+
+
+def _make(archive: Archive, root: Path, folder: Path) -> Unpacked:
+    path, record = root / archive.file, root / f"{archive.file}.sha256"
+    there = path.exists()
+    _fetch(archive, path, record)
+    digest = archive.sha256 or sha256(path)
+    try:
+        unpack(path, folder, {"archive": archive.file, "sha256": digest})
+    except BadArchive as error:
+        if there:
+            raise GancompError(f"{error}; delete it, and the next call fetches it again.") from error
+        path.unlink()
+        raise GancompError(f"{error}; it was deleted, {_elsewhere(archive.file)}.") from error
+    if archive.sha256 is None and not record.exists():
+        with atomic_write(record) as temporary:
+            temporary.write_text(f"{digest}  {archive.file}\n", encoding="utf-8")
+    return Unpacked(folder, digest)
+
+
+def _fetch(archive: Archive, path: Path, record: Path) -> None:
+    """Bring the archive to ``path``, unless it lies there with the right checksum."""
+    import pooch  # here and not above: only who downloads waits for these imports
+
+    recorded = archive.sha256 is None and record.exists()
+    known = record.read_text(encoding="utf-8").split()[0] if recorded else archive.sha256
+    if path.exists() and known is None:
+        return
+    if path.exists() and sha256(path) == known:
+        return
+    address = _address(archive, path)
+    log = pooch.get_logger()
+    level = log.level
+    log.setLevel(logging.WARNING)  # it would advise to write the checksum into the source
+    try:
+        pooch.retrieve(address, known, path.name, path.parent, downloader=_Resuming(path))
+    except GancompError:
+        raise
+    except ValueError as error:  # how pooch tells a wrong checksum
+        hint = f"or delete {record} if you trust the new file" if recorded else _elsewhere(archive.file)
+        raise GancompError(
+            f"{address} sends another file than expected (its SHA-256 is not {known}); it was deleted, {hint}."
+        ) from error
+    finally:
+        log.setLevel(level)
+
+
+def _address(archive: Archive, path: Path) -> str:
+    mirror = os.environ.get("GANCOMP_MIRROR", "").strip()
+    if mirror and not re.match(r"https?://[^/]", mirror):
+        raise GancompError(
+            f"GANCOMP_MIRROR is '{mirror}'; it must be the address of a folder, for example https://example.org/sets."
+        )
+    if not mirror and archive.base is None:
+        raise GancompError(
+            f"'{archive.file}' is not given away freely: register with the set's authors, then put the file to {path} "
+            "or set GANCOMP_MIRROR to the address of a folder that holds it."
+        )
+    return f"{(mirror or archive.base or '').rstrip('/')}/{archive.file}"
+
+
+def _elsewhere(file: str) -> str:
+    return f"set GANCOMP_MIRROR to the address of another folder that holds {file}"
+
+
+@contextlib.contextmanager
+def _disk_explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            way_out = "free some space and call again, or set GANCOMP_CACHE to a folder on a larger disk"
+        else:
+            way_out = "set GANCOMP_CACHE to a folder that you can write to"
+        raise GancompError(f"{error.filename or path} could not be written ({error.strerror}); {way_out}.") from error
+
+
+class _Cut(Exception):
+    """An attempt ended early; the next one may go on."""
+
+
+class _Resuming:
+    """A downloader for pooch that keeps what it has: the next attempt, or the next process, asks for the rest alone.
+
+    Bytes gather in ``<file>.part``; ``<file>.part.json`` says of which version of the file they are (its ETag or
+    date), and the server is asked to go on only if it still has that one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.part = path.with_name(path.name + ".part")
+        self.notes = path.with_name(path.name + ".part.json")
+
+    def __call__(self, url: str, output_file: str, pooch: Any) -> None:
+        """Fetch ``url`` into ``output_file``; raises :class:`GancompError` after ``ATTEMPTS`` that brought nothing."""
+        import requests
+
+        failures = 0
+        while not self._whole(url):
+            before = self._have()
+            try:
+                self._attempt(url)
+                break
+            except (requests.RequestException, _Cut) as error:
+                failures = 1 if self._have() > before else failures + 1
+                if failures >= ATTEMPTS:
+                    raise self._given_up(url, error) from error
+                time.sleep(PAUSE_S * 2 ** (failures - 1))
+        os.replace(self.part, output_file)
+        self.notes.unlink(missing_ok=True)
+
+    def _attempt(self, url: str) -> None:
+        import requests
+
+        headers = {"Accept-Encoding": "identity"}
+        have, validator = self._have(), self._note(url).get("validator")
+        if have and validator:
+            headers |= {"Range": f"bytes={have}-", "If-Range": validator}
+        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
+            continued = self._continues(response, url)
+            if not continued:
+                self._begin(url, response)
+            self._write(response, append=continued)
+        total = self._note(url).get("total")
+        if total is not None and self._have() != total:
+            raise _Cut("the connection was cut")
+
+    def _continues(self, response: requests.Response, url: str) -> bool:
+        """Whether the body is the missing rest (True) or the whole file (False); neither is an error."""
+        status, note = response.status_code, self._note(url)
+        if status == 200:
+            return False
+        if status == 206:
+            match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", ""))
+            first, last, total = (int(text) for text in match.groups()) if match else (-1, -1, -1)
+            same = _validator(response) in (None, note.get("validator")) and note.get("total") in (None, total)
+            if first == self._have() and last == total - 1 and same:
+                return True
+        if status in (206, 416):  # another part than asked for, or the file is shorter now: start anew
+            self.part.unlink(missing_ok=True)
+            raise _Cut("the server sends another part than was asked for")
+        said = f"the server answers {status} {response.reason}"
+        if status >= 500 or status in (408, 429):
+            raise _Cut(said)
+        raise GancompError(f"{url} could not be downloaded ({said}); {_elsewhere(self.path.name)}.")
+
+    def _begin(self, url: str, response: requests.Response) -> None:
+        """Forget what was there; note what is to come."""
+        total = _length(response)
+        if total is not None and total > shutil.disk_usage(self.path.parent).free:
+            raise OSError(errno.ENOSPC, f"{total / 1e6:,.0f} MB do not fit", str(self.path))
+        self.part.unlink(missing_ok=True)  # first: a kill must not leave an old part beside new notes
+        note = {"url": url, "total": total, "validator": _validator(response)}
+        self.notes.write_text(json.dumps(note), encoding="utf-8")
+
+    def _write(self, response: requests.Response, append: bool) -> None:
+        from tqdm.auto import tqdm
+
+        # some servers call a .tar.gz a compressed .tar; what is stored must be the file itself
+        response.raw.headers.pop("Content-Encoding", None)
+        length = _length(response)
+        done = self._have() if append else 0
+        bar = tqdm(
+            desc=self.path.name, initial=done, total=done + length if length else None, unit="B", unit_scale=True
+        )
+        with bar, self.part.open("ab" if append else "wb") as file:
+            for piece in response.iter_content(PIECE):
+                file.write(piece)
+                bar.update(len(piece))
+
+    def _have(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def _note(self, url: str) -> dict[str, Any]:
+        """What is known of the part, if it is one of this address."""
+        try:
+            note = json.loads(self.notes.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return note if isinstance(note, dict) and note.get("url") == url else {}
+
+    def _whole(self, url: str) -> bool:
+        return self.part.exists() and self._note(url).get("total") == self._have()
+
+    def _given_up(self, url: str, error: Exception) -> GancompError:
+        return GancompError(
+            f"{url} could not be downloaded ({_reason(error)}); check the network and call again, which goes on after "
+            f"the {self._have() / 1e6:,.1f} MB that are here, or {_elsewhere(self.path.name)}."
+        )
+
+
+def _length(response: requests.Response) -> int | None:
+    text = response.headers.get("Content-Length", "")
+    return int(text) if text.isdecimal() else None
+
+
+def _validator(response: requests.Response) -> str | None:
+    """What identifies a version of a file to the byte: a strong ETag, else its date."""
+    tag = response.headers.get("ETag")
+    return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
+
+
+def _reason(error: Exception) -> str:
+    """A few words; the originals of requests run over several lines."""
+    import requests
+
+    kinds = (
+        (requests.exceptions.SSLError, "its certificate cannot be verified"),
+        (requests.exceptions.Timeout, f"no answer within {TIMEOUT_S[1]:g} s"),
+        (requests.exceptions.ConnectionError, "the server cannot be reached"),
+        (requests.exceptions.ChunkedEncodingError, "the connection was cut"),
+    )
+    return next((words for kind, words in kinds if isinstance(error, kind)), str(error))
