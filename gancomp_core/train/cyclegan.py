@@ -185,6 +185,7 @@ def train_cyclegan(
     lr: float = 3e-4,
     critic_width: int = 32,
     pool: int = 50,
+    warp: bool = False,
     checkpoint: Path | None = None,
     until: int | None = None,
     fabric: Fabric | None = None,
@@ -193,8 +194,8 @@ def train_cyclegan(
     """Train two generators of this architecture, there and back, on an unpaired task.
 
     The objective is LSGAN + 10 cycle + 5 identity, or another one; the critics see fakes through an image pool of
-    ``pool`` pictures. A paired task serves as well: its pairs are ignored, each side is drawn by itself. Further
-    ``options`` go to :func:`gancomp_core.train.loop.train`.
+    ``pool`` pictures, ``warp`` is that of :class:`gancomp_core.data.Batches`. A paired task serves as well: its pairs
+    are ignored, each side is drawn by itself. Further ``options`` go to :func:`gancomp_core.train.loop.train`.
     """
     if task.palette or task.scale != 1 or task.size < SMALLEST:
         raise GancompError(
@@ -205,7 +206,7 @@ def train_cyclegan(
         build(task, architecture, settings.seed, critic_width, pool),
         UnpairedScene,
         players(objective or default_objective(task), lr),
-        Batches(task.train, settings.batch_size, settings.seed, paired=False),
+        Batches(task.train, settings.batch_size, settings.seed, paired=False, warp=warp),
         settings,
         averaged=GENERATORS,
         checkpoint=checkpoint,

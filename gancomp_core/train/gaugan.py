@@ -122,8 +122,8 @@ def train_gaugan(
     ours = (architecture.label_channels, architecture.out_channels)
     if ours != (theirs := (task.source_channels, task.target_channels)):
         raise GancompError(
-            f"The task '{task.name}' has maps of {theirs[0]} channels and pictures of {theirs[1]}, and this architecture "
-            f"{ours[0]} and {ours[1]}; give it the task's numbers."
+            f"The task '{task.name}' has maps of {theirs[0]} channels and pictures of {theirs[1]}, and this "
+            f"architecture {ours[0]} and {ours[1]}; give it the task's numbers."
         )
     batches = Batches(task.train, settings.batch_size, settings.seed, paired=True)
 

@@ -75,6 +75,7 @@ def train_pix2pix(
     objective: Objective | None = None,
     lr: float = 4e-4,
     critic_width: int = 32,
+    warp: bool = False,
     checkpoint: Path | None = None,
     until: int | None = None,
     fabric: Fabric | None = None,
@@ -82,8 +83,9 @@ def train_pix2pix(
 ) -> Trained:
     """Train a generator of this architecture on a paired task with LSGAN + 50 L1 (or another ``objective``).
 
-    Further ``options`` go to :func:`gancomp_core.train.loop.train`. The picture channels of ``architecture`` are those
-    of the task.
+    ``warp`` turns and scales pictures a little, which a set of less than some 5,000 pairs needs (see
+    :class:`gancomp_core.data.Batches`). Further ``options`` go to :func:`gancomp_core.train.loop.train`. The picture
+    channels of ``architecture`` are those of the task.
     """
     if not task.paired or task.size < SMALLEST:
         raise GancompError(
@@ -95,7 +97,7 @@ def train_pix2pix(
         build(task, architecture, settings.seed, critic_width),
         PairedScene,
         players(objective or default_objective(), lr),
-        Batches(task.train, settings.batch_size, settings.seed, task.paired),
+        Batches(task.train, settings.batch_size, settings.seed, task.paired, warp=warp),
         settings,
         checkpoint=checkpoint,
         until=until,

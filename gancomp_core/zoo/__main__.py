@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="table: also write it into data/README.md")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    everything = shipped() if options.action == "regrade" else names()
+    everything = set(shipped()) & set(names()) if options.action == "regrade" else set(RECIPES)
     # a judge is trained before those it judges
     chosen = sorted(everything, key=lambda name: (not name.endswith("/segmenter"), name))
     try:
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _act(action: str, chosen: list[str], write: bool) -> int:
     if action == "list":
-        print("\n".join(f"{name}: {RECIPES[name].summary}" for name in names()))
+        print("\n".join(f"{name}: {RECIPES[name].summary}" for name in sorted(RECIPES)))
         return 0
     if action == "table":
         print(table(write), end="")

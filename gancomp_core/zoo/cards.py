@@ -83,52 +83,38 @@ def write(folder: Path, card: Mapping[str, Any], models: Mapping[str, nn.Module]
         temporary.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
-@torch.inference_mode()
 def _rows(models: Mapping[str, nn.Module], task: Task) -> tuple[list[Tensor], str]:
     """Rows of test pictures, evenly spread and not chosen, and what they show."""
-    generator = models["generator"]
+    columns = 16 if task.size < 64 else 10 if task.scale == 1 else 6
+    spread = torch.linspace(0, len(task.test) - 1, 2 * columns).long().view(columns, 2).T
+    halves = [(models, task), (models, task)]
+    if "backward_generator" in models:  # the second half shows the way back
+        halves[1] = {"generator": models["backward_generator"]}, task.reversed()
+    parts = [samples(*half, indices) for half, indices in zip(halves, spread, strict=True)]
+    legend = f"Rows of {len(parts[0])}: {', '.join(parts[0])}"
+    if "backward_generator" in models:
+        legend += ", there and, below, back"
+    return [row for part in parts for row in part.values()], f"{legend}; test pictures evenly spread, not chosen"
+
+
+@torch.inference_mode()
+def samples(models: Mapping[str, nn.Module], task: Task, indices: Tensor) -> dict[str, Tensor]:
+    """What a model makes of the test pictures at ``indices``: rows of float32 [N, 1 or 3, H, W] in [-1, 1] by label.
+
+    Semantic maps are painted in their palette; of large photos a square of 128 pixels is cut from the middle.
+    """
+    generator, batch = models["generator"], task.test.batch(indices)
     if task.scale > 1:
-        return _enlarged(generator, task), (
-            "Rows of four: pixels of the small photo, bicubic, the network, the original; cut from the middle of test "
-            "crops evenly spread, not chosen"
-        )
-    columns = 16 if task.size < 64 else 10
-    rows, legend = [], "Rows of three: source, what the generator makes of it, the real target"
-    if isinstance(generator, Segmenter):
-        legend = "Rows of three: satellite picture, the classes that the segmenter reads, the map"
-    for part in torch.linspace(0, len(task.test) - 1, 2 * columns).long().chunk(2):
-        batch = task.test.batch(part)
-        source = paint(batch.source, task.palette) if task.palette else batch.source
-        if isinstance(generator, Segmenter):
-            rows += [batch.target, paint(generator(batch.target), task.palette), source]
-        else:
-            rows += [source, generator(batch.source), batch.target]
-        if "backward_generator" in models:  # the second half shows the way back
-            rows, legend = _there_and_back(models, task, part, rows)
-            break
-    return rows, legend + "; test pictures evenly spread, not chosen"
-
-
-def _there_and_back(
-    models: Mapping[str, nn.Module], task: Task, part: Tensor, rows: list[Tensor]
-) -> tuple[list[Tensor], str]:
-    batch = task.test.batch(part)
-    rows += [batch.target, models["backward_generator"](batch.target), batch.source]
-    return rows, (
-        "First three rows: source, what the generator makes of it, the hidden pair; last three: the way back, from "
-        "target to source"
-    )
-
-
-def _enlarged(generator: nn.Module, task: Task, columns: int = 6, size: int = 128) -> list[Tensor]:
-    rows = []
-    for part in torch.linspace(0, len(task.test) - 1, 2 * columns).long().chunk(2):
-        batch = task.test.batch(part)
         pixels = F.interpolate(batch.source, scale_factor=float(task.scale))
-        whole = [pixels, bicubic(batch.source, task.scale), generator(batch.source), batch.target]
-        edge = (task.size - size) // 2
-        rows += [pictures[..., edge : edge + size, edge : edge + size] for pictures in whole]
-    return rows
+        enlarged = {"bicubic": bicubic(batch.source, task.scale), "network": generator(batch.source)}
+        whole = {"small photo": pixels, **enlarged, "original": batch.target}
+        edge = max(task.size - 128, 0) // 2
+        return {label: row[..., edge : task.size - edge, edge : task.size - edge] for label, row in whole.items()}
+    if isinstance(generator, Segmenter):
+        read, truth = (paint(maps, task.palette) for maps in (generator(batch.target), batch.source))
+        return {"satellite": batch.target, "segmenter": read, "land cover": truth}
+    source = paint(batch.source, task.palette) if task.palette else batch.source
+    return {"given": source, "generated": generator(batch.source), "real": batch.target}
 
 
 def _markdown(card: Mapping[str, Any], legend: str) -> str:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from gancomp_core.data import load_task
+from gancomp_core.data import Task, load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.files import atomic_write, cache_root, data_root, sha256
 from gancomp_core.nets import MultiScaleDiscriminator, PatchDiscriminator, build_generator
@@ -23,6 +24,8 @@ from gancomp_core.zoo.recipes import RECIPES, Recipe
 from gancomp_core.zoo.scores import differences, grade
 
 TABLE_BEGINS, TABLE_ENDS = "<!-- zoo table: written by python -m gancomp_core.zoo table --write -->", "<!-- end -->"
+SHOWN = ("generator", "backward_generator")  # of a recipe that keeps nothing, for its card alone
+TOLERANCE = {"cost": 0.0, "quality": 0.01}
 CARD_KEYS = {"name", "task", "architecture", "settings", "data", "cost", "quality", "files"}
 
 
@@ -54,17 +57,22 @@ class ZooModel:
 
 
 def names() -> list[str]:
-    """The models that have a recipe."""
-    return sorted(RECIPES)
+    """The models that :func:`load` knows: those whose recipe keeps weights."""
+    return sorted(name for name, recipe in RECIPES.items() if recipe.keeps)
 
 
 def load(name: str) -> ZooModel:
     """A trained model of the zoo by name, float32, on the CPU, in eval mode.
 
-    Raises :class:`GancompError` for an unknown name, and for weights that are missing, damaged or of another
-    architecture.
+    Raises :class:`GancompError` for an unknown name, for weights that are missing, damaged or of another architecture,
+    and for a model that is shown but not shipped.
     """
     folder = _folder(name)
+    if not RECIPES[name].keeps:
+        raise GancompError(
+            f"'{name}' ships no weights, because its pictures convince nobody: see {folder / 'card.md'}; "
+            f"'python -m gancomp_core.zoo train {name}' trains it."
+        )
     card = _read_card(folder)
     for file, digest in card["files"].items():
         if not (folder / file).is_file() or sha256(folder / file) != digest:
@@ -87,20 +95,27 @@ def train(name: str) -> ZooModel:
     trained = recipe.method(
         task, recipe.architecture, recipe.settings, checkpoint=cache.with_suffix(".ckpt"), **recipe.options
     )
-    models = _networks(trained, recipe.keeps)
+    models = _networks(trained, recipe.keeps or SHOWN)
     for network, module in models.items():
         save_weights(module.half(), cache / f"{network}.safetensors", _about(module))
         module.float()  # what is evaluated is what is shipped, rounding included
     card = cards.describe(name, recipe, trained, models["generator"], task)
     card["quality"] = grade(models, task, _judge(name, recipe.task))
-    card["files"] = {f"{network}.safetensors": sha256(cache / f"{network}.safetensors") for network in models}
+    card["files"] = {f"{network}.safetensors": sha256(cache / f"{network}.safetensors") for network in recipe.keeps}
     cards.write(cache, card, models, task)
     for file in (*card["files"], cards.GRID, "card.md", "card.json"):
         with atomic_write(data_root() / "zoo" / name / file) as temporary:
             shutil.copyfile(cache / file, temporary)
     for left in _networks_in(data_root() / "zoo" / name) - set(card["files"]):  # of an older recipe
         (data_root() / "zoo" / name / left).unlink()
-    return load(name)
+    return load(name) if recipe.keeps else ZooModel(name, models, card)
+
+
+def samples(name: str, count: int = 8) -> dict[str, Tensor]:
+    """What a model makes of ``count`` test pictures, evenly spread and not chosen: see :func:`cards.samples`."""
+    model = load(name)
+    task = load_task(model.card["task"])
+    return cards.samples(model.models, task, torch.linspace(0, len(task.test) - 1, count).long())
 
 
 def check(name: str) -> list[str]:
@@ -111,18 +126,20 @@ def check(name: str) -> list[str]:
     """
     recipe = _recipe(name)
     try:
-        model, task = load(name), load_task(recipe.task)
-        measured = grade(model.models, task, _judge(name, recipe.task))
+        folder, task = _folder(name), load_task(recipe.task)
+        card = _read_card(folder)
+        measured = _measured(name, task) if recipe.keeps else {}
     except GancompError as error:
         return [f"{name}: {error}"]
     found = [
-        *_odd_files(_folder(name), model.card, recipe),
-        *differences(_stated(model.card, recipe), _wanted(recipe), "the recipe's ", tolerance=0),
-        *differences(
-            {"fingerprint": model.card["data"]}, {"fingerprint": task.fingerprint}, "the task's ", tolerance=0
+        *_odd_files(folder, card, recipe),
+        *differences(_stated(card, recipe), _wanted(recipe), "the recipe's ", tolerance=0),
+        *differences({"fingerprint": card["data"]}, {"fingerprint": task.fingerprint}, "the task's ", tolerance=0),
+        *(
+            sentence
+            for part, now in measured.items()
+            for sentence in differences(card[part], now, f"{part}.", TOLERANCE[part])
         ),
-        *differences(model.card["cost"], cards.expense(model.generator, task), "cost.", tolerance=0),
-        *differences(model.card["quality"], measured, "quality."),
     ]
     return [f"{name}: {sentence}." for sentence in found]
 
@@ -131,17 +148,22 @@ def regrade(name: str) -> ZooModel:
     """Evaluate shipped weights again and write cost, scores and grid into their card."""
     model, folder = load(name), _folder(name)
     task = load_task(model.card["task"])
-    fresh = {
-        "cost": cards.expense(model.generator, task),
-        "quality": grade(model.models, task, _judge(name, task.name)),
-    }
-    cards.write(folder, {**model.card, **fresh}, model.models, task)
+    cards.write(folder, {**model.card, **_measured(name, task)}, model.models, task)
     return load(name)
 
 
+def _measured(name: str, task: Task) -> dict[str, Any]:
+    """Cost and quality of the shipped weights, as they are measured here and now."""
+    model = load(name)
+    return {
+        "cost": cards.expense(model.generator, task),
+        "quality": grade(model.models, task, _judge(name, task.name)),
+    }
+
+
 def shipped() -> list[str]:
-    """The models that have a card: those of :func:`names` whose weights are there."""
-    return [name for name in names() if (data_root() / "zoo" / name / "card.json").is_file()]
+    """The models that have a card."""
+    return [name for name in sorted(RECIPES) if (data_root() / "zoo" / name / "card.json").is_file()]
 
 
 def table(write: bool = False) -> str:
