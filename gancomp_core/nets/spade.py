@@ -175,7 +175,8 @@ class SpadeBlock(nn.Module):
 class SpadeGenerator(nn.Module):
     """A convolution of the smallest label map, seven SPADE blocks with nearest upsampling before each, a convolution.
 
-    Maps float32 labels [N, label_channels, H, W] (one-hot, 0 or 1) to pictures [N, out_channels, H, W] in [-1, 1]; H
+    Maps float32 labels [N, label_channels, H, W] (one-hot; 1 and -1, as the tasks give them, in the shipped teacher) to
+    pictures [N, out_channels, H, W] in [-1, 1]; H
     and W are multiples of 64 (upsampling "more") or 32 ("normal"). ``stages`` holds the layers by name:
     ``fc, head, middle_0, middle_1, up_0 ... up_3, tail``. No upsampling precedes ``head``, nor with "normal" the block
     ``middle_1``. Source: GauGAN (arXiv 1903.07291); separable: GAN Compression (arXiv 2003.08936).

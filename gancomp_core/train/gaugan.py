@@ -53,7 +53,7 @@ class SemanticScene:
 
 
 def default_objective() -> Objective:
-    """Hinge + 10 feature matching + 10 perceptual distance, the published weights."""
+    """Hinge + 10 feature matching + 10 perceptual distance: the published weights, of means over layers and scales."""
     return gan(HINGE) + 10 * feature_matching() + 10 * perceptual()
 
 
@@ -70,11 +70,8 @@ def build(task: Task, architecture: SpadeArchitecture, seed: int = 0, critic_wid
     with torch.random.fork_rng():  # PyTorch fills fresh layers with random numbers, which initialise() replaces
         generator = initialise(SpadeGenerator(architecture), seed)
         discriminator = MultiScaleDiscriminator(task.source_channels + task.target_channels, critic_width)
-    return {
-        "generator": generator,
-        "discriminator": initialise(discriminator, seed + 1),
-        "perceptual": PerceptualDistance(),
-    }
+        discriminator = initialise(discriminator, seed + 1)
+        return {"generator": generator, "discriminator": discriminator, "perceptual": PerceptualDistance()}
 
 
 @torch.no_grad()
@@ -82,15 +79,19 @@ def recalibrate(generator: nn.Module, sources: Iterable[Tensor]) -> nn.Module:
     """Measure the statistics of every BatchNorm anew: the plain mean over batches of ``sources``; in place.
 
     A network whose weights were not the ones in training (an average over steps, a part of a larger network) has
-    statistics that belong to others, and paints poorly until this is done. Returns the generator, in eval mode.
+    statistics that belong to others, and paints poorly until this is done. Returns the generator, in eval mode; raises
+    :class:`GancompError` without any batch.
     """
+    batches = list(sources)
+    if not batches:
+        raise GancompError("recalibrate() got no batches to measure statistics on; give it at least one, better 32.")
     norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
     usual = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative mean
     generator.train()
-    for batch in sources:
+    for batch in batches:
         generator(batch)
     for norm, momentum in zip(norms, usual, strict=True):
         norm.momentum = momentum
@@ -117,7 +118,8 @@ def train_gaugan(
     """
     if not task.palette or not task.paired:
         raise GancompError(
-            f"GauGAN paints semantic maps, and the sources of '{task.name}' are none; choose 'landcover2satellite'."
+            f"GauGAN paints from semantic maps in pairs with their pictures, which '{task.name}' does not have; "
+            "choose 'landcover2satellite'."
         )
     ours = (architecture.label_channels, architecture.out_channels)
     if ours != (theirs := (task.source_channels, task.target_channels)):

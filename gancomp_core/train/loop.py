@@ -229,8 +229,8 @@ def _prepare(
     owned = [name for player in players for name in player.owns]
     for name, model in models.items():
         model.train(name in owned)
+    ready = {name: _ready(model, fabric) for name, model in models.items()}
     averages = {name: fabric.to_device(copy.deepcopy(models[name]).eval().requires_grad_(False)) for name in averaged}
-    ready = {name: fabric.setup_module(model) for name, model in models.items()}
     optimizers = {
         player.name: fabric.setup_optimizers(
             torch.optim.Adam(
@@ -240,6 +240,13 @@ def _prepare(
         for player in players
     }
     return _State(ready, averages, optimizers), optimizers
+
+
+def _ready(model: nn.Module, fabric: Fabric) -> nn.Module:
+    """The model on its device; several processes share gradients, so what has none cannot be wrapped there."""
+    if fabric.world_size > 1 and not any(p.requires_grad for p in model.parameters()):
+        return fabric.to_device(model)
+    return fabric.setup_module(model)
 
 
 def _play(

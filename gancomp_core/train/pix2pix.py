@@ -87,10 +87,11 @@ def train_pix2pix(
     :class:`gancomp_core.data.Batches`). Further ``options`` go to :func:`gancomp_core.train.loop.train`. The picture
     channels of ``architecture`` are those of the task.
     """
-    if not task.paired or task.size < SMALLEST:
+    if not task.paired or task.size < SMALLEST or task.scale != 1:
         raise GancompError(
-            f"pix2pix needs a paired task with pictures of at least {SMALLEST} pixels, and '{task.name}' is "
-            f"{'paired' if task.paired else 'unpaired'} with {task.size}; choose another task or a larger size."
+            f"pix2pix needs a paired task with pictures of one size, at least {SMALLEST} pixels, and '{task.name}' is "
+            f"{'paired' if task.paired else 'unpaired'} with {task.size // task.scale} pixels made {task.size}; "
+            "choose another task or a larger size."
         )
     architecture = replace(architecture, in_channels=task.source_channels, out_channels=task.target_channels)
     return train(

@@ -49,7 +49,7 @@ def train_segmenter(
     It is the model "generator" of the result, whose averaged BatchNorm statistics are measured on 32 training batches
     at the end. Further ``options`` go to :func:`gancomp_core.train.loop.train`.
     """
-    if not task.palette:
+    if not task.palette or not task.paired:
         raise GancompError(
             f"A segmenter learns from semantic maps, and the sources of '{task.name}' are none; "
             "choose 'landcover2satellite'."

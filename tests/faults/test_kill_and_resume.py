@@ -16,7 +16,7 @@ from train_forever import run  # noqa: E402
 from gancomp_core.train import Trained  # noqa: E402
 from gancomp_core.train.checkpoints import load_state  # noqa: E402
 
-STEPS = {"pix2pix": 100, "cyclegan": 40, "gaugan": 10}
+STEPS = {"pix2pix": 100, "cyclegan": 30, "gaugan": 6}
 #: What must go on where it stood beside weights: image pools, BatchNorm's statistics, power iterations.
 MEMORY = {
     "pix2pix": {},

@@ -98,7 +98,7 @@ def test_a_training_leaves_the_global_random_state_alone():
 def test_pix2pix_refuses_unpaired_tasks_and_tiny_pictures():
     task = load_task("edges2shoes")
     for wrong in (dataclasses.replace(task, paired=False), dataclasses.replace(task, size=8)):
-        with pytest.raises(GancompError, match="paired task with pictures of at least 16"):
+        with pytest.raises(GancompError, match="paired task with pictures of one size, at least 16"):
             train_pix2pix(wrong, SMALL, Settings(1))
 
 

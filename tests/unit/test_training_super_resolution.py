@@ -1,0 +1,234 @@
+"""Super-resolution and the segmenter: what they learn, what they equal in plain PyTorch, and what they refuse."""
+
+import dataclasses
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from gancomp_core.data import Batches, PictureSet
+from gancomp_core.data.photos import shrink
+from gancomp_core.data.tasks import Task
+from gancomp_core.errors import GancompError
+from gancomp_core.nets import RrdbArchitecture, Segmenter, SegmenterArchitecture, VdsrArchitecture
+from gancomp_core.train import Settings
+from gancomp_core.train.loop import linear_decay
+from gancomp_core.train.pix2pix import PairedScene
+from gancomp_core.train.segmentation import train_segmenter
+from gancomp_core.train.super_resolution import build, preview, train_super_resolution
+
+RRDB = RrdbArchitecture(blocks=1, width=8, growth=8)
+VDSR = VdsrArchitecture(layers=3, width=8, scale=4)
+COLOURS = ((20, 40, 160), (30, 120, 40), (200, 180, 120))
+
+
+def stripes(count=12, size=32):
+    """Smooth coloured waves of any direction, uint8 [count, 3, size, size]."""
+    numbers = torch.rand(count, 3, 3, 1, 1, generator=torch.Generator().manual_seed(0))
+    y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    waves = torch.sin((numbers[:, :, 0] - 0.5) * y + (numbers[:, :, 1] - 0.5) * x + 6 * numbers[:, :, 2])
+    return ((waves + 1) * 127).to(torch.uint8)
+
+
+def photos(**changes):
+    large = stripes()
+    pictures = PictureSet(shrink(large, 4), large)
+    task = Task("tiny", True, 32, 3, 3, pictures, pictures, pictures, "tiny", scale=4)
+    return dataclasses.replace(task, **changes)
+
+
+def enlarge(architecture=RRDB, steps=3, task=None, **options):
+    settings = Settings(steps, batch_size=options.pop("batch_size", 2), seed=1, precision="32-true", ema=0.5)
+    return train_super_resolution(task or photos(), architecture, settings, progress=False, **{"crop": 16, **options})
+
+
+def maps(**changes):
+    """Maps of three classes in blocks of 4 pixels, and their colours, 16 pixels."""
+    classes = torch.randint(3, (12, 4, 4), generator=torch.Generator().manual_seed(0))
+    classes = classes.repeat_interleave(4, 1).repeat_interleave(4, 2)
+    sources = (F.one_hot(classes, 3).movedim(-1, 1) * 255).to(torch.uint8).contiguous()
+    targets = torch.tensor(COLOURS, dtype=torch.uint8)[classes].movedim(-1, 1).contiguous()
+    pictures = PictureSet(sources, targets)
+    task = Task("tiny", True, 16, 3, 3, pictures, pictures, pictures, "tiny", palette=COLOURS)
+    return dataclasses.replace(task, **changes)
+
+
+def segment(steps=3, task=None, classes=3, batch_size=2, **options):
+    settings = Settings(steps, batch_size=batch_size, precision="32-true", ema=0.5)
+    architecture = SegmenterArchitecture(classes, width=4)
+    return train_segmenter(task or maps(), architecture, settings, progress=False, **options)
+
+
+def one_sentence(error):
+    said = str(error.value)
+    assert said.endswith(".")
+    assert ". " not in said
+    assert "'tiny'" in said
+    return said
+
+
+# --- super-resolution
+
+
+@pytest.mark.parametrize("architecture", [RRDB, VDSR], ids=["RRDBNet", "VDSR"])
+def test_training_equals_one_written_out_in_plain_pytorch(architecture):
+    trained = enlarge(architecture, lr=1e-3)
+    plain = build(architecture, seed=1)["generator"]
+    adam = torch.optim.Adam(plain.parameters(), 1e-3, (0.9, 0.999))
+    batches, losses = Batches(photos().train, 2, 1, paired=True, crop=16, scale=4), []
+    for step in range(3):
+        adam.param_groups[0]["lr"] = 1e-3 * linear_decay(step, 3)
+        batch = batches.at(step)
+        assert (batch.source.shape, batch.target.shape) == ((2, 3, 4, 4), (2, 3, 16, 16))
+        loss = (plain(batch.source) - batch.target).abs().mean()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        losses.append(loss.item())
+    assert list(trained.history.reconstruction) == pytest.approx(losses, abs=1e-5)
+    for one, other in zip(trained.models["generator"].parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
+    assert trained.objective == "reconstruction"
+
+
+def distance(network, batch):
+    with torch.no_grad():
+        return F.l1_loss(network(batch.source), batch.target).item()
+
+
+# an untrained VDSR is a bicubic enlargement, which is hard to beat
+@pytest.mark.parametrize(("architecture", "share"), [(RRDB, 0.5), (VDSR, 0.97)], ids=["RRDBNet", "VDSR"])
+def test_super_resolution_learns(architecture, share):
+    trained = enlarge(architecture, steps=60, batch_size=4, lr=4e-3)
+    batch = photos().test.batch(slice(0, 12))
+    untrained = build(architecture, seed=1)["generator"]
+    assert distance(trained.averaged["generator"], batch) < share * distance(untrained, batch)
+    if architecture is RRDB:
+        assert trained.history.reconstruction.iloc[-1] < 0.5 * trained.history.reconstruction.iloc[0]
+
+
+def test_whole_pictures_are_enlarged_after_training_on_squares():
+    trained = enlarge()
+    assert trained.averaged["generator"](photos().test.batch(slice(0, 2)).source).shape == (2, 3, 32, 32)
+
+
+def test_its_preview_shows_source_generated_and_target_of_one_size():
+    scene = PairedScene(build(RRDB), photos().train.batch(slice(0, 3)))
+    assert preview(scene).size == (3 * 32 * 2, 3 * 32 * 2)
+
+
+def test_super_resolution_in_parts_is_the_same(tmp_path):
+    straight = enlarge()
+    assert enlarge(checkpoint=tmp_path / "a.ckpt", until=2).step == 2
+    resumed = enlarge(checkpoint=tmp_path / "a.ckpt")
+    for key, tensor in straight.averaged["generator"].state_dict().items():
+        assert torch.equal(tensor, resumed.averaged["generator"].state_dict()[key])
+
+
+def test_a_checkpoint_with_another_crop_is_refused(tmp_path):
+    enlarge(checkpoint=tmp_path / "a.ckpt")
+    with pytest.raises(GancompError, match="another training"):
+        enlarge(crop=8, checkpoint=tmp_path / "a.ckpt")
+
+
+@pytest.mark.parametrize("changes", [{"scale": 1}, {"paired": False}], ids=["equal sizes", "unpaired"])
+def test_tasks_that_cannot_be_enlarged_are_named_with_one_that_can(changes):
+    with pytest.raises(GancompError) as caught:
+        enlarge(task=photos(**changes))
+    said = one_sentence(caught)
+    assert "needs a task whose targets are larger than their sources" in said
+    assert "choose 'photos_x4' or a folder of photos" in said
+
+
+@pytest.mark.parametrize(
+    ("architecture", "told"),
+    [
+        (dataclasses.replace(RRDB, scale=2), "enlarges 4 times.* this architecture 2 times"),
+        (dataclasses.replace(VDSR, scale=1), "enlarges 4 times.* this architecture 1 times"),
+        (dataclasses.replace(RRDB, out_channels=1), "from 3 channels to 3.* from 3 to 1"),
+        (dataclasses.replace(VDSR, channels=1), "from 3 channels to 3.* from 1 to 1"),
+    ],
+)
+def test_an_architecture_of_another_scale_or_other_channels_is_told_those_of_the_task(architecture, told):
+    with pytest.raises(GancompError, match=told) as caught:
+        enlarge(architecture)
+    assert "give the architecture the task's numbers" in one_sentence(caught)
+
+
+@pytest.mark.parametrize(
+    ("crop", "told"),
+    [
+        (18, "crop is 18 pixels; it must be a multiple of the scale 4"),
+        (64, "square of 16 pixels cannot be cut from pictures of .8, 8.; choose a smaller crop"),
+    ],
+)
+def test_an_impossible_crop_is_refused(crop, told):
+    with pytest.raises(GancompError, match=told):
+        enlarge(crop=crop)
+
+
+# --- the segmenter
+
+
+def test_the_segmenter_learns_to_read_maps():
+    trained = segment(steps=80, batch_size=4, lr=2e-2)
+    history = trained.history
+    assert history.cross_entropy.iloc[0] > 0.8  # chance is log 3
+    assert history.cross_entropy.iloc[-5:].mean() < 0.3 * history.cross_entropy.iloc[0]
+    batch = maps().test.batch(slice(0, 12))
+    right = trained.averaged["generator"](batch.target).argmax(1) == batch.source.argmax(1)
+    assert right.float().mean() > 0.9
+
+
+def test_its_loss_is_the_mean_cross_entropy_of_all_pixels():
+    trained = segment(steps=1)
+    batch = Batches(maps().train, 2, 0, paired=True).at(0)
+    network = fresh_segmenter().train()
+    chances = network(batch.target).softmax(1)
+    expected = -chances[batch.source > 0].log().mean()
+    assert trained.history.cross_entropy[0] == pytest.approx(expected.item(), abs=1e-5)
+
+
+def fresh_segmenter(seed=0):
+    torch.manual_seed(seed)
+    return Segmenter(SegmenterArchitecture(3, width=4))
+
+
+def test_the_averaged_segmenter_has_statistics_of_its_own():
+    trained = segment()
+    average, batches = trained.averaged["generator"], Batches(maps().train, 2, 0, paired=True)
+    first = next(module for module in average.modules() if isinstance(module, nn.BatchNorm2d))
+    with torch.no_grad():
+        seen = [average.whole[0](batches.at(step).target) for step in range(32)]
+    means = torch.stack([x.mean((0, 2, 3)) for x in seen]).mean(0)
+    torch.testing.assert_close(first.running_mean, means, rtol=1e-4, atol=1e-5)
+    assert not average.training
+
+
+def test_a_segmenter_depends_on_the_seed_alone_and_leaves_the_global_random_state_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    first = segment()
+    assert torch.equal(torch.rand(1), expected)
+    second = segment()
+    for key, tensor in first.averaged["generator"].state_dict().items():
+        assert torch.equal(tensor, second.averaged["generator"].state_dict()[key])
+
+
+def test_one_small_picture_a_step_is_enough_for_a_segmenter():
+    assert segment(steps=2, batch_size=1).history.notna().all(axis=None)
+
+
+def test_a_task_without_maps_is_named_with_one_that_has_them():
+    with pytest.raises(GancompError) as caught:
+        segment(task=maps(palette=()))
+    assert "learns from semantic maps, and the sources of 'tiny' are none" in one_sentence(caught)
+    assert "choose 'landcover2satellite'" in str(caught.value)
+
+
+def test_a_segmenter_of_too_few_classes_is_told_how_many():
+    with pytest.raises(GancompError, match="maps of 'tiny' have 3 classes, and this segmenter knows 2") as caught:
+        segment(classes=2)
+    assert "give its architecture as many" in one_sentence(caught)
