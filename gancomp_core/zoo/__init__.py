@@ -13,13 +13,14 @@ were measured after that rounding), ``card.json``, ``card.md`` and ``grid.webp``
 from gancomp_core.nets.foreign_files import import_checkpoint
 from gancomp_core.nets.ncnn_files import import_realesrgan
 from gancomp_core.zoo.recipes import RECIPES, Recipe
-from gancomp_core.zoo.store import ZooModel, check, load, names, samples, train
+from gancomp_core.zoo.store import ZooModel, check, grid, load, names, samples, train
 
 __all__ = [
     "RECIPES",
     "Recipe",
     "ZooModel",
     "check",
+    "grid",
     "import_checkpoint",
     "import_realesrgan",
     "load",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from gancomp_core.data import Task, load_task
@@ -116,6 +117,12 @@ def samples(name: str, count: int = 8) -> dict[str, Tensor]:
     model = load(name)
     task = load_task(model.card["task"])
     return cards.samples(model.models, task, torch.linspace(0, len(task.test) - 1, count).long())
+
+
+def grid(name: str) -> Image.Image:
+    """The picture of a model card: test pictures, evenly spread and not chosen; models without weights have one too."""
+    with Image.open(_folder(name) / cards.GRID) as picture:
+        return picture.convert("RGB")
 
 
 def check(name: str) -> list[str]:
