@@ -2,7 +2,7 @@
 
 from gancomp_core.data.catalogue import load_task, task_names
 from gancomp_core.data.folders import folder_task
-from gancomp_core.data.photos import Photo, test_photos
+from gancomp_core.data.photos import Photo, whole_photos
 from gancomp_core.data.pictures import Batch, Batches, Pictures, PictureSet, to_float, to_uint8
 from gancomp_core.data.public import public_names, public_photos
 from gancomp_core.data.tasks import Task
@@ -19,7 +19,7 @@ __all__ = [
     "public_names",
     "public_photos",
     "task_names",
-    "test_photos",
     "to_float",
     "to_uint8",
+    "whole_photos",
 ]

@@ -45,7 +45,7 @@ def photos_x4(root: Path) -> Task:
     return Task("photos_x4", True, size, 3, 3, train, search, test, mark, names, scale=scale)
 
 
-def test_photos(root: Path | None = None) -> list[Photo]:  # noqa: PT028
+def whole_photos(root: Path | None = None) -> list[Photo]:
     """The whole test pictures, of various sizes, for a table with one row per picture.
 
     ``root`` is the folder of shipped pictures, :func:`~gancomp_core.files.data_root` unless given. Raises
@@ -57,9 +57,6 @@ def test_photos(root: Path | None = None) -> list[Photo]:  # noqa: PT028
         scale, names = int(manifest["scale"]), [photo["name"] for photo in photos]
     targets = [_read(root / "photos" / photo["file"]) for photo in photos]
     return [Photo(name, shrink(target, scale), target) for name, target in zip(names, targets, strict=True)]
-
-
-test_photos.__test__ = False  # type: ignore[attr-defined]  # pytest would take it for a test by its name
 
 
 def shrink(pictures: Tensor, scale: int) -> Tensor:

@@ -74,7 +74,7 @@ def public_task(name: str, size: int | None = None) -> Task:
 
 
 def public_photos(name: str) -> Iterator[Photo]:
-    """The whole test photos of a super-resolution set, one at a time, as :func:`~gancomp_core.data.photos.test_photos`.
+    """The whole test photos of a super-resolution set, one at a time; see :func:`gancomp_core.data.whole_photos`.
 
     The target is cut to exactly 4 times the source, as the literature does. Its PSNR are of whole photos:
     the tiles of :func:`public_task` give other numbers. Raises :class:`GancompError` as :func:`public_task` does.

@@ -46,7 +46,7 @@ def edges2shoes_unpaired(root: Path) -> Task:
         paired=False,
         hidden_pairs=True,
         train=PictureSet(task.train.sources[mine], task.train.targets[theirs]),
-        fingerprint=fingerprint("edges2shoes_unpaired", task.fingerprint),
+        fingerprint=fingerprint("edges2shoes_unpaired", task.fingerprint, mine.tolist()),
     )
 
 

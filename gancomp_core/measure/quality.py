@@ -12,7 +12,6 @@ Pictures are float32 NCHW in [-1, 1], grey or colour; the feature space is state
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import logging
@@ -24,14 +23,14 @@ from pathlib import Path
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gancomp_core import files
 from gancomp_core.data import PictureSet, Task, to_float
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.distances import NAME, frechet_distance, kid, true_fid
 from gancomp_core.measure.features import PROTOCOL, PictureFeatures, Pictures, extract_features, in_threads
-from gancomp_core.measure.running import evaluating
+from gancomp_core.measure.running import check_output, measuring, scored_split
 from gancomp_core.measure.similarity import (
     PERCEPTUAL_NAME,
     PerceptualDistance,
@@ -213,7 +212,7 @@ def evaluate_generator(
     Raises :class:`GancompError` for an unknown split, no seeds, fewer than 2 pictures, and a generator whose pictures
     have the wrong shape or are not finite.
     """
-    pictures = _split(task, split)
+    pictures = scored_split(task, split)
     seeds = tuple(seeds)
     if not seeds:
         raise GancompError("An evaluation needs at least one seed, such as seeds=(0, 1, 2).")
@@ -250,15 +249,6 @@ def evaluate_generator(
     )
 
 
-def _split(task: Task, split: str) -> PictureSet:
-    if split not in ("test", "search"):
-        raise GancompError(
-            f"A generator is evaluated on the split 'test' or 'search', not {split!r}; "
-            "the training pictures are the reference."
-        )
-    return task.test if split == "test" else task.search
-
-
 def _spread_evenly(length: int, n: int | None) -> Tensor:
     count = length if n is None else n
     if not 2 <= count <= length:
@@ -277,15 +267,13 @@ def _run(
     generator: Callable[[Tensor], Tensor], pictures: PictureSet, chosen: Tensor, device: torch.device, batch_size: int
 ) -> list[Tensor]:
     """All outputs, on the CPU, in batches."""
-    state = evaluating(generator, device) if isinstance(generator, nn.Module) else contextlib.nullcontext()
     outputs = []
-    with state, torch.inference_mode():
+    with measuring(device, generator):
         for indices in chosen.split(batch_size):
             batch = pictures.batch(indices)
-            with torch.autocast(device.type, enabled=False):
-                output = generator(batch.source.to(device)).float().clamp(-1, 1).cpu()
-            _check_output(output, batch.target)
-            outputs.append(output)
+            output = generator(batch.source.to(device)).float().cpu()
+            check_output(output, batch.target)
+            outputs.append(output.clamp(-1, 1))
     return outputs
 
 
@@ -308,25 +296,12 @@ def _similarity(
     return similarity
 
 
-def _check_output(output: Tensor, target: Tensor) -> None:
-    if output.shape != target.shape:
-        raise GancompError(
-            f"The generator made pictures of shape {list(output.shape)} where the task's targets have "
-            f"{list(target.shape)}; evaluate it on the task that it was made for."
-        )
-    if not output.isfinite().all():
-        raise GancompError(
-            "The generator made NaN or infinite pictures, so it has no quality to measure; "
-            "train it again with a lower learning rate."
-        )
-
-
 # --- real pictures: measured once, kept -----------------------------------------------------------------------------
 
 
 def _real_features(task: Task, split: str, indices: Tensor, device: torch.device | str) -> Tensor:
     """Features of real target pictures, from the cache folder where they have been taken before."""
-    targets = (task.train if split == "train" else _split(task, split)).targets
+    targets = (task.train if split == "train" else scored_split(task, split)).targets
     return _kept(
         ("features", torch.device(device).type, task.fingerprint, split, _digest(indices)),
         lambda: extract_features((to_float(targets[some]) for some in indices.split(256)), device=device),

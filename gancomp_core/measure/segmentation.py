@@ -6,9 +6,8 @@ are int64 [N, H, W]; a pixel below 0 has no class and does not count.
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from gancomp_core.data import Task
 from gancomp_core.errors import GancompError
-from gancomp_core.measure.running import evaluating
+from gancomp_core.measure.running import check_output, measuring, scored_split
 
 
 def confusion(predicted: Tensor, truth: Tensor, classes: int) -> Tensor:
@@ -84,15 +83,19 @@ def evaluate_segmentation(
     labels: Tensor | None = None,
     device: torch.device | str = "cpu",
     batch_size: int = 64,
+    split: str = "test",
 ) -> SegmentationScore:
     """Score a segmenter on real pictures whose maps are known.
 
     ``pictures`` are float32 [N, 3, H, W] in [-1, 1] with ``labels``, their true label maps [N, H, W], or a semantic
-    task, whose test split has both. The module is run in eval mode on ``device``; its mode and device are restored.
+    task, whose ``split`` ("test" or "search") has both. The module is run in eval mode on ``device``; its mode and
+    device are restored. Raises :class:`GancompError` for another split, for pictures and maps of different number, and
+    for a segmenter whose classes are not those of the task.
     """
+    classes = None
     if isinstance(pictures, Task):
         _check_semantic(pictures)
-        batch = pictures.test.batch(slice(None))
+        classes, batch = len(_class_names(pictures)), scored_split(pictures, split).batch(slice(None))
         pictures, labels = batch.target, labels_of(batch.source)
     labels = torch.empty(0) if labels is None else labels
     if len(pictures) != len(labels) or not len(pictures):
@@ -100,17 +103,18 @@ def evaluate_segmentation(
             f"There are {len(pictures)} pictures and {len(labels)} label maps; give one map for each picture."
         )
     device = torch.device(device)
-    with _measuring(device, segmenter):
+    with measuring(device, segmenter):
         parts = zip(pictures.split(batch_size), labels.split(batch_size), strict=True)
-        return SegmentationScore.of(_total(_read(segmenter, some, truth, device) for some, truth in parts))
+        return SegmentationScore.of(_total(_read(segmenter, some, truth, device, classes) for some, truth in parts))
 
 
 @dataclass(frozen=True)
 class SegmentationQuality:
     """How well generated pictures show their maps, read by a segmenter, beside how well it reads the real ones.
 
-    ``generated`` is the generator's score; ``real``, the segmenter's own on the real pictures of the same maps, is what
-    a perfect generator would get. ``class_names`` names the classes of ``per_class``.
+    ``generated`` is the generator's score. ``real``, on the real pictures of the same maps, is for comparison and no
+    upper bound: pictures truer to type than real ones are read better. ``majority`` is what one gets without looking,
+    by always answering the most frequent class of these maps. ``class_names`` names the classes of ``per_class``.
     """
 
     task: str
@@ -118,6 +122,7 @@ class SegmentationQuality:
     samples: int
     generated: SegmentationScore
     real: SegmentationScore
+    majority: SegmentationScore
     class_names: tuple[str, ...]
 
     @property
@@ -135,17 +140,20 @@ class SegmentationQuality:
         return {name: value for name, value in pairs if not math.isnan(value)}
 
     def as_dict(self) -> dict[str, float]:
-        """Flat numbers for a table; ``real_*`` are the segmenter's own, on real pictures."""
+        """Flat numbers for a table; ``real_*`` on real pictures, ``majority_*`` for the most frequent class."""
         return {
             "miou": self.miou,
             "accuracy": self.accuracy,
             "real_miou": self.real.miou,
             "real_accuracy": self.real.accuracy,
+            "majority_miou": self.majority.miou,
+            "majority_accuracy": self.majority.accuracy,
             "samples": float(self.samples),
         }
 
     def __str__(self) -> str:
-        return f"{self.generated} (real pictures: {self.real}; {self.samples:,} pictures)"
+        compared = f"real pictures, for comparison: {self.real}; always the most frequent class: {self.majority}"
+        return f"{self.generated} ({compared}; {self.samples:,} pictures)"
 
 
 def evaluate_semantic(
@@ -159,22 +167,22 @@ def evaluate_semantic(
     """Run a generator over the maps of a split, read its pictures with a segmenter, and compare with the maps.
 
     Modules are run in eval mode on ``device``, float32; their modes and own devices are restored. Raises
-    :class:`GancompError` for a task whose sources are no semantic maps, and for pictures or scores of another size.
+    :class:`GancompError` for a task whose sources are no semantic maps, for another split than "test" and "search", for
+    pictures or scores of another size, and for a segmenter whose classes are not those of the task.
     """
     _check_semantic(task)
-    if split not in ("test", "search"):
-        raise GancompError(f"A generator is evaluated on the split 'test' or 'search', not {split!r}.")
-    pictures, device = getattr(task, split), torch.device(device)
+    pictures, device, names = scored_split(task, split), torch.device(device), _class_names(task)
     generated, real = [], []
-    with _measuring(device, segmenter, generator):
+    with measuring(device, segmenter, generator):
         for indices in torch.arange(len(pictures)).split(batch_size):
             batch = pictures.batch(indices)
             truth = labels_of(batch.source)
-            made = generator(batch.source.to(device)).float().clamp(-1, 1)
-            generated.append(_read(segmenter, made, truth, device))
-            real.append(_read(segmenter, batch.target, truth, device))
-    made_score, real_score = (SegmentationScore.of(_total(parts)) for parts in (generated, real))
-    return SegmentationQuality(task.name, split, len(pictures), made_score, real_score, _class_names(task))
+            made = generator(batch.source.to(device)).float()
+            check_output(made, batch.target)
+            generated.append(_read(segmenter, made.clamp(-1, 1), truth, device, len(names)))
+            real.append(_read(segmenter, batch.target, truth, device, len(names)))
+    matrices = _total(generated), _total(real), _always_the_most_frequent(_total(real))
+    return SegmentationQuality(task.name, split, len(pictures), *map(SegmentationScore.of, matrices), names)
 
 
 def labels_of(maps: Tensor) -> Tensor:
@@ -199,20 +207,18 @@ def _class_names(task: Task) -> tuple[str, ...]:
     return task.class_names or tuple(str(i) for i in range(task.source_channels))
 
 
-@contextlib.contextmanager
-def _measuring(device: torch.device, *networks: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Every module of ``networks`` in eval mode on ``device``; float32, no gradients."""
-    with contextlib.ExitStack() as stack:
-        for network in networks:
-            if isinstance(network, nn.Module):
-                stack.enter_context(evaluating(network, device))
-        stack.enter_context(torch.inference_mode())
-        stack.enter_context(torch.autocast(device.type, enabled=False))
-        yield
+def _always_the_most_frequent(confusion: Tensor) -> Tensor:
+    """The confusion matrix, for the same truth, of one who always answers its most frequent class."""
+    pixels = confusion.sum(1)
+    matrix = torch.zeros_like(confusion)
+    matrix[:, pixels.argmax()] = pixels
+    return matrix
 
 
-def _read(segmenter: nn.Module, pictures: Tensor, truth: Tensor, device: torch.device) -> Tensor:
-    """The confusion matrix of one batch."""
+def _read(
+    segmenter: nn.Module, pictures: Tensor, truth: Tensor, device: torch.device, classes: int | None = None
+) -> Tensor:
+    """The confusion matrix of one batch; ``classes``: how many the segmenter must tell apart, None for any number."""
     if not pictures.isfinite().all():
         raise GancompError(
             "The pictures hold NaN or infinite values, so they show no map; look at the generator that made them."
@@ -222,6 +228,11 @@ def _read(segmenter: nn.Module, pictures: Tensor, truth: Tensor, device: torch.d
         raise GancompError(
             f"The segmenter gave scores of shape {list(scores.shape)} for maps of {list(truth.shape)}; it must give "
             "[N, classes, H, W] at the size of the maps."
+        )
+    if classes not in (None, scores.shape[1]):
+        raise GancompError(
+            f"The segmenter tells {scores.shape[1]} classes apart and the task has {classes}; "
+            "they must be equally many, so read its pictures with a segmenter trained on this task."
         )
     return confusion(scores.argmax(1).cpu(), truth, scores.shape[1])
 

@@ -16,7 +16,10 @@ ENOUGH_SEEDS = 5  # three seeds explore, five may decide
 
 @dataclass(frozen=True)
 class PairedInterval:
-    """Mean of paired differences with the half-width of its 95 % Student interval, over ``seeds`` pairs."""
+    """Mean of paired differences with the half-width of its 95 % Student interval.
+
+    ``seeds`` counts the independent pairs: seeds, or photos and the like where those are what differs.
+    """
 
     mean: float
     half_width: float
@@ -24,32 +27,33 @@ class PairedInterval:
 
     @property
     def shown(self) -> bool:
-        """Whether the difference counts as shown: enough seeds, and an interval that excludes zero."""
+        """Whether the difference counts as shown: enough pairs, and an interval that excludes zero."""
         return self.seeds >= ENOUGH_SEEDS and abs(self.mean) > self.half_width
 
     def __str__(self) -> str:
         verdict = "excludes zero" if abs(self.mean) > self.half_width else "includes zero"
-        return f"{self.mean:.3g} ± {self.half_width:.2g} (95 % over {self.seeds} paired seeds, {verdict})"
+        return f"{self.mean:.3g} ± {self.half_width:.2g} (95 % over {self.seeds} independent pairs, {verdict})"
 
 
 def paired_interval(differences: Sequence[float], groups: Sequence[Hashable] | None = None) -> PairedInterval:
-    """The 95 % interval of the mean of differences between two methods, one difference a seed.
+    """The 95 % interval of the mean of differences between two methods, one difference for each seed or picture.
 
     Student's t with n - 1 degrees of freedom. ``groups`` names what each difference belongs to where several are not
-    independent, such as crops of one photo: then the groups are counted as the seeds (the cluster-robust standard error
-    of a mean). Raises :class:`GancompError` for fewer than two seeds or missing values.
+    independent, such as crops of one photo: then the groups are counted, not the differences (the cluster-robust standard
+    error of a mean). Raises :class:`GancompError` for fewer than two pairs or groups, and for missing values.
     """
     values = np.asarray(differences, dtype=float)
-    if len(values) < 2 or not np.isfinite(values).all() or (groups is not None and len(set(groups)) < 2):
+    finite = int(np.isfinite(values).sum())
+    independent = finite if groups is None else len(set(groups))
+    if finite < len(values) or independent < 2:
         raise GancompError(
-            f"A paired interval needs at least two seeds that both methods have, not {np.isfinite(values).sum()}; "
-            "record more seeds."
+            "A paired interval needs at least two independent pairs (seeds, or pictures of different groups) and no "
+            f"missing value, not {finite} of {len(values)} differences over {independent} independent pairs; "
+            "record more of them."
         )
-    count, error = len(values), values.std(ddof=1) / math.sqrt(len(values))
-    if groups is not None:
-        count, error = len(set(groups)), _clustered_error(values, groups)
-    half_width = t.ppf(0.975, count - 1) * error
-    return PairedInterval(float(values.mean()), float(half_width), count)
+    error = values.std(ddof=1) / math.sqrt(len(values)) if groups is None else _clustered_error(values, groups)
+    half_width = t.ppf(0.975, independent - 1) * error
+    return PairedInterval(float(values.mean()), float(half_width), independent)
 
 
 def _clustered_error(values: np.ndarray, groups: Sequence[Hashable]) -> float:

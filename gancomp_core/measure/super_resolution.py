@@ -7,7 +7,6 @@ is 255. So papers since SRCNN count, which makes values comparable with theirs, 
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,15 +14,16 @@ from dataclasses import dataclass
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from gancomp_core.data import Task, to_float, to_uint8
-from gancomp_core.data.photos import Photo, test_photos
+from gancomp_core.data import PictureSet, Task, to_float, to_uint8
+from gancomp_core.data.photos import Photo, whole_photos
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.features import check_pictures
-from gancomp_core.measure.running import evaluating
+from gancomp_core.measure.running import check_output, measuring, scored_split
 from gancomp_core.measure.similarity import check_pair
 from gancomp_core.measure.statistics import paired_interval
+from gancomp_core.nets.super_resolution import enlarge_bicubically
 
 WINDOW, SIGMA = 11, 1.5
 PHOTOS, CROPS = "photo", "crop"
@@ -74,13 +74,8 @@ def ssim_y(generated: Tensor, target: Tensor, border: int) -> Tensor:
 
 
 def bicubic(source: Tensor, scale: int) -> Tensor:
-    """Pictures ``scale`` times larger by bicubic interpolation: float [N, C, scale * H, scale * W], clamped to [-1, 1].
-
-    The baseline of every table. Keys' kernel with a = -0.5, as in MATLAB and Pillow. torch has that one only in its
-    antialiasing variant (which has nothing to smooth when enlarging); its plain one has a = -0.75.
-    """
-    larger = F.interpolate(source, scale_factor=float(scale), mode="bicubic", align_corners=False, antialias=True)
-    return larger.clamp(-1, 1)
+    """The baseline of every table: :func:`enlarge_bicubically`, clamped to [-1, 1]."""
+    return enlarge_bicubically(source, scale).clamp(-1, 1)
 
 
 def _inner_luma(generated: Tensor, target: Tensor, border: int, least: int) -> tuple[Tensor, Tensor]:
@@ -118,14 +113,16 @@ class PictureScore:
         return self.ssim_y - self.bicubic_ssim_y
 
 
+SCORES = ("psnr_y", "bicubic_psnr_y", "ssim_y", "bicubic_ssim_y")
 MEASURES = ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "psnr_y_gain", "ssim_y_gain")
 
 
 @dataclass(frozen=True)
 class SuperResolutionQuality:
-    """The quality of one super-resolution network: scores of every whole test photo and of every test crop."""
+    """The quality of one super-resolution network: scores of every whole photo and of every crop of a split."""
 
     task: str
+    split: str
     scale: int
     scores: tuple[PictureScore, ...]
 
@@ -140,6 +137,19 @@ class SuperResolutionQuality:
             if kind in (None, s.kind)
         ]
         return pd.DataFrame(rows, columns=["kind", "picture", *MEASURES])
+
+    def pictures(self) -> list[dict[str, str | float]]:
+        """The scores as plain values, each with the ``name`` of a photo or of a crop, such as "cat, crop 2"."""
+        table = self.table()
+        numbers = (table.groupby(["kind", "picture"]).cumcount() + 1).tolist()
+        names = [
+            score.picture if score.kind == PHOTOS else f"{score.picture}, crop {number}"
+            for score, number in zip(self.scores, numbers, strict=True)
+        ]
+        return [
+            {"name": name, **{measure: getattr(score, measure) for measure in SCORES}}
+            for name, score in zip(names, self.scores, strict=True)
+        ]
 
     def as_dict(self) -> dict[str, float]:
         """Flat numbers for a table, each for ``photos`` and for ``crops``.
@@ -177,32 +187,38 @@ def _summary(table: pd.DataFrame) -> dict[str, float]:
 
 
 def _sentence(numbers: dict[str, float], part: str) -> str:
-    def gain(measure: str, decimals: int) -> str:
-        half_width = numbers.get(f"{measure}_gain_interval_{part}")
-        interval = "" if half_width is None else f" +- {half_width:.{decimals}f}"
-        return f"{numbers[f'{measure}_gain_{part}']:+.{decimals}f}{interval}"
+    """Mean and spread of the scores; in brackets the mean gain over bicubic and how far its 95 % interval reaches."""
+
+    def said(name: str, decimals: int, sign: str = "", reach: str = "spread") -> str:
+        around = numbers.get(f"{name}_{reach}_{part}")
+        after = "" if around is None else f" +- {around:.{decimals}f}"
+        return f"{numbers[f'{name}_{part}']:{sign}.{decimals}f}{after}"
 
     count = int(numbers[part])
+    psnr_gain, ssim_gain = said("psnr_y_gain", 2, "+", "interval"), said("ssim_y_gain", 4, "+", "interval")
     return (
-        f"{count} {part if count != 1 else part[:-1]}: PSNR-Y {numbers[f'psnr_y_{part}']:.2f} dB "
-        f"({gain('psnr_y', 2)} over bicubic), SSIM-Y {numbers[f'ssim_y_{part}']:.4f} ({gain('ssim_y', 4)})"
+        f"{count} {part if count != 1 else part[:-1]}: PSNR-Y {said('psnr_y', 1)} dB ({psnr_gain} over bicubic), "
+        f"SSIM-Y {said('ssim_y', 3)} ({ssim_gain})"
     )
 
 
 def evaluate_super_resolution(
     network: Callable[[Tensor], Tensor],
     task: Task,
+    split: str = "test",
     photos: Sequence[Photo] | None = None,
     device: torch.device | str = "cpu",
     batch_size: int = 16,
 ) -> SuperResolutionQuality:
-    """Enlarge the test crops and the whole test photos, and score them in luma beside bicubic enlargement.
+    """Enlarge the crops of a split and, on "test", whole test photos; score them in luma beside bicubic enlargement.
 
     ``network`` maps float32 [N, C, h, w] in [-1, 1] to [N, C, scale * h, scale * w]: a module (run in eval mode on
-    ``device``, float32; its mode and device are restored) or any function. ``photos`` are the shipped ones for
-    ``photos_x4`` and none for another task, unless given. A border of ``task.scale`` pixels is left out.
+    ``device``, float32; its mode and device are restored) or any function. ``split`` "search" is for choosing among
+    networks. ``photos`` are the shipped test photos on the test split of ``photos_x4`` and none elsewhere, unless given.
+    A border of ``task.scale`` pixels is left out.
 
-    Raises :class:`GancompError` for a task that enlarges nothing and for outputs of a wrong shape or not finite.
+    Raises :class:`GancompError` for a task that enlarges nothing, for another split, and for outputs of a wrong shape
+    or not finite.
     """
     if task.scale == 1 or not task.scored_in_pairs:
         raise GancompError(
@@ -210,25 +226,24 @@ def evaluate_super_resolution(
             f"scale {task.scale}; use 'photos_x4', or evaluate_generator for this task."
         )
     if photos is None:
-        photos = test_photos() if task.name == "photos_x4" else ()
-    device = torch.device(device)
-    state = evaluating(network, device) if isinstance(network, nn.Module) else contextlib.nullcontext()
+        photos = whole_photos() if task.name == "photos_x4" and split == "test" else ()
+    crops, device = scored_split(task, split), torch.device(device)
     scores: list[PictureScore] = []
-    with state, torch.inference_mode(), torch.autocast(device.type, enabled=False):
+    with measuring(device, network):
         for photo in photos:
             pair = to_float(photo.source), to_float(photo.target)
             scores += _scores(network, *pair, [photo.name], PHOTOS, task.scale, device)
-        for indices in torch.arange(len(task.test)).split(batch_size):
-            batch = task.test.batch(indices)
-            scores += _scores(network, batch.source, batch.target, _names(task, indices), CROPS, task.scale, device)
-    return SuperResolutionQuality(task.name, task.scale, tuple(scores))
+        for indices in torch.arange(len(crops)).split(batch_size):
+            batch, names = crops.batch(indices), _names(crops, task.label_names, indices)
+            scores += _scores(network, batch.source, batch.target, names, CROPS, task.scale, device)
+    return SuperResolutionQuality(task.name, split, task.scale, tuple(scores))
 
 
-def _names(task: Task, indices: Tensor) -> list[str]:
+def _names(crops: PictureSet, label_names: Sequence[str], indices: Tensor) -> list[str]:
     """The photo that each crop is of, where the task knows it, else the crop's number."""
-    if task.test.labels is None or not task.label_names:
+    if crops.labels is None or not label_names:
         return [str(int(i)) for i in indices]
-    return [task.label_names[int(label)] for label in task.test.labels[indices]]
+    return [label_names[int(label)] for label in crops.labels[indices]]
 
 
 def _scores(
@@ -241,16 +256,7 @@ def _scores(
     device: torch.device,
 ) -> list[PictureScore]:
     output = network(source.to(device)).float().cpu()
-    if output.shape != target.shape:
-        raise GancompError(
-            f"The network made pictures of shape {list(output.shape)} where the targets have {list(target.shape)}; "
-            f"evaluate it on a task of its own scale and channels."
-        )
-    if not output.isfinite().all():
-        raise GancompError(
-            "The network made NaN or infinite pictures, so it has no quality to measure; "
-            "train it again with a lower learning rate."
-        )
+    check_output(output, target)
     found = [
         [measure(made, target, scale).tolist() for measure in (psnr_y, ssim_y)]
         for made in (output, bicubic(source, scale))

@@ -14,6 +14,11 @@ from gancomp_core.nets.blocks import instance_norm
 from gancomp_core.nets.values import check_whole
 
 
+def strided_layers_for(size: int) -> int:
+    """Depth of a PatchGAN for pictures of ``size`` pixels: patches of 34 pixels below 64, else the published 70."""
+    return 2 if size < 64 else 3
+
+
 class PatchDiscriminator(nn.Module):
     """PatchGAN: scores overlapping patches instead of the whole picture.
 

@@ -132,19 +132,19 @@ def weights_hash(path: Path | None = None) -> str:
     Raises :class:`GancompError` when the file is missing or is not the one the manifest names.
     """
     path = path or weights_path()
-    way_out = f"restore it with: git checkout -- {_shown(path.parent)}"
+    manifest = path.parent / "manifest.json"
     try:
-        expected = json.loads((path.parent / "manifest.json").read_text(encoding="utf-8"))["outputs"][path.name][
-            "sha256"
-        ]
+        expected = json.loads(manifest.read_text(encoding="utf-8"))["outputs"][path.name]["sha256"]
         found = files.sha256(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise GancompError(
-            f"The feature network's weights {path}, or manifest.json beside them, cannot be read; {way_out}"
+            f"The feature network's weights {path}, or manifest.json beside them, cannot be read; "
+            f"'git checkout -- {_shown(path)} {_shown(manifest)}' restores both."
         ) from error
     if found != expected:
         raise GancompError(
-            f"The feature network's weights {path} are damaged (their SHA-256 is not the manifest's); {way_out}"
+            f"The feature network's weights {path} are damaged (their SHA-256 is not the manifest's); "
+            f"'git checkout -- {_shown(path)}' restores them."
         )
     return found
 
@@ -161,15 +161,14 @@ def load_efficientnet_lite0(path: Path | None = None) -> EfficientNetLite0:
         network.load_state_dict({name: value.float() for name, value in safetensors.torch.load_file(path).items()})
     except (RuntimeError, safetensors.SafetensorError) as error:
         raise GancompError(
-            f"{path} does not hold the weights of EfficientNet-Lite0; "
-            f"restore it with: git checkout -- {_shown(path.parent)}"
+            f"{path} does not hold the weights of EfficientNet-Lite0; 'git checkout -- {_shown(path)}' restores them."
         ) from error
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own types forget it
     return network.eval().requires_grad_(False)
 
 
-def _shown(folder: Path) -> str:
+def _shown(path: Path) -> str:
     try:
-        return folder.resolve().relative_to(files.REPOSITORY).as_posix()
+        return path.resolve().relative_to(files.REPOSITORY).as_posix()
     except ValueError:
-        return str(folder)
+        return str(path)

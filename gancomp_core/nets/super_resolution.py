@@ -187,8 +187,17 @@ class Vdsr(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         _check(x, self.architecture.channels, "VDSR")
         if self.architecture.scale != 1:
-            x = F.interpolate(x, scale_factor=float(self.architecture.scale), mode="bicubic", align_corners=False)
+            x = enlarge_bicubically(x, self.architecture.scale)
         return x + self.layers(x)
+
+
+def enlarge_bicubically(x: Tensor, scale: int) -> Tensor:
+    """Pictures [N, C, H, W] ``scale`` times larger: [N, C, scale * H, scale * W], which may leave [-1, 1] a little.
+
+    Keys' kernel with a = -0.5, as in MATLAB and Pillow. torch has that one only in its antialiasing variant (which has
+    nothing to smooth when enlarging); its plain one has a = -0.75.
+    """
+    return F.interpolate(x, scale_factor=float(scale), mode="bicubic", align_corners=False, antialias=True)
 
 
 def initialise_vdsr(network: Vdsr, seed: int) -> Vdsr:

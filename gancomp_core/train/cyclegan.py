@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from gancomp_core.data import Batch, Batches, Task
 from gancomp_core.errors import GancompError
 from gancomp_core.nets import PatchDiscriminator, ResnetArchitecture, ResnetGenerator, initialise
+from gancomp_core.nets.discriminators import strided_layers_for
 from gancomp_core.nets.values import check_whole
 from gancomp_core.train.loop import Player, Settings, Trained, train
-from gancomp_core.train.objectives import Objective, critic, gan
+from gancomp_core.train.objectives import LSGAN, GanLoss, Objective, checked_game, critic, gan
 from gancomp_core.train.pix2pix import SMALLEST
 from gancomp_core.train.progress import tile
 
@@ -138,9 +139,9 @@ def identity() -> Objective:
     return Objective(((1.0, "identity", term),))
 
 
-def default_objective(task: Task) -> Objective:
-    """LSGAN both ways + 10 cycle + 5 identity, as published; no identity where the sides differ in channels."""
-    objective = along("forward", gan()) + along("backward", gan()) + 10 * cycle()
+def default_objective(task: Task, loss: GanLoss = LSGAN) -> Objective:
+    """The game (LSGAN) both ways + 10 cycle + 5 identity, as published; no identity where channels differ."""
+    objective = along("forward", gan(loss)) + along("backward", gan(loss)) + 10 * cycle()
     return objective + 5 * identity() if task.source_channels == task.target_channels else objective
 
 
@@ -154,7 +155,7 @@ def build(
     task: Task, architecture: ResnetArchitecture, seed: int = 0, critic_width: int = 32, pool: int = 50
 ) -> dict[str, nn.Module]:
     """Two freshly initialised generators, two discriminators that suit the picture size, two image pools."""
-    strided, sides = 2 if task.size < 64 else 3, (task.source_channels, task.target_channels)
+    strided, sides = strided_layers_for(task.size), (task.source_channels, task.target_channels)
     with torch.random.fork_rng():  # PyTorch fills fresh layers with random numbers, which initialise() replaces
         models: dict[str, nn.Module] = {}
         for generator, discriminator, (source, target) in zip(GENERATORS, CRITICS, (sides, sides[::-1]), strict=True):
@@ -167,11 +168,11 @@ def build(
     return models
 
 
-def players(objective: Objective, lr: float) -> list[Player]:
+def players(objective: Objective, lr: float, loss: GanLoss = LSGAN) -> list[Player]:
     """Both critics move, each on its own pictures, then both generators together."""
     return [
-        Player("discriminator", ("discriminator",), along("forward", critic()), lr),
-        Player("backward_discriminator", ("backward_discriminator",), along("backward", critic()), lr),
+        Player("discriminator", ("discriminator",), along("forward", critic(loss)), lr),
+        Player("backward_discriminator", ("backward_discriminator",), along("backward", critic(loss)), lr),
         Player("generators", GENERATORS, objective, lr),
     ]
 
@@ -182,6 +183,7 @@ def train_cyclegan(
     settings: Settings,
     *,
     objective: Objective | None = None,
+    loss: GanLoss = LSGAN,
     lr: float = 3e-4,
     critic_width: int = 32,
     pool: int = 50,
@@ -193,7 +195,8 @@ def train_cyclegan(
 ) -> Trained:
     """Train two generators of this architecture, there and back, on an unpaired task.
 
-    The objective is LSGAN + 10 cycle + 5 identity, or another one; the critics see fakes through an image pool of
+    The objective is LSGAN + 10 cycle + 5 identity, or another one, whose ``gan``
+    terms must be of the ``loss`` that the critics play; the critics see fakes through an image pool of
     ``pool`` pictures, ``warp`` is that of :class:`gancomp_core.data.Batches`. A paired task serves as well: its pairs
     are ignored, each side is drawn by itself. Further ``options`` go to :func:`gancomp_core.train.loop.train`.
     """
@@ -205,7 +208,7 @@ def train_cyclegan(
     return train(
         build(task, architecture, settings.seed, critic_width, pool),
         UnpairedScene,
-        players(objective or default_objective(task), lr),
+        players(checked_game(objective, loss) or default_objective(task, loss), lr, loss),
         Batches(task.train, settings.batch_size, settings.seed, paired=False, warp=warp),
         settings,
         averaged=GENERATORS,

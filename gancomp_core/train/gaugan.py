@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,18 @@ from gancomp_core.data import Batch, Batches, Task
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import PerceptualDistance
 from gancomp_core.nets import MultiScaleDiscriminator, SpadeArchitecture, SpadeGenerator, initialise
+from gancomp_core.train.batch_norm import recalibrate_average
 from gancomp_core.train.loop import Player, Settings, Trained, train
-from gancomp_core.train.objectives import HINGE, Objective, critic, feature_matching, gan, perceptual
+from gancomp_core.train.objectives import (
+    HINGE,
+    GanLoss,
+    Objective,
+    checked_game,
+    critic,
+    feature_matching,
+    gan,
+    perceptual,
+)
 from gancomp_core.train.progress import paint, tile
 
 
@@ -52,15 +62,15 @@ class SemanticScene:
         return self.models["discriminator"](torch.cat(pairs), features=True)
 
 
-def default_objective() -> Objective:
-    """Hinge + 10 feature matching + 10 perceptual distance: the published weights, of means over layers and scales."""
-    return gan(HINGE) + 10 * feature_matching() + 10 * perceptual()
+def default_objective(loss: GanLoss = HINGE) -> Objective:
+    """The game (hinge) + 10 feature matching + 10 perceptual distance: published weights, here of means over layers."""
+    return gan(loss) + 10 * feature_matching() + 10 * perceptual()
 
 
-def players(objective: Objective, lr: float) -> list[Player]:
+def players(objective: Objective, lr: float, loss: GanLoss = HINGE) -> list[Player]:
     """Two time scales (TTUR, Heusel et al. 2017): the critic learns at twice ``lr``, the generator at half."""
     return [
-        Player("discriminator", ("discriminator",), critic(HINGE), 2 * lr, (0.0, 0.9)),
+        Player("discriminator", ("discriminator",), critic(loss), 2 * lr, (0.0, 0.9)),
         Player("generator", ("generator",), objective, lr / 2, (0.0, 0.9)),
     ]
 
@@ -70,32 +80,11 @@ def build(task: Task, architecture: SpadeArchitecture, seed: int = 0, critic_wid
     with torch.random.fork_rng():  # PyTorch fills fresh layers with random numbers, which initialise() replaces
         generator = initialise(SpadeGenerator(architecture), seed)
         discriminator = MultiScaleDiscriminator(task.source_channels + task.target_channels, critic_width)
-        discriminator = initialise(discriminator, seed + 1)
-        return {"generator": generator, "discriminator": discriminator, "perceptual": PerceptualDistance()}
-
-
-@torch.no_grad()
-def recalibrate(generator: nn.Module, sources: Iterable[Tensor]) -> nn.Module:
-    """Measure the statistics of every BatchNorm anew: the plain mean over batches of ``sources``; in place.
-
-    A network whose weights were not the ones in training (an average over steps, a part of a larger network) has
-    statistics that belong to others, and paints poorly until this is done. Returns the generator, in eval mode; raises
-    :class:`GancompError` without any batch.
-    """
-    batches = list(sources)
-    if not batches:
-        raise GancompError("recalibrate() got no batches to measure statistics on; give it at least one, better 32.")
-    norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
-    usual = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a cumulative mean
-    generator.train()
-    for batch in batches:
-        generator(batch)
-    for norm, momentum in zip(norms, usual, strict=True):
-        norm.momentum = momentum
-    return generator.eval()
+        return {
+            "generator": generator,
+            "discriminator": initialise(discriminator, seed + 1),
+            "perceptual": PerceptualDistance(),
+        }
 
 
 def train_gaugan(
@@ -104,6 +93,7 @@ def train_gaugan(
     settings: Settings,
     *,
     objective: Objective | None = None,
+    loss: GanLoss = HINGE,
     lr: float = 2e-4,
     critic_width: int = 32,
     checkpoint: Path | None = None,
@@ -135,7 +125,7 @@ def train_gaugan(
     trained = train(
         build(task, architecture, settings.seed, critic_width),
         SemanticScene,
-        players(objective or default_objective(), lr),
+        players(checked_game(objective, loss) or default_objective(loss), lr, loss),
         batches,
         settings,
         checkpoint=checkpoint,
@@ -144,7 +134,4 @@ def train_gaugan(
         preview=preview,
         **options,
     )
-    generator = trained.averaged["generator"]
-    device = next(generator.parameters()).device
-    recalibrate(generator, (batches.at(step).source.to(device) for step in range(32)))
-    return trained
+    return recalibrate_average(trained, batches, "source")

@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
+from gancomp_core.measure import PerceptualDistance
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,26 @@ def critic(loss: GanLoss = LSGAN) -> Objective:
         return 0.5 * (_each(loss.real, real) + _each(loss.fake, fake))
 
     return Objective(((1.0, f"critic_{loss.name}", term),))
+
+
+def companions(objective: Objective | None) -> dict[str, nn.Module]:
+    """Frozen networks that the terms of an objective ask for, by the name under which a scene's models hold them."""
+    if objective is None or "perceptual" not in [name for _, name, _ in objective.terms]:
+        return {}
+    with torch.random.fork_rng():  # its layers draw numbers before the weights are read
+        return {"perceptual": PerceptualDistance()}
+
+
+def checked_game(objective: Objective | None, loss: GanLoss) -> Objective | None:
+    """The same objective; raises :class:`GancompError` when its adversarial terms play another game than the critic."""
+    for _, name, _ in objective.terms if objective else ():
+        game = name.rpartition("gan_")[2] if "gan_" in name else loss.name
+        if game != loss.name:
+            raise GancompError(
+                f"The objective's term '{name}' and the critic's '{loss.name}' are two games; "
+                f"pass loss={game.upper()}, or use gan({loss.name.upper()}) in the objective."
+            )
+    return objective
 
 
 def _each(loss: Callable[[Tensor], Tensor], scores: Tensor | Sequence[Tensor]) -> Tensor:

@@ -15,8 +15,18 @@ from torch import Tensor, nn
 from gancomp_core.data import Batch, Batches, Task
 from gancomp_core.errors import GancompError
 from gancomp_core.nets import PatchDiscriminator, ResnetArchitecture, ResnetGenerator, initialise
+from gancomp_core.nets.discriminators import strided_layers_for
 from gancomp_core.train.loop import Player, Settings, Trained, train
-from gancomp_core.train.objectives import Objective, critic, gan, reconstruction
+from gancomp_core.train.objectives import (
+    LSGAN,
+    GanLoss,
+    Objective,
+    checked_game,
+    companions,
+    critic,
+    gan,
+    reconstruction,
+)
 from gancomp_core.train.progress import tile
 
 SMALLEST = 16  # below it, the discriminator's patches have no pixels left
@@ -47,22 +57,22 @@ def preview(scene: PairedScene) -> Image.Image:
 
 def build(task: Task, architecture: ResnetArchitecture, seed: int = 0, critic_width: int = 32) -> dict[str, nn.Module]:
     """A freshly initialised generator and a discriminator that suits the task's picture size."""
-    strided = 2 if task.size < 64 else 3
+    strided = strided_layers_for(task.size)
     with torch.random.fork_rng():  # PyTorch fills fresh layers with random numbers, which initialise() replaces
         generator = ResnetGenerator(architecture)
         discriminator = PatchDiscriminator(task.source_channels + task.target_channels, critic_width, strided)
     return {"generator": initialise(generator, seed), "discriminator": initialise(discriminator, seed + 1)}
 
 
-def default_objective() -> Objective:
-    """LSGAN + 50 L1: at 32 pixels this keeps shapes right and pictures sharp."""
-    return gan() + 50 * reconstruction()
+def default_objective(loss: GanLoss = LSGAN) -> Objective:
+    """The game (LSGAN) + 50 L1: at 32 pixels this keeps shapes right and pictures sharp."""
+    return gan(loss) + 50 * reconstruction()
 
 
-def players(objective: Objective, lr: float) -> list[Player]:
-    """The critic moves first, then the generator, as in the published code."""
+def players(objective: Objective, lr: float, loss: GanLoss = LSGAN) -> list[Player]:
+    """The critic moves first, then the generator, as in the published code; both play the same ``loss``."""
     return [
-        Player("discriminator", ("discriminator",), critic(), lr),
+        Player("discriminator", ("discriminator",), critic(loss), lr),
         Player("generator", ("generator",), objective, lr),
     ]
 
@@ -73,6 +83,7 @@ def train_pix2pix(
     settings: Settings,
     *,
     objective: Objective | None = None,
+    loss: GanLoss = LSGAN,
     lr: float = 4e-4,
     critic_width: int = 32,
     warp: bool = False,
@@ -83,6 +94,7 @@ def train_pix2pix(
 ) -> Trained:
     """Train a generator of this architecture on a paired task with LSGAN + 50 L1 (or another ``objective``).
 
+    ``loss`` is the game that critic and generator play; the ``gan`` term of an ``objective`` must be of the same.
     ``warp`` turns and scales pictures a little, which a set of less than some 5,000 pairs needs (see
     :class:`gancomp_core.data.Batches`). Further ``options`` go to :func:`gancomp_core.train.loop.train`. The picture
     channels of ``architecture`` are those of the task.
@@ -95,9 +107,9 @@ def train_pix2pix(
         )
     architecture = replace(architecture, in_channels=task.source_channels, out_channels=task.target_channels)
     return train(
-        build(task, architecture, settings.seed, critic_width),
+        build(task, architecture, settings.seed, critic_width) | companions(objective),
         PairedScene,
-        players(objective or default_objective(), lr),
+        players(checked_game(objective, loss) or default_objective(loss), lr, loss),
         Batches(task.train, settings.batch_size, settings.seed, task.paired, warp=warp),
         settings,
         checkpoint=checkpoint,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gancomp_core.data import Batch, Batches, Task
 from gancomp_core.errors import GancompError
 from gancomp_core.nets import Segmenter, SegmenterArchitecture
-from gancomp_core.train.gaugan import recalibrate
+from gancomp_core.train.batch_norm import recalibrate_average
 from gancomp_core.train.loop import Player, Settings, Trained, train
 from gancomp_core.train.objectives import Objective
 
@@ -39,6 +39,7 @@ def train_segmenter(
     *,
     objective: Objective | None = None,
     lr: float = 2e-3,
+    warp: bool = False,
     checkpoint: Path | None = None,
     until: int | None = None,
     fabric: Fabric | None = None,
@@ -47,22 +48,24 @@ def train_segmenter(
     """Train a segmenter on the real pictures of a semantic task, with cross-entropy.
 
     It is the model "generator" of the result, whose averaged BatchNorm statistics are measured on 32 training batches
-    at the end. Further ``options`` go to :func:`gancomp_core.train.loop.train`.
+    at the end; ``warp`` is that of :class:`gancomp_core.data.Batches`. Further ``options`` go to
+    :func:`gancomp_core.train.loop.train`.
     """
     if not task.palette or not task.paired:
         raise GancompError(
             f"A segmenter learns from semantic maps, and the sources of '{task.name}' are none; "
             "choose 'landcover2satellite'."
         )
-    if architecture.classes < len(task.palette):
+    ours, theirs = (architecture.in_channels, architecture.classes), (task.target_channels, len(task.palette))
+    if ours != theirs:
         raise GancompError(
-            f"The maps of '{task.name}' have {len(task.palette)} classes, and this segmenter knows "
-            f"{architecture.classes}; give its architecture as many."
+            f"The task '{task.name}' has pictures of {theirs[0]} channels and maps of {theirs[1]} classes, and this "
+            f"segmenter takes {ours[0]} and knows {ours[1]}; give its architecture the task's numbers."
         )
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)  # torch's own initialisation, which suits BatchNorm and ReLU
         models = {"generator": Segmenter(architecture)}
-    batches = Batches(task.train, settings.batch_size, settings.seed, paired=True)
+    batches = Batches(task.train, settings.batch_size, settings.seed, paired=True, warp=warp)
     player = Player("segmenter", ("generator",), objective or cross_entropy(), lr, (0.9, 0.999))
     trained = train(
         models,
@@ -75,7 +78,4 @@ def train_segmenter(
         fabric=fabric,
         **options,
     )
-    generator = trained.averaged["generator"]
-    device = next(generator.parameters()).device
-    recalibrate(generator, (batches.at(step).target.to(device) for step in range(32)))
-    return trained
+    return recalibrate_average(trained, batches, "target")

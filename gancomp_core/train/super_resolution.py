@@ -22,7 +22,7 @@ from gancomp_core.nets import (
     initialise_vdsr,
 )
 from gancomp_core.train.loop import Player, Settings, Trained, train
-from gancomp_core.train.objectives import Objective, reconstruction
+from gancomp_core.train.objectives import Objective, companions, reconstruction
 from gancomp_core.train.pix2pix import PairedScene
 from gancomp_core.train.progress import tile
 
@@ -71,7 +71,7 @@ def train_super_resolution(
     if not task.paired or task.scale == 1:
         raise GancompError(
             f"Super-resolution needs a task whose targets are larger than their sources, and '{task.name}' has scale "
-            f"{task.scale}; choose 'photos_x4' or a folder of photos."
+            f"{task.scale}; choose 'photos_x4' or 'public:DIV2K'."
         )
     ours = (architecture.scale, architecture.in_channels, architecture.out_channels)
     if ours != (theirs := (task.scale, task.source_channels, task.target_channels)):
@@ -81,7 +81,7 @@ def train_super_resolution(
         )
     batches = Batches(task.train, settings.batch_size, settings.seed, paired=True, crop=crop, scale=task.scale)
     return train(
-        build(architecture, settings.seed),
+        build(architecture, settings.seed) | companions(objective),
         PairedScene,
         players(objective or default_objective(), lr),
         batches,

@@ -136,7 +136,21 @@ def _markdown(card: Mapping[str, Any], legend: str) -> str:
     return (
         f"# {card['name']}\n\n{card['summary']}\n\n![{legend}]({GRID})\n\n{legend}.\n\n| | |\n|---|---|\n{table}\n"
         + (METRIC_NOTE if "kid" in card["quality"] else "")
+        + (_pictures(card["quality"]["pictures"]) if "pictures" in card["quality"] else "")
     )
+
+
+def _pictures(pictures: Iterable[Mapping[str, Any]]) -> str:
+    """The scores of each picture in super-resolution as a Markdown table."""
+    lines = [
+        "\n## Each test picture\n\nWhole photos first, then crops; in dB for PSNR-Y, beside bicubic enlargement.\n",
+        "| picture | PSNR-Y | bicubic | SSIM-Y | bicubic |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for each in pictures:
+        psnrs = f"{each['psnr_y']:.2f} | {each['bicubic_psnr_y']:.2f}"
+        lines.append(f"| {each['name']} | {psnrs} | {each['ssim_y']:.4f} | {each['bicubic_ssim_y']:.4f} |")
+    return "\n".join(lines) + "\n"
 
 
 def _scores(quality: Scores) -> dict[str, str]:

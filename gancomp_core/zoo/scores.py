@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"[-+]?\d+(?:,\d{3})*(?:\.\d+)?")
 def grade(models: Mapping[str, nn.Module], task: Task, segmenter: nn.Module | None = None) -> Scores:
     """The scores of a trained model on the test pictures of its task, as plain values.
 
-    ``text`` says them in a sentence. Deeper levels hold the way back of a CycleGAN ("backward"), the score of copying
+    ``text`` says them in a sentence, and ``pictures`` lists those of each picture in super-resolution. Deeper levels hold the way back of a CycleGAN ("backward"), the score of copying
     the input where that is possible ("copy"), and what ``segmenter`` reads from pictures of a semantic map
     ("segmentation").
     """
@@ -33,7 +33,8 @@ def grade(models: Mapping[str, nn.Module], task: Task, segmenter: nn.Module | No
     if isinstance(generator, Segmenter):
         return _with_text(evaluate_segmentation(generator, task))
     if task.scale > 1:
-        return _with_text(evaluate_super_resolution(generator, task))
+        quality = evaluate_super_resolution(generator, task)
+        return {**_with_text(quality), "pictures": quality.pictures()}
     scores = _with_text(evaluate_generator(generator, task))
     if "backward_generator" in models:
         scores["backward"] = _with_text(evaluate_generator(models["backward_generator"], task.reversed()))
@@ -52,7 +53,8 @@ def copy_input(source: Tensor) -> Tensor:
 def differences(card: Scores, measured: Scores, where: str = "", tolerance: float = 0.01) -> list[str]:
     """One sentence for every value on which ``card`` and ``measured`` disagree, or which only one of them has.
 
-    Numbers, those within a text too, may differ by the share ``tolerance``: another machine rounds differently.
+    Numbers, those within a text too, may differ by the share ``tolerance``: another machine rounds differently. Parts
+    of a list are compared by their "name" or else by their place.
     """
     found = []
     for key in {**card, **measured}:
@@ -60,11 +62,17 @@ def differences(card: Scores, measured: Scores, where: str = "", tolerance: floa
             found.append(f"{where}{key} is in the card and not measured here")
         elif key not in card:
             found.append(f"{where}{key} is measured here and missing in the card")
-        elif isinstance(card[key], dict) and isinstance(measured[key], dict):
-            found += differences(card[key], measured[key], f"{where}{key}.", tolerance)
+        elif isinstance(card[key], dict | list) and isinstance(measured[key], dict | list):
+            found += differences(_parts(card[key]), _parts(measured[key]), f"{where}{key}.", tolerance)
         elif not _agree(card[key], measured[key], tolerance):
             found.append(f"{where}{key} is {_shown(measured[key])} here and {_shown(card[key])} in the card")
     return found
+
+
+def _parts(value: Scores | list[Any]) -> Scores:
+    if isinstance(value, dict):
+        return value
+    return {part["name"] if isinstance(part, dict) and "name" in part else str(i): part for i, part in enumerate(value)}
 
 
 def _agree(stated: Any, value: Any, tolerance: float) -> bool:

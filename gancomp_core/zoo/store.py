@@ -89,10 +89,11 @@ def train(name: str) -> ZooModel:
     """Train a model of the zoo by its recipe, evaluate it, write weights and card.
 
     Training resumes from its checkpoint in the cache; one that has finished there is only evaluated again. Everything
-    is made in the cache first and moved into the zoo at the end, the card last: a kill leaves the old model.
+    is made in the cache first and moved into the zoo at the end, the card last: a kill leaves the old model, or, in
+    that last moment, one that :func:`load` calls damaged and this command mends.
     """
     recipe, cache = _recipe(name), cache_root() / "zoo" / name.replace("/", "-")
-    task = load_task(recipe.task)
+    task, judge = load_task(recipe.task), _judge(name, recipe.task)  # the judge first: it may be missing
     trained = recipe.method(
         task, recipe.architecture, recipe.settings, checkpoint=cache.with_suffix(".ckpt"), **recipe.options
     )
@@ -101,7 +102,7 @@ def train(name: str) -> ZooModel:
         save_weights(module.half(), cache / f"{network}.safetensors", _about(module))
         module.float()  # what is evaluated is what is shipped, rounding included
     card = cards.describe(name, recipe, trained, models["generator"], task)
-    card["quality"] = grade(models, task, _judge(name, recipe.task))
+    card["quality"] = grade(models, task, judge)
     card["files"] = {f"{network}.safetensors": sha256(cache / f"{network}.safetensors") for network in recipe.keeps}
     cards.write(cache, card, models, task)
     for file in (*card["files"], cards.GRID, "card.md", "card.json"):
@@ -121,8 +122,15 @@ def samples(name: str, count: int = 8) -> dict[str, Tensor]:
 
 def grid(name: str) -> Image.Image:
     """The picture of a model card: test pictures, evenly spread and not chosen; models without weights have one too."""
-    with Image.open(_folder(name) / cards.GRID) as picture:
-        return picture.convert("RGB")
+    path = _folder(name) / cards.GRID
+    try:
+        with Image.open(path) as picture:
+            return picture.convert("RGB")
+    except OSError as error:
+        raise GancompError(
+            f"The shipped file {path} is missing or damaged; 'git checkout -- data/zoo/{name}/{cards.GRID}' restores "
+            f"it, or 'python -m gancomp_core.zoo regrade {name}' draws it again."
+        ) from error
 
 
 def check(name: str) -> list[str]:

@@ -11,8 +11,7 @@ import torch
 from PIL import Image
 
 from gancomp_core.data import Batches, load_task
-from gancomp_core.data.photos import photos_x4, shrink
-from gancomp_core.data.photos import test_photos as whole_photos
+from gancomp_core.data.photos import photos_x4, shrink, whole_photos
 from gancomp_core.errors import GancompError
 from gancomp_core.files import REPOSITORY, sha256
 

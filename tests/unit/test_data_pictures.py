@@ -188,6 +188,33 @@ def test_unpaired_sides_are_cut_at_places_of_their_own():
     assert len({tuple(c) for c in targets}) > 30
 
 
+def smooth(count, size=32):
+    """Pictures of one blurred blob each, at places of their own, dark on white."""
+    places = torch.rand(count, 2, generator=torch.Generator().manual_seed(0)) - 0.5
+    y, x = torch.meshgrid(torch.linspace(-1, 1, size), torch.linspace(-1, 1, size), indexing="ij")
+    far = (y - places[:, 0, None, None]).square() + (x - places[:, 1, None, None]).square()
+    return (255 - 255 * torch.exp(-8 * far)).round().to(torch.uint8)[:, None]
+
+
+def test_warp_moves_both_sides_of_a_pair_alike_and_about_every_second_picture():
+    blobs = smooth(40)
+    plain, warped = (Batches(PictureSet(blobs, blobs), 40, 0, True, False, warp=warp).at(2) for warp in (False, True))
+    assert torch.equal(warped.source, warped.target)
+    moved = (warped.source - plain.source).abs().amax((1, 2, 3)) > 0.02
+    assert 10 < moved.sum() < 30
+    assert ((warped.source - plain.source).abs().amax((1, 2, 3))[~moved] < 1e-4).all(), "the others are untouched"
+    assert warped.source[:, :, 0].min() > 0.2, "the border is repeated, not filled with black"
+
+
+def test_warp_is_a_function_of_seed_and_step_and_shared_among_ranks():
+    pictures = PictureSet(smooth(40), smooth(40))
+    whole = Batches(pictures, 8, seed=1, paired=True, warp=True).at(5)
+    shares = [Batches(pictures, 8, seed=1, paired=True, warp=True).at(5, rank, 2) for rank in (0, 1)]
+    assert torch.equal(torch.cat([share.source for share in shares]), whole.source)
+    apart = Batches(pictures, 40, seed=1, paired=False, flip=False, warp=True).at(0)
+    assert not torch.equal(apart.source.sort(0).values, apart.target.sort(0).values)
+
+
 def test_an_impossible_crop_is_explained(enlarging):
     for crop in (0, -4, 10):
         with pytest.raises(GancompError, match=f"crop is {crop} pixels; it must be a multiple of the scale 4, 1 or"):

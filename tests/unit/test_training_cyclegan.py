@@ -349,7 +349,9 @@ def test_tasks_that_a_cyclegan_cannot_learn_are_named_with_one_that_it_can(chang
 
 
 def test_pix2pix_sends_an_unpaired_task_elsewhere():
-    with pytest.raises(GancompError, match="needs a paired task.*'tiny' is unpaired with 16 pixels.*choose another task"):
+    with pytest.raises(
+        GancompError, match="needs a paired task.*'tiny' is unpaired with 16 pixels.*choose another task"
+    ):
         train_pix2pix(tiny(), SMALL, Settings(1))
 
 

@@ -16,7 +16,8 @@ from gancomp_core.errors import GancompError
 from gancomp_core.measure import perceptual_distance
 from gancomp_core.nets import ChannelConfig, MultiScaleDiscriminator, SpadeArchitecture, SpadeGenerator, initialise
 from gancomp_core.train import Settings, critic, gan, reconstruction, train
-from gancomp_core.train.gaugan import SemanticScene, build, default_objective, players, recalibrate, train_gaugan
+from gancomp_core.train.batch_norm import recalibrate
+from gancomp_core.train.gaugan import SemanticScene, build, default_objective, players, train_gaugan
 from gancomp_core.train.loop import linear_decay
 from gancomp_core.train.objectives import HINGE, feature_matching, perceptual
 from gancomp_core.train.progress import paint

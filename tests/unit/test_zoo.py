@@ -342,6 +342,34 @@ def test_each_kind_of_model_has_the_scores_of_its_kind(tiny_zoo):
         assert all(part["text"] in text for part in [numbers, *numbers.values()] if isinstance(part, dict))
 
 
+def test_a_model_that_convinces_nobody_is_shown_and_not_shipped(tiny_zoo, monkeypatch):
+    name = "flat2gloss_unpaired/teacher"
+    monkeypatch.setitem(zoo.RECIPES, name, dataclasses.replace(zoo.RECIPES[name], keeps=()))
+    monkeypatch.setenv("GANCOMP_DATA", str(data_root().parent / "shown"))
+    shutil.copytree(data_root().parent / "data", data_root(), ignore=shutil.ignore_patterns("zoo"))
+    shown, folder = zoo.train(name), data_root() / "zoo" / name
+    assert set(shown.models) == {"generator", "backward_generator"}
+    assert {path.name for path in folder.iterdir()} == {"card.json", "card.md", "grid.webp"}
+    assert zoo.grid(name).width > 300
+    assert name not in zoo.names()
+    assert zoo.check(name) == []
+    with pytest.raises(GancompError, match=r"ships no weights, because its pictures convince nobody: see .*card\.md"):
+        zoo.load(name)
+
+
+def test_samples_show_what_the_model_makes_of_test_pictures(tiny_zoo):
+    for name, labels in {
+        "edges2shoes/small_student": ["given", "generated", "real"],
+        JUDGE: ["satellite", "segmenter", "land cover"],
+        "photos_x4/teacher": ["small photo", "bicubic", "network", "original"],
+    }.items():
+        tiny_zoo(name)
+        rows = zoo.samples(name, count=3)
+        assert list(rows) == labels
+        assert len({row.shape[2:] for row in rows.values()}) == 1
+        assert all(len(row) == 3 for row in rows.values())
+
+
 def test_model_that_ships_without_a_discriminator_says_so(tiny_zoo):
     with pytest.raises(GancompError, match=r"'photos_x4/teacher' has no discriminator in the zoo, only generator;"):
         _ = tiny_zoo("photos_x4/teacher").discriminator

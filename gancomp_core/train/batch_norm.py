@@ -1,0 +1,57 @@
+"""BatchNorm statistics that belong to the weights they stand beside."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from gancomp_core.data import Batches
+from gancomp_core.errors import GancompError
+from gancomp_core.train.loop import Trained
+
+BATCHES = 32
+
+
+@torch.no_grad()
+def recalibrate(network: nn.Module, inputs: Iterable[Tensor]) -> nn.Module:
+    """Measure the statistics of every BatchNorm anew: the plain mean over batches of ``inputs``; in place.
+
+    A network whose weights were not the ones in training (an average over steps, a part of a larger network) has
+    statistics that belong to others, and works poorly until this is done. Returns the network, in eval mode; raises
+    :class:`GancompError` without any batch.
+    """
+    batches = list(inputs)
+    if not batches:
+        raise GancompError(f"recalibrate() got no batches to measure on; give it at least one, say {BATCHES}.")
+    with _measuring(network):
+        for batch in batches:
+            network(batch)
+    return network.eval()
+
+
+@contextlib.contextmanager
+def _measuring(network: nn.Module) -> Iterator[None]:
+    """Statistics start from nothing and become a cumulative mean."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    usual = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    network.train()
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, usual, strict=True):
+            norm.momentum = momentum
+        network.eval()
+
+
+def recalibrate_average(trained: Trained, batches: Batches, side: str) -> Trained:
+    """:func:`recalibrate` the averaged generator on the first training batches' ``side`` ("source" or "target")."""
+    generator = trained.averaged["generator"]
+    device = next(generator.parameters()).device
+    recalibrate(generator, (getattr(batches.at(step), side).to(device) for step in range(BATCHES)))
+    return trained
