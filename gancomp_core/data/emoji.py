@@ -11,7 +11,7 @@ from PIL import features
 from torch import Tensor
 
 from gancomp_core.data.pictures import PictureSet
-from gancomp_core.data.shipped import damage_explained, fingerprint, read_manifest, read_sheet, verify
+from gancomp_core.data.shipped import damage_explained, fingerprint, read_manifest, read_sheet, verified
 from gancomp_core.data.tasks import Task
 from gancomp_core.errors import GancompError
 
@@ -91,25 +91,18 @@ def emoji_names(root: Path, split: str) -> list[str]:
 def _rows(folder: Path) -> list[dict[str, str]]:
     """Codepoint, name, family and split of each emoji, in the order of the sheets."""
     path = folder / "names.json"
-    _verified(folder, path.name)
+    verified(folder, read_manifest(folder), path.name)
     with damage_explained(path):
         rows: list[dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))
     return rows
-
-
-def _verified(folder: Path, name: str) -> None:
-    manifest = read_manifest(folder)
-    with damage_explained(folder / "manifest.json"):
-        expected = str(manifest["outputs"][name])
-    verify(folder / name, expected)
 
 
 def _pictures(folder: Path, side: str, count: int, size: int) -> Tensor:
     """All emoji in one style: uint8 [count, channels, size, size]."""
     if not features.check("webp"):
         raise GancompError("This Pillow cannot read WebP pictures; `pip install --force-reinstall pillow` mends that.")
-    _verified(folder, f"{side}.webp")
-    pictures = read_sheet(folder / f"{side}.webp", 128, "L" if _CHANNELS[side] == 1 else "RGB")[:count]
+    sheet = verified(folder, read_manifest(folder), f"{side}.webp")
+    pictures = read_sheet(sheet, 128, "L" if _CHANNELS[side] == 1 else "RGB")[:count]
     return pictures.contiguous() if size == 128 else halved(pictures)
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from gancomp_core.data.pictures import PictureSet
-from gancomp_core.data.shipped import damage_explained, fingerprint, read_manifest, verify
+from gancomp_core.data.shipped import damage_explained, fingerprint, read_manifest, verified
 from gancomp_core.data.tasks import Task
 
 TILE = 64  # pixels of height and width
@@ -160,10 +160,8 @@ def _checksums(manifest: dict[str, Any], *names: str) -> dict[str, str]:
 
 def _checked(folder: Path, manifest: dict[str, Any], name: str) -> Path:
     with damage_explained(folder / "manifest.json"):
-        expected = manifest["outputs"][name]
         _checksums(manifest, name)
-    verify(folder / name, expected)
-    return folder / name
+    return verified(folder, manifest, name)
 
 
 def _cover(folder: Path, manifest: dict[str, Any]) -> np.ndarray:

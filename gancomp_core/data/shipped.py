@@ -35,6 +35,14 @@ def verify(path: Path, expected: str) -> None:
             raise ValueError("its checksum is wrong")
 
 
+def verified(folder: Path, manifest: dict[str, Any], name: str) -> Path:
+    """The path of a file that has the SHA-256 which the manifest of its folder states under "outputs"."""
+    with damage_explained(folder / "manifest.json"):
+        expected = str(manifest["outputs"][name])
+    verify(folder / name, expected)
+    return folder / name
+
+
 def read_sheet(path: Path, size: int, mode: str = "L") -> Tensor:
     """The pictures of a contact sheet, row by row: uint8 [N, 1, size, size], or [N, 3, size, size] in mode "RGB"."""
     with damage_explained(path), Image.open(path) as sheet:

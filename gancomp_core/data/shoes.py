@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gancomp_core.data.pictures import PictureSet
-from gancomp_core.data.shipped import damage_explained, fingerprint, read_manifest, read_sheet, verify
+from gancomp_core.data.shipped import damage_explained, fingerprint, read_manifest, read_sheet, verified
 from gancomp_core.data.tasks import Task
 
 
@@ -22,8 +22,8 @@ def edges2shoes(root: Path) -> Task:
         splits, size, outputs = manifest["splits"], manifest["size"], manifest["outputs"]
         pixels, classes = manifest["pixels"], tuple(manifest["classes"])
         counts = [splits[name] for name in ("train", "search", "test")]
-    for file, expected in outputs.items():
-        verify(folder / file, expected)
+    for file in outputs:
+        verified(folder, manifest, file)
     edges, photos = (read_sheet(folder / file, size).split(counts) for file in ("edges.png", "photos.png"))
     labels = torch.from_numpy(np.load(folder / "labels.npy", allow_pickle=False)).long().split(counts)
     train, search, test = (PictureSet(*parts) for parts in zip(edges, photos, labels, strict=True))

@@ -182,7 +182,8 @@ def evaluate_semantic(
             generated.append(_read(segmenter, made.clamp(-1, 1), truth, device, len(names)))
             real.append(_read(segmenter, batch.target, truth, device, len(names)))
     matrices = _total(generated), _total(real), _always_the_most_frequent(_total(real))
-    return SegmentationQuality(task.name, split, len(pictures), *map(SegmentationScore.of, matrices), names)
+    made_score, real_score, majority = map(SegmentationScore.of, matrices)
+    return SegmentationQuality(task.name, split, len(pictures), made_score, real_score, majority, names)
 
 
 def labels_of(maps: Tensor) -> Tensor:

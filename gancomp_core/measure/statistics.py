@@ -39,17 +39,16 @@ def paired_interval(differences: Sequence[float], groups: Sequence[Hashable] | N
     """The 95 % interval of the mean of differences between two methods, one difference for each seed or picture.
 
     Student's t with n - 1 degrees of freedom. ``groups`` names what each difference belongs to where several are not
-    independent, such as crops of one photo: then the groups are counted, not the differences (the cluster-robust standard
-    error of a mean). Raises :class:`GancompError` for fewer than two pairs or groups, and for missing values.
+    independent, such as crops of one photo: then groups are counted, not differences (the cluster-robust standard error
+    of a mean). Raises :class:`GancompError` for fewer than two pairs or groups, and for missing values.
     """
     values = np.asarray(differences, dtype=float)
     finite = int(np.isfinite(values).sum())
     independent = finite if groups is None else len(set(groups))
     if finite < len(values) or independent < 2:
         raise GancompError(
-            "A paired interval needs at least two independent pairs (seeds, or pictures of different groups) and no "
-            f"missing value, not {finite} of {len(values)} differences over {independent} independent pairs; "
-            "record more of them."
+            "A paired interval needs at least two independent pairs, such as seeds or photos, and no missing value; "
+            f"there are {independent} with {len(values) - finite} missing: record more of them."
         )
     error = values.std(ddof=1) / math.sqrt(len(values)) if groups is None else _clustered_error(values, groups)
     half_width = t.ppf(0.975, independent - 1) * error

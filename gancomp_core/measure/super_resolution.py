@@ -214,8 +214,8 @@ def evaluate_super_resolution(
 
     ``network`` maps float32 [N, C, h, w] in [-1, 1] to [N, C, scale * h, scale * w]: a module (run in eval mode on
     ``device``, float32; its mode and device are restored) or any function. ``split`` "search" is for choosing among
-    networks. ``photos`` are the shipped test photos on the test split of ``photos_x4`` and none elsewhere, unless given.
-    A border of ``task.scale`` pixels is left out.
+    networks. ``photos`` are the shipped test photos on the test split of ``photos_x4`` and none elsewhere, unless
+    given. A border of ``task.scale`` pixels is left out.
 
     Raises :class:`GancompError` for a task that enlarges nothing, for another split, and for outputs of a wrong shape
     or not finite.

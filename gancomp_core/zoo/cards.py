@@ -143,7 +143,9 @@ def _markdown(card: Mapping[str, Any], legend: str) -> str:
 def _pictures(pictures: Iterable[Mapping[str, Any]]) -> str:
     """The scores of each picture in super-resolution as a Markdown table."""
     lines = [
-        "\n## Each test picture\n\nWhole photos first, then crops; in dB for PSNR-Y, beside bicubic enlargement.\n",
+        "\n## Each test picture\n",
+        "Whole photos, then crops; PSNR-Y in dB. Above, the numbers after +- are standard deviations over these",
+        "pictures and, in brackets, half-widths of 95 % intervals of the mean gain over bicubic enlargement.\n",
         "| picture | PSNR-Y | bicubic | SSIM-Y | bicubic |",
         "|---|--:|--:|--:|--:|",
     ]

@@ -25,9 +25,9 @@ _NUMBER = re.compile(r"[-+]?\d+(?:,\d{3})*(?:\.\d+)?")
 def grade(models: Mapping[str, nn.Module], task: Task, segmenter: nn.Module | None = None) -> Scores:
     """The scores of a trained model on the test pictures of its task, as plain values.
 
-    ``text`` says them in a sentence, and ``pictures`` lists those of each picture in super-resolution. Deeper levels hold the way back of a CycleGAN ("backward"), the score of copying
-    the input where that is possible ("copy"), and what ``segmenter`` reads from pictures of a semantic map
-    ("segmentation").
+    ``text`` says them in a sentence, and ``pictures`` lists those of each picture in super-resolution. Deeper levels
+    hold the way back of a CycleGAN ("backward"), the score of copying the input where that is possible ("copy"), and
+    what ``segmenter`` reads from pictures of a semantic map ("segmentation").
     """
     generator = models["generator"]
     if isinstance(generator, Segmenter):

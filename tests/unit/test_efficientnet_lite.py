@@ -68,14 +68,14 @@ def test_damaged_file_names_the_command_that_restores_it(shipped_copy):
     data = bytearray(shipped_copy.read_bytes())
     data[len(data) // 2] ^= 1
     shipped_copy.write_bytes(data)
-    with pytest.raises(GancompError, match=r"efficientnet_lite0_fp16\.safetensors are damaged .*git checkout -- "):
+    with pytest.raises(GancompError, match=r"are damaged .*'git checkout -- \S+_fp16\.safetensors' restores them\.$"):
         load_efficientnet_lite0(shipped_copy)
 
 
 @pytest.mark.parametrize("missing", [efficientnet_lite.WEIGHTS, "manifest.json"])
 def test_missing_file_names_the_command_that_restores_it(shipped_copy, missing):
     (shipped_copy.parent / missing).unlink()
-    with pytest.raises(GancompError, match="cannot be read.*git checkout -- "):
+    with pytest.raises(GancompError, match=r"cannot be read; 'git checkout -- \S+_fp16\.safetensors \S+\.json' .*\.$"):
         load_efficientnet_lite0(shipped_copy)
 
 
@@ -84,7 +84,7 @@ def test_weights_of_another_network_are_refused(shipped_copy):
     manifest = json.loads((shipped_copy.parent / "manifest.json").read_text())
     manifest["outputs"][shipped_copy.name]["sha256"] = efficientnet_lite.files.sha256(shipped_copy)
     (shipped_copy.parent / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(GancompError, match="does not hold the weights of EfficientNet-Lite0"):
+    with pytest.raises(GancompError, match=r"the weights of EfficientNet-Lite0; 'git checkout -- \S+_fp16\.saf.*\.$"):
         load_efficientnet_lite0(shipped_copy)
 
 

@@ -1,5 +1,6 @@
 """How well pictures show their semantic maps."""
 
+import dataclasses
 import math
 
 import pytest
@@ -97,7 +98,38 @@ def test_a_perfect_generator_is_read_as_well_as_real_pictures():
     found = evaluate_semantic(paint, semantic_task(), Reader().train())
     assert found.miou == found.accuracy == found.real.miou == 1
     assert found.per_class == {"roof": 1, "lawn": 1, "lake": 1, "sand": 1}
-    assert found.as_dict() == {"miou": 1, "accuracy": 1, "real_miou": 1, "real_accuracy": 1, "samples": 10}
+    expected = {"miou": 1, "accuracy": 1, "real_miou": 1, "real_accuracy": 1, "samples": 10}
+    assert {key: value for key, value in found.as_dict().items() if "majority" not in key} == expected
+
+
+def test_scores_stand_beside_those_of_always_answering_the_most_frequent_class():
+    task = semantic_task()
+    labels = labels_of(task.test.sources)
+    found, most = evaluate_semantic(paint, task, Reader()), labels.flatten().mode().values
+    constant = confusion(torch.full_like(labels, int(most)), labels, 4)
+    assert found.majority.accuracy == found.as_dict()["majority_accuracy"] == pixel_accuracy(constant)
+    assert found.majority.miou == found.as_dict()["majority_miou"] == pytest.approx(mean_iou(constant))
+    assert f"always the most frequent class: mIoU {mean_iou(constant):.3f}" in str(found)
+
+
+@pytest.mark.parametrize("split", ["test", "search"])
+def test_the_split_asked_for_is_the_one_that_is_scored(split):
+    task, seen = semantic_task(), []
+
+    def watch(maps):
+        seen.append(labels_of(maps))
+        return paint(maps)
+
+    found = evaluate_semantic(watch, task, Reader(), split)
+    pictures = getattr(task, split)
+    assert torch.equal(torch.cat(seen), labels_of(pictures.sources))
+    assert (found.split, found.samples) == (split, len(pictures))
+
+    blank = PictureSet(pictures.sources, torch.zeros_like(pictures.targets))
+    spoilt = dataclasses.replace(task, **{split: blank})
+    other = "search" if split == "test" else "test"
+    assert evaluate_segmentation(Reader(), spoilt, split=split).accuracy < 1
+    assert evaluate_segmentation(Reader(), spoilt, split=other).accuracy == 1
 
 
 def test_a_generator_that_paints_one_class_wrong_is_graded_by_class():
@@ -141,7 +173,16 @@ def test_mistakes_are_told_in_a_sentence():
         evaluate_segmentation(Reader(), semantic_task(palette=False))
     with pytest.raises(GancompError, match="'test' or 'search', not 'train'"):
         evaluate_semantic(paint, task, Reader(), split="train")
+    with pytest.raises(GancompError, match="'test' or 'search', not 'train'"):
+        evaluate_segmentation(Reader(), task, split="train")
+    halved = nn.Sequential(Reader(), nn.AvgPool2d(2))
     with pytest.raises(GancompError, match=r"scores of shape \[10, 4, 4, 4\] for maps of \[10, 8, 8\]"):
+        evaluate_segmentation(halved, task)
+    more = nn.Sequential(Reader(), nn.ConstantPad3d((0, 0, 0, 0, 0, 1), -9))
+    for evaluate in (lambda: evaluate_semantic(paint, task, more), lambda: evaluate_segmentation(more, task)):
+        with pytest.raises(GancompError, match="tells 5 classes apart and the task has 4; they must be equally many"):
+            evaluate()
+    with pytest.raises(GancompError, match=r"shape \[10, 3, 4, 4\] where the task's targets have \[10, 3, 8, 8\]"):
         evaluate_semantic(lambda maps: paint(maps)[..., ::2, ::2], task, Reader())
     with pytest.raises(GancompError, match="NaN or infinite"):
         evaluate_semantic(lambda maps: paint(maps) * math.nan, task, Reader())

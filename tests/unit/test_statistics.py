@@ -28,8 +28,8 @@ def test_an_interval_always_covers_its_share_of_the_truth():
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [1.0, float("nan")]])
-def test_too_few_seeds_are_refused(values):
-    with pytest.raises(GancompError, match="at least two seeds"):
+def test_too_few_pairs_and_missing_values_are_refused(values):
+    with pytest.raises(GancompError, match="at least two independent pairs, such as seeds or photos, .* missing"):
         paired_interval(values)
 
 
@@ -39,5 +39,6 @@ def test_groups_of_one_change_nothing_and_copies_within_a_group_are_no_evidence(
     assert paired_interval(differences, groups=list("abcdefg")).half_width == pytest.approx(alone.half_width)
     copied = paired_interval(np.repeat(differences, 5), groups=np.repeat(range(7), 5).tolist())
     assert (copied.half_width, copied.seeds) == (pytest.approx(alone.half_width), 7)
-    with pytest.raises(GancompError, match="at least two seeds"):
+    assert "95 % over 7 independent pairs" in str(paired_interval(differences))
+    with pytest.raises(GancompError, match="at least two independent pairs.* there are 1 with 0 missing"):
         paired_interval([1.0, 2.0], groups=["a", "a"])

@@ -1,5 +1,6 @@
 """Scores of super-resolution in the field's convention."""
 
+import json
 import math
 
 import numpy as np
@@ -130,7 +131,7 @@ class Nearest(nn.Module):
 
 def test_bicubic_has_no_gain_over_itself():
     task = small_task()
-    found = evaluate_super_resolution(lambda x: bicubic(x, 2), task, photos_of(task))
+    found = evaluate_super_resolution(lambda x: bicubic(x, 2), task, photos=photos_of(task))
     numbers = found.as_dict()
     assert (numbers["photos"], numbers["crops"]) == (3, 8)
     assert numbers["psnr_y_gain_photos"] == numbers["ssim_y_gain_crops"] == 0
@@ -141,7 +142,7 @@ def test_bicubic_has_no_gain_over_itself():
 def test_a_worse_network_loses_and_the_table_says_where():
     task = small_task()
     network = Nearest().train()
-    found = evaluate_super_resolution(network, task, photos_of(task), batch_size=3)
+    found = evaluate_super_resolution(network, task, photos=photos_of(task), batch_size=3)
     assert network.training
     assert found.as_dict()["psnr_y_gain_crops"] < 0
     table = found.table()
@@ -168,21 +169,54 @@ def test_a_perfect_network_and_a_single_photo_have_scores_without_an_interval():
     perfect = evaluate_super_resolution(lambda _: to_float(task.test.targets), task, batch_size=8)
     assert perfect.as_dict()["psnr_y_crops"] == math.inf
     assert perfect.as_dict()["ssim_y_crops"] == 1
-    one = evaluate_super_resolution(Nearest(), task, photos_of(task)[:1])
+    one = evaluate_super_resolution(Nearest(), task, photos=photos_of(task)[:1])
     assert "psnr_y_gain_interval_photos" not in one.as_dict()
     assert "1 photo: PSNR-Y" in str(one)
+    assert "+-" not in str(one).partition(";")[0]
 
 
 def test_quality_reads_as_a_sentence():
     task = small_task()
-    assert str(evaluate_super_resolution(Nearest(), task, photos_of(task))).startswith("x2: 3 photos: PSNR-Y ")
+    found = evaluate_super_resolution(Nearest(), task, photos=photos_of(task))
+    photos, crops = str(found).split("; ")
+    for kind, sentence in (("photo", photos), ("crop", crops)):
+        psnrs, ssims = found.table(kind).psnr_y, found.table(kind).ssim_y
+        assert f"PSNR-Y {psnrs.mean():.1f} +- {psnrs.std():.1f} dB (" in sentence
+        assert f"SSIM-Y {ssims.mean():.3f} +- {ssims.std():.3f} (" in sentence
+    assert photos.startswith("x2: 3 photos: ")
+
+
+def test_each_picture_is_listed_by_its_own_name_in_plain_values():
+    task = small_task()
+    found = evaluate_super_resolution(Nearest(), task, photos=photos_of(task))
+    listed, table = found.pictures(), found.table()
+    assert [each["name"] for each in listed][2:6] == ["photo 2", "a, crop 1", "a, crop 2", "b, crop 1"]
+    assert list(listed[0]) == ["name", "psnr_y", "bicubic_psnr_y", "ssim_y", "bicubic_ssim_y"]
+    assert [each["bicubic_ssim_y"] for each in listed] == table.bicubic_ssim_y.tolist()
+    assert json.loads(json.dumps(listed)) == listed
+
+
+def test_search_looks_at_no_test_picture():
+    task = load_task("photos_x4")
+    seen = []
+
+    def watch(x):
+        seen.append(x)
+        return bicubic(x, 4)
+
+    found = evaluate_super_resolution(watch, task, "search")
+    assert torch.equal(torch.cat(seen), task.search.batch(slice(None)).source)
+    assert (found.split, set(found.table().kind)) == ("search", {"crop"})
+    assert not set(found.table().picture) & set(evaluate_super_resolution(watch, task).table().picture)
 
 
 def test_mistakes_are_told_in_a_sentence():
     task = small_task()
+    with pytest.raises(GancompError, match="'test' or 'search', not 'train'"):
+        evaluate_super_resolution(Nearest(), task, "train")
     with pytest.raises(GancompError, match="has scale 1"):
         evaluate_super_resolution(Nearest(), load_task("edges2shoes"))
-    with pytest.raises(GancompError, match=r"shape \[8, 3, 16, 16\] where the targets have \[8, 3, 32, 32\]"):
+    with pytest.raises(GancompError, match=r"shape \[8, 3, 16, 16\] where the task's targets have \[8, 3, 32, 32\]"):
         evaluate_super_resolution(lambda x: x, task)
     with pytest.raises(GancompError, match="NaN or infinite"):
         evaluate_super_resolution(lambda x: bicubic(x, 2) * math.nan, task)

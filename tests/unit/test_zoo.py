@@ -232,6 +232,18 @@ def test_numbers_agree_within_a_hundredth_and_texts_up_to_their_numbers(stated, 
     assert (not scores.differences({"it": stated}, {"it": measured})) is agree
 
 
+def test_lists_are_compared_by_the_names_of_their_parts():
+    card = {"pictures": [{"name": "cat", "psnr": 20.0}, {"name": "crop 101", "psnr": 20.0}], "classes": [1.0, 2.0]}
+    assert not scores.differences(card, {**card, "pictures": [{**p, "psnr": 20.1} for p in card["pictures"]]})
+    measured = {"pictures": [{"name": "cat", "psnr": 21.0}, {"name": "crop 102", "psnr": 20.0}], "classes": [1.0, 3.0]}
+    assert scores.differences(card, measured) == [
+        "pictures.cat.psnr is 21 here and 20 in the card",
+        "pictures.crop 101 is in the card and not measured here",
+        "pictures.crop 102 is measured here and missing in the card",
+        "classes.1 is 3 here and 2 in the card",
+    ]
+
+
 def test_without_tolerance_everything_is_the_same_or_different():
     assert scores.differences({"macs": 20_480_000}, {"macs": 20_480_001}, tolerance=0)
     assert not scores.differences({"macs": 20_480_000}, {"macs": 20_480_000}, tolerance=0)
@@ -244,7 +256,7 @@ NARROW = ResnetArchitecture(ChannelConfig.uniform(8), 1)
 SHOES = ResnetArchitecture(ChannelConfig.uniform(8), 1, False, 1, 1)
 TINY = {
     "edges2shoes/small_student": SHOES,
-    "flat2gloss_unpaired/teacher": NARROW,
+    "edges2shoes_unpaired/teacher": NARROW,
     JUDGE: SegmenterArchitecture(classes=10, width=8),
     JUDGED: SpadeArchitecture(ChannelConfig.parse("8_4_2_2_2_2_4_8"), upsampling="normal", label_channels=10),
     "photos_x4/teacher": RrdbArchitecture(blocks=1, width=8, growth=8),
@@ -332,18 +344,22 @@ def test_a_fresh_model_agrees_with_its_card(tiny_zoo, name):
 def test_each_kind_of_model_has_the_scores_of_its_kind(tiny_zoo):
     quality = {name: tiny_zoo(name).card["quality"] for name in TINY}
     assert quality["edges2shoes/small_student"]["copy"]["psnr"] > 0
-    assert quality["flat2gloss_unpaired/teacher"]["backward"]["psnr"] > 0
+    assert quality["edges2shoes_unpaired/teacher"]["backward"]["psnr"] > 0
     assert {"miou", "real_miou"} <= quality[JUDGED]["segmentation"].keys()
     assert "copy" not in quality[JUDGED], "a map is no picture"
     assert {"miou", "accuracy"} <= quality[JUDGE].keys()
-    assert quality["photos_x4/teacher"]["bicubic_psnr_y_photos"] > 20
+    large = quality["photos_x4/teacher"]
+    assert large["bicubic_psnr_y_photos"] > 20
+    assert len(large["pictures"]) == large["photos"] + large["crops"]
+    text = (data_root() / "zoo" / "photos_x4/teacher/card.md").read_text(encoding="utf-8")
+    assert all(f"| {each['name']} | {each['psnr_y']:.2f} |" in text for each in large["pictures"])
     for name, numbers in quality.items():
         text = (data_root() / "zoo" / name / "card.md").read_text(encoding="utf-8")
         assert all(part["text"] in text for part in [numbers, *numbers.values()] if isinstance(part, dict))
 
 
 def test_a_model_that_convinces_nobody_is_shown_and_not_shipped(tiny_zoo, monkeypatch):
-    name = "flat2gloss_unpaired/teacher"
+    name = "edges2shoes_unpaired/teacher"
     monkeypatch.setitem(zoo.RECIPES, name, dataclasses.replace(zoo.RECIPES[name], keeps=()))
     monkeypatch.setenv("GANCOMP_DATA", str(data_root().parent / "shown"))
     shutil.copytree(data_root().parent / "data", data_root(), ignore=shutil.ignore_patterns("zoo"))
