@@ -195,9 +195,9 @@ def enlarge_bicubically(x: Tensor, scale: int) -> Tensor:
     """Pictures [N, C, H, W] ``scale`` times larger: [N, C, scale * H, scale * W], which may leave [-1, 1] a little.
 
     Keys' kernel with a = -0.5, as in MATLAB and Pillow. torch has that one only in its antialiasing variant (which has
-    nothing to smooth when enlarging); its plain one has a = -0.75.
+    nothing to smooth when enlarging), and not for bfloat16; its plain one has a = -0.75.
     """
-    return F.interpolate(x, scale_factor=float(scale), mode="bicubic", align_corners=False, antialias=True)
+    return F.interpolate(x.float(), scale_factor=float(scale), mode="bicubic", align_corners=False, antialias=True)
 
 
 def initialise_vdsr(network: Vdsr, seed: int) -> Vdsr:
