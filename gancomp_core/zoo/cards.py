@@ -54,6 +54,7 @@ def expense(generator: nn.Module, task: Task) -> dict[str, int]:
 
 def table(cards: Iterable[Mapping[str, Any]]) -> str:
     """Models beside each other as a Markdown table, which links to ``card.md`` of each from the folder ``data``."""
+    cards = list(cards)
     lines = ["| model | network | MACs a picture | parameters | trained in | quality |", "|---|---|--:|--:|---|---|"]
     for card in cards:
         price, pixels = card["cost"], card["cost"].get("pixels", 32)
@@ -68,7 +69,8 @@ def table(cards: Iterable[Mapping[str, Any]]) -> str:
             quality.removeprefix("quality: "),
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    hours = sum(card["minutes"] for card in cards) / 60
+    return "\n".join([*lines, "", f"All of them one after the other: {hours:.1f} hours of training."]) + "\n"
 
 
 def write(folder: Path, card: Mapping[str, Any], models: Mapping[str, nn.Module], task: Task) -> None:

@@ -102,11 +102,11 @@ RECIPES: dict[str, Recipe] = {
     "landcover2satellite/segmenter": Recipe(
         "landcover2satellite",
         train_segmenter,
-        SegmenterArchitecture(classes=10, width=24),
-        Settings(steps=4_000, batch_size=16),
+        SegmenterArchitecture(classes=10, width=16),
+        Settings(steps=2_000, batch_size=16),
         "Reads the land cover from a satellite picture: the judge that gives GauGAN its mIoU.",
         PLANET,
-        {"lr": 2e-3, "warp": True},
+        {"lr": 2e-3},
         ("generator",),
     ),
     "landcover2satellite/teacher": Recipe(
