@@ -89,16 +89,6 @@ RECIPES: dict[str, Recipe] = {
         EMOJI,
         {"lr": 4e-4, "critic_width": 16, "warp": True},
     ),
-    "lines2gloss/teacher": Recipe(
-        "lines2gloss",
-        train_pix2pix,
-        _resnet(16, 6, (1, 3)),
-        Settings(steps=4_000, batch_size=8),
-        "Colours line drawings: one to play with, because a drawing does not say which colour a thing has.",
-        EMOJI,
-        {"lr": 4e-4, "critic_width": 16, "warp": True},
-        ("generator",),
-    ),
     "landcover2satellite/segmenter": Recipe(
         "landcover2satellite",
         train_segmenter,
