@@ -197,7 +197,8 @@ def enlarge_bicubically(x: Tensor, scale: int) -> Tensor:
     Keys' kernel with a = -0.5, as in MATLAB and Pillow. torch has that one only in its antialiasing variant (which has
     nothing to smooth when enlarging), and not for bfloat16; its plain one has a = -0.75.
     """
-    return F.interpolate(x.float(), scale_factor=float(scale), mode="bicubic", align_corners=False, antialias=True)
+    x = x.float() if x.dtype == torch.bfloat16 else x
+    return F.interpolate(x, scale_factor=float(scale), mode="bicubic", align_corners=False, antialias=True)
 
 
 def initialise_vdsr(network: Vdsr, seed: int) -> Vdsr:

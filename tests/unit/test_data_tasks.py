@@ -123,9 +123,7 @@ def test_unknown_task_lists_the_known_ones():
     assert "edges2shoes" in task_names()
     with pytest.raises(GancompError, match="no task 'edges2shoe'; the shipped ones are: 'edges2shoes'"):
         load_task("edges2shoe")
-    with pytest.raises(
-        GancompError, match="no public set 'public:edges2shoe'; those there are: .*horse2zebra"
-    ):
+    with pytest.raises(GancompError, match="no public set 'public:edges2shoe'; those there are: .*horse2zebra"):
         load_task("public:edges2shoe")
 
 

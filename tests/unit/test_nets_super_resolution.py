@@ -58,7 +58,7 @@ def test_rrdb_computes_what_the_plain_definition_computes(scale):
 def test_vdsr_is_the_bicubic_enlargement_plus_what_its_layers_add():
     network = initialise_vdsr(Vdsr(VdsrArchitecture(layers=4, width=8, scale=4)), 0).double()
     x = pictures(2, 3, 5, 7)
-    large = F.interpolate(x, scale_factor=4, mode="bicubic", align_corners=False)
+    large = F.interpolate(x, scale_factor=4, mode="bicubic", align_corners=False, antialias=True)
     y = large
     weights = [layer.weight for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     for weight in weights[:-1]:
@@ -72,7 +72,7 @@ def test_published_vdsr_takes_pictures_that_are_large_already():
 
 def test_untrained_vdsr_returns_nearly_the_bicubic_enlargement():
     network, x = initialise_vdsr(Vdsr(VdsrArchitecture(scale=4)), 0), pictures(1, 3, 12, 12).float()
-    large = F.interpolate(x, scale_factor=4, mode="bicubic", align_corners=False)
+    large = F.interpolate(x, scale_factor=4, mode="bicubic", align_corners=False, antialias=True)
     assert 0 < (network(x) - large).abs().max() < 0.05
 
 

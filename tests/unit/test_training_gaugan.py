@@ -362,7 +362,7 @@ def refusal(task, architecture=SMALL, **settings):
 
 @pytest.mark.parametrize("changes", [{"palette": ()}, {"paired": False}], ids=["no maps", "unpaired"])
 def test_tasks_without_maps_are_named_with_one_that_has_them(changes):
-    assert "the sources of 'tiny' are none; choose 'landcover2satellite'" in refusal(tiny(**changes))
+    assert "which 'tiny' does not have; choose 'landcover2satellite'" in refusal(tiny(**changes))
 
 
 @pytest.mark.parametrize("changes", [{"label_channels": 5}, {"out_channels": 1}])

@@ -138,7 +138,7 @@ def test_tasks_that_cannot_be_enlarged_are_named_with_one_that_can(changes):
         enlarge(task=photos(**changes))
     said = one_sentence(caught)
     assert "needs a task whose targets are larger than their sources" in said
-    assert "choose 'photos_x4' or a folder of photos" in said
+    assert "choose 'photos_x4' or 'public:DIV2K'" in said
 
 
 @pytest.mark.parametrize(
@@ -229,6 +229,8 @@ def test_a_task_without_maps_is_named_with_one_that_has_them():
 
 
 def test_a_segmenter_of_too_few_classes_is_told_how_many():
-    with pytest.raises(GancompError, match="maps of 'tiny' have 3 classes, and this segmenter knows 2") as caught:
+    with pytest.raises(
+        GancompError, match="'tiny' has pictures of 3 channels and maps of 3 classes, .* takes 3 and knows 2"
+    ) as caught:
         segment(classes=2)
-    assert "give its architecture as many" in one_sentence(caught)
+    assert "give its architecture the task's numbers" in one_sentence(caught)
