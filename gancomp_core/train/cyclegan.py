@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ class Direction:
     def __init__(self, generator: nn.Module, discriminator: nn.Module, pool: nn.Module, source: Tensor, target: Tensor):
         self.discriminator, self.pool, self.source, self.target = discriminator, pool, source, target
         self.cycled: Tensor  # filled in by the scene, which knows the way back
-        # the published code makes identity pictures of their own; one pass for both is a third faster on small ones
+        # one pass for both: InstanceNorm treats each picture by itself, so batching changes nothing
         self.fake: Tensor
         self.same: Tensor | None = None
         if source.shape == target.shape:
@@ -96,10 +96,7 @@ class UnpairedScene:
             back, models["backward_discriminator"], models["backward_pool"], batch.target, batch.source
         )
         self.forward.cycled, self.backward.cycled = back(self.forward.fake), there(self.backward.fake)
-
-    @cached_property
-    def directions(self) -> tuple[Direction, Direction]:
-        return self.forward, self.backward
+        self.directions = (self.forward, self.backward)
 
 
 def along(direction: str, objective: Objective) -> Objective:

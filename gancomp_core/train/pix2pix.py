@@ -100,7 +100,7 @@ def train_pix2pix(
     ``loss`` is the game that critic and generator play; the ``gan`` term of an ``objective`` must be of the same.
     ``perceptual_weight`` adds that much of the perceptual distance to the default objective; pictures trained with it
     score better in all measures of the same feature network, which has to be said beside the scores.
-    ``warp`` turns and scales pictures a little, which a set of less than some 5,000 pairs needs (see
+    ``warp`` turns and scales pictures a little, against learning a small set by heart (see
     :class:`gancomp_core.data.Batches`). Further ``options`` go to :func:`gancomp_core.train.loop.train`. The picture
     channels of ``architecture`` are those of the task.
     """

@@ -36,7 +36,7 @@ def build(architecture: RrdbArchitecture | VdsrArchitecture, seed: int = 0) -> d
 
 
 def default_objective() -> Objective:
-    """L1 alone: it gives the highest PSNR, and there is no critic."""
+    """L1 alone, as in the pretraining of ESRGAN; there is no critic."""
     return reconstruction()
 
 

@@ -252,7 +252,6 @@ def test_without_tolerance_everything_is_the_same_or_different():
 # ---- the whole way, with tiny networks ------------------------------------------------------------------------------
 
 
-NARROW = ResnetArchitecture(ChannelConfig.uniform(8), 1)
 SHOES = ResnetArchitecture(ChannelConfig.uniform(8), 1, False, 1, 1)
 TINY = {
     "edges2shoes/small_student": SHOES,
