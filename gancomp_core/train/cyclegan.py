@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 from PIL import Image
 from torch import Tensor, nn
 
@@ -20,7 +18,7 @@ from gancomp_core.nets import PatchDiscriminator, ResnetArchitecture, ResnetGene
 from gancomp_core.nets.discriminators import strided_layers_for
 from gancomp_core.nets.values import check_whole
 from gancomp_core.train.loop import Player, Settings, Trained, train
-from gancomp_core.train.objectives import LSGAN, GanLoss, Objective, checked_game, critic, gan
+from gancomp_core.train.objectives import LSGAN, GanLoss, Objective, checked_game, companions, critic, gan
 from gancomp_core.train.pix2pix import SMALLEST
 from gancomp_core.train.progress import tile
 
@@ -90,6 +88,7 @@ class UnpairedScene:
     """One step of an unpaired task: two :class:`Direction` objects, ``forward`` and ``backward``."""
 
     def __init__(self, models: Mapping[str, nn.Module], batch: Batch) -> None:
+        self.models = models
         there, back = (models[name] for name in GENERATORS)
         self.forward = Direction(there, models["discriminator"], models["pool"], batch.source, batch.target)
         self.backward = Direction(
@@ -136,10 +135,33 @@ def identity() -> Objective:
     return Objective(((1.0, "identity", term),))
 
 
-def default_objective(task: Task, loss: GanLoss = LSGAN) -> Objective:
-    """The game (LSGAN) both ways + 10 cycle + 5 identity, as published; no identity where channels differ."""
+def perceptual_return() -> Objective:
+    """Mean perceptual distance of what should have come back unchanged: pictures of the cycle and of the identity.
+
+    The same promises as ``cycle`` and ``identity``, read by the feature network instead of pixel by pixel, which leaves
+    no room for a pattern of dots in which a generator hides what its pictures no longer show.
+    """
+
+    def term(scene: Any) -> Tensor:
+        found = [(way.cycled, way.source) for way in scene.directions]
+        found += [(way.same, way.target) for way in scene.directions if way.same is not None]
+        if len({picture.shape for picture, _ in found}) > 1:
+            return torch.stack([scene.models["perceptual"](*pair).mean() for pair in found]).mean()
+        returned, originals = (torch.cat(side) for side in zip(*found, strict=True))
+        return scene.models["perceptual"](returned, originals).mean()
+
+    return Objective(((1.0, "perceptual", term),))
+
+
+def default_objective(task: Task, loss: GanLoss = LSGAN, perceptual_weight: float = 0.0) -> Objective:
+    """The game (LSGAN) both ways + 10 cycle + 5 identity, as published; no identity where channels differ.
+
+    With a weight also the perceptual distance of what returns.
+    """
     objective = along("forward", gan(loss)) + along("backward", gan(loss)) + 10 * cycle()
-    return objective + 5 * identity() if task.source_channels == task.target_channels else objective
+    if task.source_channels == task.target_channels:
+        objective += 5 * identity()
+    return objective + perceptual_weight * perceptual_return() if perceptual_weight else objective
 
 
 def preview(scene: UnpairedScene) -> Image.Image:
@@ -184,17 +206,16 @@ def train_cyclegan(
     lr: float = 3e-4,
     critic_width: int = 32,
     pool: int = 50,
+    perceptual_weight: float = 0.0,
     warp: bool = False,
-    checkpoint: Path | None = None,
-    until: int | None = None,
-    fabric: Fabric | None = None,
     **options: Any,
 ) -> Trained:
     """Train two generators of this architecture, there and back, on an unpaired task.
 
-    The objective is LSGAN + 10 cycle + 5 identity, or another one, whose ``gan``
-    terms must be of the ``loss`` that the critics play; the critics see fakes through an image pool of
-    ``pool`` pictures, ``warp`` is that of :class:`gancomp_core.data.Batches`. A paired task serves as well: its pairs
+    The objective is LSGAN + 10 cycle + 5 identity, or another one, whose ``gan`` terms must be of the ``loss`` that the
+    critics play; ``perceptual_weight`` adds that much of the perceptual distance of what returns, which flatters all
+    measures in the same features. The critics see fakes through an image pool of ``pool`` pictures, ``warp`` is that of
+    :class:`gancomp_core.data.Batches`. A paired task serves as well: its pairs
     are ignored, each side is drawn by itself. Further ``options`` go to :func:`gancomp_core.train.loop.train`.
     """
     if task.palette or task.scale != 1 or task.size < SMALLEST:
@@ -202,16 +223,14 @@ def train_cyclegan(
             f"CycleGAN needs a task with pictures of equal size and at least {SMALLEST} pixels on both sides, and "
             f"'{task.name}' has none; choose an unpaired task such as 'edges2shoes_unpaired'."
         )
+    objective = checked_game(objective, loss) or default_objective(task, loss, perceptual_weight)
     return train(
-        build(task, architecture, settings.seed, critic_width, pool),
+        build(task, architecture, settings.seed, critic_width, pool) | companions(objective),
         UnpairedScene,
-        players(checked_game(objective, loss) or default_objective(task, loss), lr, loss),
+        players(objective, lr, loss),
         Batches(task.train, settings.batch_size, settings.seed, paired=False, warp=warp),
         settings,
         averaged=GENERATORS,
-        checkpoint=checkpoint,
-        until=until,
-        fabric=fabric,
         preview=preview,
         **options,
     )

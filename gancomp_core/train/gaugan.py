@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from PIL import Image
 from torch import Tensor, nn
 
 from gancomp_core.data import Batch, Batches, Task
 from gancomp_core.errors import GancompError
-from gancomp_core.measure import PerceptualDistance
 from gancomp_core.nets import MultiScaleDiscriminator, SpadeArchitecture, SpadeGenerator, initialise
 from gancomp_core.train.batch_norm import recalibrate_average
 from gancomp_core.train.loop import Player, Settings, Trained, train
@@ -23,6 +20,7 @@ from gancomp_core.train.objectives import (
     GanLoss,
     Objective,
     checked_game,
+    companions,
     critic,
     feature_matching,
     gan,
@@ -76,15 +74,11 @@ def players(objective: Objective, lr: float, loss: GanLoss = HINGE) -> list[Play
 
 
 def build(task: Task, architecture: SpadeArchitecture, seed: int = 0, critic_width: int = 32) -> dict[str, nn.Module]:
-    """A fresh SPADE generator, a discriminator of two scales, and the frozen network of the perceptual distance."""
+    """A freshly initialised SPADE generator and a discriminator of two scales."""
     with torch.random.fork_rng():  # PyTorch fills fresh layers with random numbers, which initialise() replaces
-        generator = initialise(SpadeGenerator(architecture), seed)
+        generator = SpadeGenerator(architecture)
         discriminator = MultiScaleDiscriminator(task.source_channels + task.target_channels, critic_width)
-        return {
-            "generator": generator,
-            "discriminator": initialise(discriminator, seed + 1),
-            "perceptual": PerceptualDistance(),
-        }
+    return {"generator": initialise(generator, seed), "discriminator": initialise(discriminator, seed + 1)}
 
 
 def train_gaugan(
@@ -96,9 +90,6 @@ def train_gaugan(
     loss: GanLoss = HINGE,
     lr: float = 2e-4,
     critic_width: int = 32,
-    checkpoint: Path | None = None,
-    until: int | None = None,
-    fabric: Fabric | None = None,
     **options: Any,
 ) -> Trained:
     """Train a SPADE generator on a semantic task with hinge + 10 feature matching + 10 perceptual distance.
@@ -122,15 +113,13 @@ def train_gaugan(
     def preview(scene: SemanticScene) -> Image.Image:
         return tile([paint(scene.source[:12], task.palette), scene.fake[:12], scene.target[:12]])
 
+    objective = checked_game(objective, loss) or default_objective(loss)
     trained = train(
-        build(task, architecture, settings.seed, critic_width),
+        build(task, architecture, settings.seed, critic_width) | companions(objective),
         SemanticScene,
-        players(checked_game(objective, loss) or default_objective(loss), lr, loss),
+        players(objective, lr, loss),
         batches,
         settings,
-        checkpoint=checkpoint,
-        until=until,
-        fabric=fabric,
         preview=preview,
         **options,
     )

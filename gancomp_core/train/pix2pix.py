@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from PIL import Image
 from torch import Tensor, nn
 
@@ -90,9 +88,6 @@ def train_pix2pix(
     critic_width: int = 32,
     perceptual_weight: float = 0.0,
     warp: bool = False,
-    checkpoint: Path | None = None,
-    until: int | None = None,
-    fabric: Fabric | None = None,
     **options: Any,
 ) -> Trained:
     """Train a generator of this architecture on a paired task with LSGAN + 50 L1 (or another ``objective``).
@@ -118,9 +113,6 @@ def train_pix2pix(
         players(objective, lr, loss),
         Batches(task.train, settings.batch_size, settings.seed, task.paired, warp=warp),
         settings,
-        checkpoint=checkpoint,
-        until=until,
-        fabric=fabric,
         preview=preview,
         **options,
     )

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from gancomp_core.data import Batch, Batches, Task
@@ -40,9 +38,6 @@ def train_segmenter(
     objective: Objective | None = None,
     lr: float = 2e-3,
     warp: bool = False,
-    checkpoint: Path | None = None,
-    until: int | None = None,
-    fabric: Fabric | None = None,
     **options: Any,
 ) -> Trained:
     """Train a segmenter on the real pictures of a semantic task, with cross-entropy.
@@ -73,9 +68,6 @@ def train_segmenter(
         [player],
         batches,
         settings,
-        checkpoint=checkpoint,
-        until=until,
-        fabric=fabric,
         **options,
     )
     return recalibrate_average(trained, batches, "target")

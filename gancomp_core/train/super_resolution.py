@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
@@ -59,9 +57,6 @@ def train_super_resolution(
     objective: Objective | None = None,
     lr: float = 4e-4,
     crop: int = 64,
-    checkpoint: Path | None = None,
-    until: int | None = None,
-    fabric: Fabric | None = None,
     **options: Any,
 ) -> Trained:
     """Train an RRDBNet or a VDSR on random squares of ``crop`` target pixels with L1 (or another ``objective``).
@@ -86,9 +81,6 @@ def train_super_resolution(
         players(objective or default_objective(), lr),
         batches,
         settings,
-        checkpoint=checkpoint,
-        until=until,
-        fabric=fabric,
         preview=preview,
         **options,
     )

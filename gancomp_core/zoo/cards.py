@@ -138,6 +138,7 @@ def _markdown(card: Mapping[str, Any], legend: str) -> str:
     return (
         f"# {card['name']}\n\n{card['summary']}\n\n![{legend}]({GRID})\n\n{legend}.\n\n| | |\n|---|---|\n{table}\n"
         + (METRIC_NOTE if "kid" in card["quality"] else "")
+        + (FLATTERY if "perceptual" in card["objective"] and "kid" in card["quality"] else "")
         + (_pictures(card["quality"]["pictures"]) if "pictures" in card["quality"] else "")
     )
 
@@ -182,4 +183,9 @@ METRIC_NOTE = (
     "\nFD-EfficientNet-Lite0 (a Frechet distance), KID and PD-EfficientNet-Lite0 (a perceptual distance) are measured "
     "in the features of EfficientNet-Lite0:\nthey are not an FID, and compare only with numbers of the same name. "
     '"Real against real" is what a perfect generator would get from the same number of pictures.\n'
+)
+
+FLATTERY = (
+    "\nThe objective has a perceptual term in the same features, so KID and PD flatter this model beside one trained "
+    "without it; PSNR, SSIM and your eye do not.\n"
 )

@@ -9,6 +9,7 @@ import torch
 from gancomp_core.data import Batch, Batches, PictureSet, to_uint8
 from gancomp_core.data.tasks import Task
 from gancomp_core.errors import GancompError
+from gancomp_core.measure import perceptual_distance
 from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator
 from gancomp_core.train import Settings, critic, gan, train, train_pix2pix
 from gancomp_core.train.cyclegan import (
@@ -20,11 +21,13 @@ from gancomp_core.train.cyclegan import (
     cycle,
     default_objective,
     identity,
+    perceptual_return,
     players,
     preview,
     train_cyclegan,
 )
 from gancomp_core.train.loop import linear_decay
+from gancomp_core.train.objectives import companions
 
 SMALL = ResnetArchitecture(ChannelConfig.uniform(8), blocks=1, in_channels=1, out_channels=1)
 
@@ -152,6 +155,21 @@ def test_terms_equal_their_plain_computation():
             torch.testing.assert_close(parts[name], value, rtol=0, atol=1e-5)
         weighted = sum(w * v for w, v in zip((1, 1, 10, 5), expected.values(), strict=True))
         torch.testing.assert_close(total, weighted, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [(3, 3), (1, 3)])
+def test_the_perceptual_term_compares_what_returns_with_what_it_was(channels):
+    task = tiny(channels)
+    models, batch, _ = scene_of(task)
+    models |= companions(default_objective(task, perceptual_weight=10))
+    scene = UnpairedScene(models, batch)
+    there, back = scene.directions
+    pairs = [(there.cycled, batch.source), (back.cycled, batch.target)]
+    if channels == (3, 3):
+        pairs += [(there.same, batch.target), (back.same, batch.source)]
+    expected = torch.stack([perceptual_distance(*pair).mean() for pair in pairs]).mean()
+    torch.testing.assert_close(perceptual_return()(scene)[0], expected)
+    assert str(default_objective(task, perceptual_weight=10)).endswith(" + 10 * perceptual")
 
 
 def test_the_objective_prints_as_published():

@@ -19,7 +19,7 @@ from gancomp_core.train import Settings, critic, gan, reconstruction, train
 from gancomp_core.train.batch_norm import recalibrate
 from gancomp_core.train.gaugan import SemanticScene, build, default_objective, players, train_gaugan
 from gancomp_core.train.loop import linear_decay
-from gancomp_core.train.objectives import HINGE, feature_matching, perceptual
+from gancomp_core.train.objectives import HINGE, companions, feature_matching, perceptual
 from gancomp_core.train.progress import paint
 
 COLOURS = ((20, 40, 160), (30, 120, 40), (200, 180, 120))
@@ -47,7 +47,7 @@ def fit(task=None, steps=3, batch_size=2, **options):
 
 @pytest.fixture(scope="module")
 def networks():
-    return build(tiny(), SMALL, critic_width=8)
+    return build(tiny(), SMALL, critic_width=8) | companions(default_objective())
 
 
 @pytest.fixture(scope="module")
@@ -303,7 +303,7 @@ def test_building_the_networks_leaves_the_global_random_state_alone():
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    build(tiny(), SMALL, critic_width=8)
+    build(tiny(), SMALL, critic_width=8), companions(default_objective())
     assert torch.equal(torch.rand(1), expected)
 
 
