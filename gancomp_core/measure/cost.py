@@ -25,8 +25,9 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.running import first_line
+from gancomp_core.nets.elastic import ElasticGenerator
 from gancomp_core.nets.resnet import ResnetArchitecture
-from gancomp_core.nets.spade import BlockShape, Spade, SpadeArchitecture
+from gancomp_core.nets.spade import SMALLEST, BlockShape, Spade, SpadeArchitecture
 from gancomp_core.nets.super_resolution import RrdbArchitecture, VdsrArchitecture
 
 _Multiplying = _ConvNd | nn.Linear
@@ -192,27 +193,25 @@ def _input_channels(network: nn.Module) -> int:
 
 
 @cost.register
+def _(elastic: ElasticGenerator, height: int, width: int, in_channels: int | None = None) -> Cost:
+    return cost(elastic.active, height, width)
+
+
+@cost.register
 def _(architecture: ResnetArchitecture, height: int, width: int, in_channels: int | None = None) -> Cost:
-    if height % 4 or width % 4 or min(height, width) < 8:
+    a, multiple = architecture, architecture.multiple
+    if height % multiple or width % multiple or min(height, width) < 2 * multiple:
         raise GancompError(
-            f"A ResNet generator takes heights and widths that are multiples of 4 and at least 8, "
-            f"not {height} x {width}."
+            f"This ResNet generator takes heights and widths that are multiples of {multiple} and at least "
+            f"{2 * multiple}, not {height} x {width}."
         )
-    a, full = architecture, height * width
+    full = round(height * width * a.resolution**2)
     half, quarter = full // 4, full // 16
     stem, down1, down2, up1, up2 = a.channels.ends
-    inner_total = sum(a.channels.inner_widths(a.blocks))
     # dense ends: weights of each convolution, the pixels they are applied at
     w_stem, w_down1, w_down2 = 49 * a.in_channels * stem, 9 * stem * down1, 9 * down1 * down2
     w_up1, w_up2, w_tail = 9 * down2 * up1, 9 * up1 * up2, 49 * up2 * a.out_channels
-    # channels put out by the convolutions of all blocks; each is normalised
-    block_channels = inner_total + down2 * a.blocks
-    if a.separable:
-        # each convolution becomes depthwise 3x3 on its input channels, then 1x1: twice as many channels put out
-        w_blocks = 9 * block_channels + 2 * down2 * inner_total
-        block_channels *= 2
-    else:
-        w_blocks = 18 * down2 * inner_total
+    w_blocks, block_channels = _resnet_blocks(a, down2)
     macs = full * (w_stem + w_tail) + half * (w_down1 + w_up2) + quarter * (w_down2 + w_up1 + w_blocks)
     overcounted = 3 * (quarter * w_up1 + half * w_up2)
     normed = full * (stem + up2) + half * (down1 + up1) + quarter * (down2 + block_channels)
@@ -223,15 +222,30 @@ def _(architecture: ResnetArchitecture, height: int, width: int, in_channels: in
     return Cost(macs, macs + overcounted + normed, weights + outputs + affine, weights + 8 * outputs + 4 * affine)
 
 
+def _resnet_blocks(a: ResnetArchitecture, outer: int) -> tuple[int, int]:
+    """Weights of all residual blocks, and the channels that their convolutions put out; each is normalised."""
+    weights = channels = 0
+    for block, inner in enumerate(a.channels.inner_widths(a.blocks)):
+        separable, kernel = a.in_third(block)
+        if separable:  # a depthwise convolution of the input channels, then 1x1: twice as many channels put out
+            weights += kernel**2 * (outer + inner) + 2 * outer * inner
+            channels += 2 * (outer + inner)
+        else:
+            weights += 2 * kernel**2 * outer * inner
+            channels += outer + inner
+    return weights, channels
+
+
 @cost.register
 def _(architecture: SpadeArchitecture, height: int, width: int, in_channels: int | None = None) -> Cost:
-    a, full, multiple = architecture, height * width, architecture.multiple
+    a, multiple = architecture, architecture.multiple
     if height % multiple or width % multiple or min(height, width) < multiple:
         raise GancompError(
             f"This SPADE generator takes heights and widths that are multiples of {multiple}, not {height} x {width}."
         )
+    full, first = round(height * width * a.resolution**2), SMALLEST[a.upsampling]
     w_fc, w_tail = 9 * a.label_channels * a.first_width, 9 * a.channels.entries[7] * a.out_channels
-    macs = full // multiple**2 * w_fc + full * w_tail
+    macs = full // first**2 * w_fc + full * w_tail
     weights, normed = w_fc + w_tail, 0
     biases = outputs = a.first_width + a.out_channels
     for block in a.blocks:
@@ -247,7 +261,7 @@ def _spade_block(block: BlockShape, labels: int, separable: bool) -> tuple[int, 
     """Weights, channels that convolutions put out, and normalised elements a pixel of one SPADE block."""
     spades = 3 if block.shortcut else 2
     normed = (spades - 1) * block.inputs + block.inner  # channels that go through SPADE
-    weights = 9 * (block.inputs + block.outputs) * block.inner + 9 * labels * block.hidden * spades
+    weights = block.kernel**2 * (block.inputs + block.outputs) * block.inner + 9 * labels * block.hidden * spades
     channels = block.inner + block.outputs + block.hidden * spades + 2 * normed
     if block.shortcut:
         weights, channels = weights + block.inputs * block.outputs, channels + block.outputs

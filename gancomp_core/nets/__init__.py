@@ -1,11 +1,14 @@
 """What is compressed: generators, discriminators and the strings that describe their widths."""
 
 from gancomp_core.nets.channel_config import SEARCH_SPACES, ChannelConfig, SearchSpace, search_space
+from gancomp_core.nets.channel_groups import sort_channels
 from gancomp_core.nets.discriminators import MultiScaleDiscriminator, PatchDiscriminator
+from gancomp_core.nets.elastic import ElasticGenerator
 from gancomp_core.nets.families import FAMILIES, Architecture, build_generator, read_architecture
 from gancomp_core.nets.initialisation import initialise
 from gancomp_core.nets.resnet import ResnetArchitecture, ResnetGenerator
 from gancomp_core.nets.segmenter import Segmenter, SegmenterArchitecture
+from gancomp_core.nets.space import ArchitectureSpace, GeneratorArchitecture
 from gancomp_core.nets.spade import SpadeArchitecture, SpadeGenerator
 from gancomp_core.nets.super_resolution import (
     RrdbArchitecture,
@@ -21,7 +24,10 @@ __all__ = [
     "FAMILIES",
     "SEARCH_SPACES",
     "Architecture",
+    "ArchitectureSpace",
     "ChannelConfig",
+    "ElasticGenerator",
+    "GeneratorArchitecture",
     "MultiScaleDiscriminator",
     "PatchDiscriminator",
     "ResnetArchitecture",
@@ -42,4 +48,5 @@ __all__ = [
     "initialise_vdsr",
     "read_architecture",
     "search_space",
+    "sort_channels",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
@@ -36,16 +37,18 @@ def separable_conv(c_in: int, c_out: int, kernel: int, affine: bool = False) -> 
 class ResidualBlock(nn.Module):
     """``x + norm(conv(relu(norm(conv(x)))))``, no activation after the sum.
 
-    ``channels`` enter and leave, ``inner`` lie between the two convolutions; ``separable`` replaces both convolutions
-    by depthwise-separable ones; ``affine`` gives every norm a learned scale and shift. Input and output are
+    ``channels`` enter and leave, ``inner`` lie between the two convolutions of size ``kernel``; ``separable`` replaces
+    both by depthwise-separable ones; ``affine`` gives every norm a learned scale and shift. Input and output are
     [N, channels, H, W].
     """
 
-    def __init__(self, channels: int, inner: int, separable: bool = False, affine: bool = False) -> None:
+    def __init__(
+        self, channels: int, inner: int, separable: bool = False, affine: bool = False, kernel: int = 3
+    ) -> None:
         super().__init__()
 
         def block_conv(c_in: int, c_out: int) -> nn.Module:
-            return separable_conv(c_in, c_out, 3, affine) if separable else conv(c_in, c_out, 3)
+            return separable_conv(c_in, c_out, kernel, affine) if separable else conv(c_in, c_out, kernel)
 
         self.body = nn.Sequential(
             block_conv(channels, inner),
@@ -57,6 +60,11 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)
+
+
+def resized(x: Tensor, share: float) -> Tensor:
+    """Pictures [N, C, H, W] at ``share`` of their height and width, bilinearly; the same pictures where it is 1."""
+    return x if share == 1 else F.interpolate(x, scale_factor=share, mode="bilinear")
 
 
 def check_picture(x: Tensor, channels: int, multiple: int, smallest: int) -> None:

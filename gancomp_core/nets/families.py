@@ -7,12 +7,21 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from gancomp_core.errors import GancompError
+from gancomp_core.nets.elastic import ElasticGenerator
 from gancomp_core.nets.resnet import ResnetArchitecture, ResnetGenerator
 from gancomp_core.nets.segmenter import Segmenter, SegmenterArchitecture
+from gancomp_core.nets.space import ArchitectureSpace
 from gancomp_core.nets.spade import SpadeArchitecture, SpadeGenerator
 from gancomp_core.nets.super_resolution import RrdbArchitecture, RrdbNet, Vdsr, VdsrArchitecture
 
-Architecture = ResnetArchitecture | SpadeArchitecture | RrdbArchitecture | VdsrArchitecture | SegmenterArchitecture
+Architecture = (
+    ResnetArchitecture
+    | SpadeArchitecture
+    | RrdbArchitecture
+    | VdsrArchitecture
+    | SegmenterArchitecture
+    | ArchitectureSpace
+)
 
 
 class Family(NamedTuple):
@@ -28,6 +37,7 @@ FAMILIES = {
     "rrdb": Family(RrdbArchitecture, RrdbNet),
     "vdsr": Family(VdsrArchitecture, Vdsr),
     "segmenter": Family(SegmenterArchitecture, Segmenter),
+    "elastic": Family(ArchitectureSpace, ElasticGenerator),
 }
 
 

@@ -10,8 +10,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
-from gancomp_core.nets.blocks import ResidualBlock, check_picture, conv, instance_norm, upsampling_conv
+from gancomp_core.nets.blocks import ResidualBlock, check_picture, conv, instance_norm, resized, upsampling_conv
 from gancomp_core.nets.channel_config import ChannelConfig, third_of
+from gancomp_core.nets.values import check_kernels, check_resolution, working_multiple
 
 
 @dataclass(frozen=True)
@@ -21,15 +22,19 @@ class ResnetArchitecture:
     ``channels`` is a :class:`ChannelConfig` (or its string), ``blocks`` the number of residual blocks (1-32),
     ``separable`` makes the blocks depthwise-separable (the "mobile" variant: stem, downsampling, upsampling and tail
     stay dense), ``in_channels`` and ``out_channels`` are those of the pictures. ``affine`` gives every norm a learned
-    scale and shift, which the published generators do without and some public checkpoints have.
+    scale and shift, which the published generators do without and some public checkpoints have. ``kernels`` are the
+    sizes (3, 5 or 7) of the convolutions in each third of the blocks; ``separable`` may name the thirds, too.
+    ``resolution`` is the share of the picture's height and width at which the network works (1, 0.75 or 0.5).
     """
 
     channels: ChannelConfig
     blocks: int = 9
-    separable: bool = False
+    separable: bool | tuple[bool, bool, bool] = False
     in_channels: int = 3
     out_channels: int = 3
     affine: bool = False
+    kernels: tuple[int, int, int] = (3, 3, 3)
+    resolution: float = 1.0
 
     def __post_init__(self) -> None:
         if isinstance(self.channels, str):
@@ -45,6 +50,30 @@ class ResnetArchitecture:
                 f"Pictures have at least one channel, not {self.in_channels} in and {self.out_channels} out; "
                 "use 1 for grey, 3 for colour."
             )
+        self._check_thirds()
+        check_resolution(self.resolution)
+
+    def _check_thirds(self) -> None:
+        separable = self.separable if isinstance(self.separable, bool) else tuple(self.separable)
+        if isinstance(separable, tuple) and len(set(separable)) == 1:
+            separable = separable[0]  # one architecture has one spelling
+        object.__setattr__(self, "separable", separable)
+        object.__setattr__(self, "kernels", tuple(self.kernels))
+        if isinstance(separable, tuple) and (len(separable) != 3 or not all(isinstance(s, bool) for s in separable)):
+            raise GancompError(
+                f"separable is {separable}; give True, False, or one of them for each third of the blocks."
+            )
+        check_kernels(self.kernels)
+
+    def in_third(self, block: int) -> tuple[bool, int]:
+        """Whether the residual block with this index is separable, and the size of its kernels."""
+        third = third_of(block, self.blocks)
+        return self.separable if isinstance(self.separable, bool) else self.separable[third], self.kernels[third]
+
+    @property
+    def multiple(self) -> int:
+        """Height and width of pictures are multiples of this."""
+        return working_multiple(4, self.resolution)
 
     @property
     def taps(self) -> tuple[str, ...]:
@@ -62,10 +91,13 @@ class ResnetArchitecture:
             "channels": str(self.channels),
             "legacy": self.channels.legacy,
             "blocks": self.blocks,
-            "separable": self.separable,
+            "separable": self.separable if isinstance(self.separable, bool) else list(self.separable),
             "in_channels": self.in_channels,
             "out_channels": self.out_channels,
-            **({"affine": True} if self.affine else {}),  # older model cards have no such entry
+            # model cards name what is usual only where they always did
+            **({"affine": True} if self.affine else {}),
+            **({"kernels": list(self.kernels)} if self.kernels != (3, 3, 3) else {}),
+            **({"resolution": self.resolution} if self.resolution != 1 else {}),
         }
 
     @classmethod
@@ -79,9 +111,10 @@ class ResnetArchitecture:
 class ResnetGenerator(nn.Module):
     """Stem, two downsampling convolutions, residual blocks, two upsampling convolutions, tail.
 
-    Maps float32 [N, in_channels, H, W] in [-1, 1] to [N, out_channels, H, W] in [-1, 1]; H and W are multiples of 4, at
-    least 8. ``stages`` holds the layers by name: ``stem, down1, down2, block1 ..., up1, up2, tail``. Source: Johnson et
-    al. 2016 by way of CycleGAN (arXiv 1703.10593); separable blocks: GAN Compression (arXiv 2003.08936).
+    Maps float32 [N, in_channels, H, W] in [-1, 1] to [N, out_channels, H, W] in [-1, 1]; H and W are multiples of 4
+    (8 or 16 at a lower resolution) and at least twice that. ``stages`` holds the layers by name: ``stem, down1, down2,
+    block1 ..., up1, up2, tail``. Source: Johnson et al. 2016 by way of CycleGAN (arXiv 1703.10593); separable blocks:
+    GAN Compression (arXiv 2003.08936).
     """
 
     def __init__(self, architecture: ResnetArchitecture) -> None:
@@ -96,7 +129,10 @@ class ResnetGenerator(nn.Module):
                 down1=_stage(conv(stem, down1, 3, stride=2), a.affine),
                 down2=_stage(conv(down1, down2, 3, stride=2), a.affine),
                 **{
-                    f"block{i + 1}": ResidualBlock(down2, width, a.separable, a.affine) for i, width in enumerate(inner)
+                    f"block{i + 1}": ResidualBlock(down2, width, separable, a.affine, kernel)
+                    for i, (width, (separable, kernel)) in enumerate(
+                        zip(inner, map(a.in_third, range(a.blocks)), strict=True)
+                    )
                 },
                 up1=_stage(upsampling_conv(down2, up1), a.affine),
                 up2=_stage(upsampling_conv(up1, up2), a.affine),
@@ -106,9 +142,11 @@ class ResnetGenerator(nn.Module):
 
     def forward(self, x: Tensor, features: Collection[str] = ()) -> Any:
         """The generated picture; with ``features`` (stage names) a pair: picture and ``{name: feature map}``."""
-        check_picture(x, self.architecture.in_channels, multiple=4, smallest=8)
+        a = self.architecture
+        check_picture(x, a.in_channels, a.multiple, smallest=2 * a.multiple)
+        x = resized(x, a.resolution)
         if not features:
-            return self.stages(x)
+            return resized(self.stages(x), 1 / a.resolution)
         found = {}
         for name, stage in self.stages.named_children():
             x = stage(x)
@@ -116,7 +154,7 @@ class ResnetGenerator(nn.Module):
                 found[name] = x
         if missing := set(features) - set(found):
             raise GancompError(f"There is no stage {sorted(missing)}; choose from {', '.join(self.stages._modules)}.")
-        return x, found
+        return resized(x, 1 / a.resolution), found
 
 
 def _stage(layer: nn.Conv2d | nn.ConvTranspose2d, affine: bool) -> nn.Sequential:

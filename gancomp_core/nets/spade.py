@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
-from gancomp_core.nets.blocks import check_picture
+from gancomp_core.nets.blocks import check_picture, resized
 from gancomp_core.nets.channel_config import ChannelConfig
-from gancomp_core.nets.values import check_whole, from_values
+from gancomp_core.nets.values import check_kernels, check_resolution, check_whole, from_values, working_multiple
 
 SLOPE = 0.2
 SMALLEST = {"more": 64, "normal": 32}
@@ -31,6 +31,7 @@ class BlockShape(NamedTuple):
     hidden: int
     shortcut: bool
     shrink: int
+    kernel: int
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,9 @@ class SpadeArchitecture:
     ``channels`` is a :class:`ChannelConfig` of eight entries (or its string); ``separable`` makes the convolutions that
     give gamma and beta depthwise-separable; ``upsampling`` is "more" (the first map is 64 times smaller than the
     picture) or "normal" (32 times); ``label_channels`` counts the channels of the label map, which for published
-    Cityscapes are 35 labels and the edges between objects.
+    Cityscapes are 35 labels and the edges between objects. ``middles`` is the number of blocks between head and ups (1
+    or 2), ``kernels`` the sizes (3, 5 or 7) of the convolutions of head and middles, of the first two ups and of the
+    last two, ``resolution`` the share of the picture's height and width at which the network works (1, 0.75 or 0.5).
     """
 
     channels: ChannelConfig
@@ -48,6 +51,9 @@ class SpadeArchitecture:
     upsampling: str = "more"
     label_channels: int = 36
     out_channels: int = 3
+    middles: int = 2
+    kernels: tuple[int, int, int] = (3, 3, 3)
+    resolution: float = 1.0
 
     def __post_init__(self) -> None:
         if isinstance(self.channels, str):
@@ -64,6 +70,10 @@ class SpadeArchitecture:
             )
         check_whole("label_channels", self.label_channels, 1, 4096, "one a label")
         check_whole("out_channels", self.out_channels, 1, 1024, "3 for colour")
+        check_whole("middles", self.middles, 1, 2, "2 as published")
+        object.__setattr__(self, "kernels", tuple(self.kernels))
+        check_kernels(self.kernels)
+        check_resolution(self.resolution)
 
     @property
     def in_channels(self) -> int:
@@ -72,12 +82,12 @@ class SpadeArchitecture:
     @property
     def multiple(self) -> int:
         """Height and width of pictures are multiples of this."""
-        return SMALLEST[self.upsampling]
+        return working_multiple(SMALLEST[self.upsampling], self.resolution)
 
     @property
     def taps(self) -> tuple[str, ...]:
         """The stages whose features distillation compares: coarse, middle and fine."""
-        return ("head", "middle_1", "up_1")
+        return ("head", f"middle_{self.middles - 1}", "up_1")
 
     @property
     def first_width(self) -> int:
@@ -86,16 +96,17 @@ class SpadeArchitecture:
 
     @property
     def blocks(self) -> tuple[BlockShape, ...]:
-        """The seven residual blocks in the order in which they run."""
-        c, first = self.channels.entries, self.first_width
+        """The residual blocks (seven as published) in the order in which they run."""
+        c, first, kernels = self.channels.entries, self.first_width, self.kernels
         middles = ((64, 32, 16) if self.upsampling == "more" else (32, 16, 16), STAGES[1:4], c[1:4])
         found = [
-            BlockShape(name, first, 16 * entry, first, 2 * entry, False, shrink)
+            BlockShape(name, first, 16 * entry, first, 2 * entry, False, shrink, kernels[0])
             for shrink, name, entry in zip(*middles, strict=True)
-        ]
+        ][: 1 + self.middles]
         inputs = first
         for name, entry, factor in zip(STAGES[4:8], c[4:], (8, 4, 2, 1), strict=True):
-            found.append(BlockShape(name, inputs, factor * entry, factor * entry, 2 * entry, True, factor))
+            kernel = kernels[1] if factor > 2 else kernels[2]
+            found.append(BlockShape(name, inputs, factor * entry, factor * entry, 2 * entry, True, factor, kernel))
             inputs = factor * entry
         return tuple(found)
 
@@ -108,6 +119,10 @@ class SpadeArchitecture:
             "upsampling": self.upsampling,
             "label_channels": self.label_channels,
             "out_channels": self.out_channels,
+            # model cards name what is usual only where they always did
+            **({"middles": self.middles} if self.middles != 2 else {}),
+            **({"kernels": list(self.kernels)} if self.kernels != (3, 3, 3) else {}),
+            **({"resolution": self.resolution} if self.resolution != 1 else {}),
         }
 
     @classmethod
@@ -157,9 +172,9 @@ class SpadeBlock(nn.Module):
     def __init__(self, shape: BlockShape, label_channels: int, separable: bool) -> None:
         super().__init__()
         self.norm_0 = Spade(shape.inputs, label_channels, shape.hidden, separable)
-        self.conv_0 = nn.Conv2d(shape.inputs, shape.inner, 3, padding=1)
+        self.conv_0 = nn.Conv2d(shape.inputs, shape.inner, shape.kernel, padding=shape.kernel // 2)
         self.norm_1 = Spade(shape.inner, label_channels, shape.hidden, separable)
-        self.conv_1 = nn.Conv2d(shape.inner, shape.outputs, 3, padding=1)
+        self.conv_1 = nn.Conv2d(shape.inner, shape.outputs, shape.kernel, padding=shape.kernel // 2)
         if shape.shortcut:
             self.norm_s = Spade(shape.inputs, label_channels, shape.hidden, separable)
             self.conv_s = nn.Conv2d(shape.inputs, shape.outputs, 1, bias=False)
@@ -201,22 +216,24 @@ class SpadeGenerator(nn.Module):
         self._check(labels)
         if missing := set(features) - set(STAGES):
             raise GancompError(f"There is no stage {sorted(missing)}; choose from {', '.join(STAGES)}.")
-        shrink = self.architecture.multiple
+        share, shrink = self.architecture.resolution, SMALLEST[self.architecture.upsampling]
+        labels = labels if share == 1 else F.interpolate(labels, scale_factor=share, mode="nearest")
         x = self.stages["fc"](_resized(labels, [size // shrink for size in labels.shape[2:]]))
         found = {"fc": x}
         for shape in self.shapes:
             if shape.shrink != shrink:
-                x, shrink = F.interpolate(x, scale_factor=2.0, mode="nearest"), shape.shrink
+                x, shrink = F.interpolate(x, scale_factor=shrink / shape.shrink, mode="nearest"), shape.shrink
             x = self.stages[shape.name](x, labels)
             if shape.name in features:
                 found[shape.name] = x
-        x = found["tail"] = self.stages["tail"](x)
+        x = found["tail"] = resized(self.stages["tail"](x), 1 / share)
         return (x, {name: found[name] for name in STAGES if name in features}) if features else x
 
     def _check(self, labels: Tensor) -> None:
         multiple = self.architecture.multiple
         check_picture(labels, self.architecture.label_channels, multiple, multiple)
-        if self.training and labels.shape[0] * labels.shape[2] * labels.shape[3] == multiple**2:
+        pixels = labels.shape[0] * labels.shape[2] * labels.shape[3] * self.architecture.resolution**2
+        if self.training and pixels == SMALLEST[self.architecture.upsampling] ** 2:
             raise GancompError(
                 f"A SPADE generator cannot train on one picture of {multiple} x {multiple} pixels, whose smallest map "
                 "is one pixel that BatchNorm has nothing to compare with; use a batch of at least 2, larger pictures, "

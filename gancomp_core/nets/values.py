@@ -16,6 +16,28 @@ def check_whole(what: str, value: object, least: int, most: int, published: str)
         raise GancompError(f"{what} is {value!r}; it must be a whole number from {least} to {most}, {published}.")
 
 
+KERNELS = (3, 5, 7)
+RESOLUTIONS = {1.0: 1, 0.75: 4, 0.5: 2}
+"""The shares of height and width at which a network may work, and by what the picture's sizes have to be divisible."""
+
+
+def check_kernels(kernels: tuple[int, ...]) -> None:
+    """Raise :class:`GancompError` unless these are three sizes of kernels."""
+    if len(kernels) != 3 or any(kernel not in KERNELS for kernel in kernels):
+        raise GancompError(f"The kernels are {kernels}; give three sizes, one for each third of the blocks: 3, 5 or 7.")
+
+
+def check_resolution(share: float) -> None:
+    """Raise :class:`GancompError` unless a network may work at this share of the picture's height and width."""
+    if share not in RESOLUTIONS:
+        raise GancompError(f"The resolution is {share}; it must be one of {', '.join(map(str, RESOLUTIONS))}.")
+
+
+def working_multiple(multiple: int, share: float) -> int:
+    """What a picture's sizes are multiples of when a network that needs ``multiple`` works at ``share`` of them."""
+    return multiple * RESOLUTIONS[share]
+
+
 def from_values(cls: type[T], family: str, values: dict[str, Any]) -> T:
     """``cls`` from the plain values that its ``as_dict`` gave.
 
