@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrize
 
+Network = TypeVar("Network", bound=nn.Module)
+
 POWER_ITERATIONS = 15  # as many as torch makes when it applies spectral normalisation
 
 
-def initialise(module: nn.Module, seed: int, std: float = 0.02) -> nn.Module:
+def initialise(module: Network, seed: int, std: float = 0.02) -> Network:
     """Draw every convolution and linear weight from N(0, std) and set biases to zero, as pix2pix does.
 
     Spectral normalisation (torch's parametrization) keeps the drawn weight and starts its power iteration anew. The

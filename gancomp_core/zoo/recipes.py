@@ -143,7 +143,7 @@ RECIPES: dict[str, Recipe] = {
         "photos_x4",
         train_super_resolution,
         RrdbArchitecture(blocks=6, width=32, growth=16),
-        Settings(steps=12_000, batch_size=8),
+        Settings(steps=5_000, batch_size=8),
         "A small RRDBNet (the generator of ESRGAN) that enlarges photographs four times.",
         PHOTOS,
         {"lr": 4e-4},

@@ -1,0 +1,158 @@
+"""Once for all: one training, and every network of a space is ready to be cut out.
+
+Cai et al., ICLR 2020 (arXiv 1908.09791), as GAN Compression (Li et al., CVPR 2020, arXiv 2003.08936) uses it: at every
+step networks are drawn from the space and trained in the weights they share, under a teacher and against one critic.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from gancomp_core.data import Batch, Batches, Task
+from gancomp_core.errors import GancompError
+from gancomp_core.methods.feature_distillation import (
+    DistilledScene,
+    build,
+    default_objective,
+    players,
+    teacher_features,
+)
+from gancomp_core.nets import ArchitectureSpace, ElasticGenerator, GeneratorArchitecture, initialise, sort_channels
+from gancomp_core.train.loop import Settings, Trained, train
+from gancomp_core.train.objectives import LSGAN, GanLoss, Objective, checked_game, critic
+from gancomp_core.train.progress import tile
+
+#: Which networks a step trains: from a source of random numbers to their architectures.
+Sampler = Callable[[random.Random], Sequence[GeneratorArchitecture]]
+
+
+def uniform(space: ArchitectureSpace, networks: int = 1) -> Sampler:
+    """Networks drawn uniformly from a space, as published: one a step."""
+    return lambda rng: [space.sample(rng) for _ in range(networks)]
+
+
+def sandwich(space: ArchitectureSpace, between: int = 1) -> Sampler:
+    """The widest, the narrowest, and some between (Yu and Huang, ICCV 2019, arXiv 1903.05134)."""
+    return lambda rng: [space.widest, space.narrowest, *(space.sample(rng) for _ in range(between))]
+
+
+class SupernetScene:
+    """One step of a supernet: a :class:`DistilledScene` for every network drawn, all on the same batch."""
+
+    def __init__(self, models: Mapping[str, nn.Module], batch: Batch, sampler: Sampler) -> None:
+        self.models, self.source, self.target = models, batch.source, batch.target
+        rng = random.Random(int(torch.randint(2**62, ())))
+        elastic: Any = models["generator"]
+        self.parts = []
+        for architecture in sampler(rng):
+            elastic.activate(architecture)
+            self.parts.append(_Part(models, batch, self))
+
+    @cached_property
+    def teacher_features(self) -> list[Tensor]:
+        """The teacher's, which all parts share."""
+        return teacher_features(self.models["teacher"], self.source)
+
+
+class _Part(DistilledScene):
+    def __init__(self, models: Mapping[str, nn.Module], batch: Batch, whole: SupernetScene) -> None:
+        super().__init__(models, batch)
+        self.whole = whole
+
+    @cached_property
+    def teacher_features(self) -> list[Tensor]:
+        return self.whole.teacher_features
+
+
+def over_networks(objective: Objective) -> Objective:
+    """An objective of one network as the mean over all networks of a :class:`SupernetScene`."""
+    return Objective(
+        tuple((weight, name, partial(_mean_over_parts, function)) for weight, name, function in objective.terms)
+    )
+
+
+def _mean_over_parts(function: Callable[[Any], Tensor], scene: SupernetScene) -> Tensor:
+    return torch.stack([function(part) for part in scene.parts]).mean()
+
+
+def preview(scene: SupernetScene) -> Image.Image:
+    """The first pictures of a step as rows: source, what each network makes of it, target."""
+    return tile([scene.source[:12], *(part.fake[:12] for part in scene.parts), scene.target[:12]])
+
+
+def warm_start(space: ArchitectureSpace, generator: nn.Module) -> ElasticGenerator:
+    """An elastic generator that begins as a trained one, its channels sorted by importance.
+
+    ``generator`` is at least as wide as the widest network of the space and has as many blocks of the same kind; where
+    it is wider, its most important channels stay. Larger kernels than its own begin with zeros around them. Its own
+    weights are left alone. Raises :class:`GancompError` where the two do not fit.
+    """
+    elastic = ElasticGenerator(space)
+    sorted_one: Any = type(generator)(generator.architecture)  # type: ignore[call-arg]
+    sorted_one.load_state_dict(generator.state_dict())
+    sort_channels(sorted_one)
+    given = sorted_one.state_dict()
+    for name, tensor in elastic.full.state_dict().items():
+        if name not in given or any(o < n for o, n in zip(given[name].shape[:2], tensor.shape[:2], strict=True)):
+            raise GancompError(
+                f"The widest network of the space, {space.widest}, cannot begin as {generator.architecture}, because "
+                f"'{name}' is missing there or narrower; take a space whose networks are no wider and no deeper."
+            )
+        tensor.copy_(_fitted(given[name], tensor.shape))
+    return elastic
+
+
+def _fitted(tensor: Tensor, shape: torch.Size) -> Tensor:
+    """The leading part of a tensor, its kernel with zeros around it where ``shape`` has a larger one."""
+    part = tensor[tuple(slice(size) for size in shape[:2])]
+    if part.ndim < 4 or part.shape == shape:
+        return part
+    margin = (shape[-1] - part.shape[-1]) // 2
+    return nn.functional.pad(part, (margin,) * 4)
+
+
+def fresh(space: ArchitectureSpace, seed: int = 0) -> ElasticGenerator:
+    """An elastic generator with random weights, as :func:`gancomp_core.nets.initialise` draws them."""
+    with torch.random.fork_rng():  # PyTorch fills fresh layers with random numbers, which initialise() replaces
+        return initialise(ElasticGenerator(space), seed)
+
+
+def train_supernet(
+    elastic: ElasticGenerator,
+    teacher: Any,
+    task: Task,
+    settings: Settings,
+    *,
+    sampler: Sampler | None = None,
+    objective: Objective | None = None,
+    loss: GanLoss = LSGAN,
+    lr: float = 4e-4,
+    critic_from: nn.Module | None = None,
+    critic_width: int = 32,
+    warp: bool = False,
+    **options: Any,
+) -> Trained:
+    """Train every network of an elastic generator (in place) on a paired task under a teacher.
+
+    ``sampler`` chooses the networks of a step (default: one, uniformly). The objective (default: the game + 50 L1 +
+    feature distillation) is averaged over them; adaptors and critic are shared, ``critic_from`` is a trained critic to
+    begin with, as GAN Compression does. ``warp`` is that of :class:`gancomp_core.data.Batches`; further ``options`` go
+    to :func:`gancomp_core.train.loop.train`. Raises :class:`GancompError` for a task without pairs.
+    """
+    objective = checked_game(objective, loss) or default_objective(loss)
+    return train(
+        build(elastic, teacher, task, objective, settings.seed, critic_from, critic_width),
+        partial(SupernetScene, sampler=sampler or uniform(elastic.space)),
+        players(over_networks(objective), over_networks(critic(loss)), lr),
+        Batches(task.train, settings.batch_size, settings.seed, task.paired, warp=warp),
+        settings,
+        preview=preview,
+        **options,
+    )

@@ -1,0 +1,278 @@
+"""Supernets: what a step trains, that it equals its plain computation, and where a supernet begins."""
+
+import copy
+import random
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from gancomp_core.data import Batches, PictureSet
+from gancomp_core.data.tasks import Task
+from gancomp_core.errors import GancompError
+from gancomp_core.methods.feature_distillation import (
+    Adaptors,
+    DistilledScene,
+    build,
+    default_objective,
+    distil,
+    feature_kd,
+    players,
+    tap_channels,
+)
+from gancomp_core.methods.once_for_all import (
+    SupernetScene,
+    fresh,
+    over_networks,
+    preview,
+    sandwich,
+    train_supernet,
+    uniform,
+    warm_start,
+)
+from gancomp_core.nets import (
+    ArchitectureSpace,
+    ChannelConfig,
+    PatchDiscriminator,
+    ResnetArchitecture,
+    ResnetGenerator,
+    SearchSpace,
+    SpadeArchitecture,
+    SpadeGenerator,
+    initialise,
+)
+from gancomp_core.train import Settings, critic, gan, reconstruction
+
+TEACHER = ResnetArchitecture(ChannelConfig.uniform(16), 3, in_channels=1, out_channels=1)
+SPACE = ArchitectureSpace(TEACHER, SearchSpace(((16, 8),) * 8))
+
+
+def tiny(**changes):
+    pictures = torch.randint(0, 256, (2, 12, 1, 16, 16), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    split = PictureSet(*pictures)
+    return Task(**({"name": "tiny", "paired": True, "size": 16, "source_channels": 1, "target_channels": 1}
+                   | {"train": split, "search": split, "test": split, "fingerprint": "tiny"} | changes))  # fmt: skip
+
+
+def teacher(seed=3):
+    return initialise(ResnetGenerator(TEACHER), seed, std=0.1)
+
+
+def settings(steps=2):
+    return Settings(steps, batch_size=3, precision="32-true", ema=0.5)
+
+
+def fit(elastic, steps=2, **options):
+    return train_supernet(elastic, teacher(), tiny(), settings(steps), critic_width=8, progress=False, **options)
+
+
+def scene_of(sampler, objective=None):
+    models = build(fresh(SPACE), teacher(), tiny(), objective or default_objective(), critic_width=8)
+    return models, SupernetScene(models, Batches(tiny().train, 3, 0, True).at(0), sampler)
+
+
+# --- what a step trains
+
+
+def test_a_step_trains_the_networks_that_its_sampler_draws():
+    narrow, wide = SPACE.narrowest, SPACE.widest
+    models, scene = scene_of(lambda rng: [narrow, wide])
+    for part, architecture in zip(scene.parts, (narrow, wide), strict=True):
+        assert torch.equal(part.fake, models["generator"].extract(architecture)(scene.source))
+
+
+def test_weights_outside_the_networks_of_a_step_get_no_gradient():
+    _, scene = scene_of(lambda rng: [SPACE.narrowest])
+    over_networks(default_objective())(scene)[0].backward()
+    stem = scene.models["generator"].full.stages.stem[0].weight
+    assert stem.grad[8:].abs().max() == 0 < stem.grad[:8].abs().max()
+
+
+def test_uniform_and_sandwich_draw_from_the_space():
+    assert len(uniform(SPACE, 3)(random.Random(0))) == 3
+    drawn = {uniform(SPACE)(random.Random(seed))[0] for seed in range(40)}
+    assert len(drawn) > 30
+    assert all(architecture in SPACE for architecture in drawn)
+    assert sandwich(SPACE, 2)(random.Random(1))[:2] == [SPACE.widest, SPACE.narrowest]
+    assert len(sandwich(SPACE, 2)(random.Random(1))) == 4
+
+
+def test_an_objective_over_networks_is_the_mean_of_theirs():
+    _, scene = scene_of(lambda rng: [SPACE.narrowest, SPACE.widest])
+    objective = default_objective(distill=0.5)
+    total, values = over_networks(objective)(scene)
+    each = [objective(part) for part in scene.parts]
+    torch.testing.assert_close(total, (each[0][0] + each[1][0]) / 2)
+    torch.testing.assert_close(values["feature_kd"], (each[0][1]["feature_kd"] + each[1][1]["feature_kd"]) / 2)
+    assert str(over_networks(objective)) == str(objective) == "gan_lsgan + 50 * reconstruction + 0.5 * feature_kd"
+
+
+def test_the_teacher_looks_at_a_batch_once_for_all_networks():
+    models, scene = scene_of(lambda rng: [SPACE.narrowest, SPACE.widest])
+    calls = []
+    models["teacher"].register_forward_hook(lambda *_: calls.append(1))
+    over_networks(default_objective())(scene)
+    assert len(calls) == 1
+
+
+# --- feature distillation
+
+
+def test_feature_distillation_equals_its_plain_computation():
+    models, scene = scene_of(lambda rng: [SPACE.narrowest])
+    x, expected = scene.source, 0.0
+    student = models["generator"].extract(SPACE.narrowest)
+    for tap, (mine, theirs) in enumerate(zip(student.architecture.taps, TEACHER.taps, strict=True)):
+        f, g = student(x, features=[mine])[1][mine], models["teacher"](x, features=[theirs])[1][theirs]
+        layer = models["adaptors"].layers[tap]
+        expected = expected + F.mse_loss(F.conv2d(f, layer.weight[:, : f.shape[1]], layer.bias), g)
+    torch.testing.assert_close(feature_kd()(scene.parts[0])[0], expected)
+
+
+def test_features_of_a_student_at_half_the_resolution_are_enlarged():
+    space = ArchitectureSpace(TEACHER, SearchSpace(((16,),) * 8), resolutions=(0.5,))
+    models = build(fresh(space), teacher(), tiny(), default_objective(), critic_width=8)
+    scene = SupernetScene(models, Batches(tiny().train, 3, 0, True).at(0), uniform(space))
+    assert scene.parts[0].features[0].shape[2:] == (2, 2)
+    assert torch.isfinite(feature_kd()(scene.parts[0])[0])
+
+
+def test_adaptors_take_the_leading_channels():
+    adaptors = initialise(Adaptors([8, 8], [4, 4]), 0)
+    features = [torch.randn(2, 5, 3, 3) for _ in range(2)]
+    padded = [torch.cat([f, torch.zeros(2, 3, 3, 3)], dim=1) for f in features]
+    for ours, whole in zip(adaptors(features), adaptors(padded), strict=True):
+        torch.testing.assert_close(ours, whole)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [ResnetGenerator(TEACHER), SpadeGenerator(SpadeArchitecture("8_4_2_2_2_4_4_8", upsampling="normal", middles=1))],
+)
+def test_the_channels_at_the_taps_are_those_of_the_features(network):
+    a = network.architecture
+    size = 16 if isinstance(a, ResnetArchitecture) else 64
+    _, features = network(torch.zeros(2, a.in_channels, size, size), features=a.taps)
+    assert [features[tap].shape[1] for tap in a.taps] == tap_channels(a)
+
+
+def test_networks_with_different_numbers_of_taps_are_named():
+    with pytest.raises(GancompError, match="3 taps and the teacher 4"):
+        Adaptors([8] * 3, [8] * 4)
+
+
+def test_adaptors_learn_with_the_student_and_the_teacher_does_not():
+    student, before = initialise(ResnetGenerator(SPACE.narrowest), 1), teacher()
+    trained = distil(student, before, tiny(), settings(), critic_width=8, progress=False)
+    fresh_ones = build(student, before, tiny(), default_objective())["adaptors"]
+    assert not torch.equal(trained.models["adaptors"].layers[0].weight, fresh_ones.layers[0].weight)
+    for name, weight in teacher().state_dict().items():
+        assert torch.equal(trained.models["teacher"].state_dict()[name], weight)
+        assert torch.equal(before.state_dict()[name], weight)
+
+
+def test_without_feature_distillation_there_are_no_adaptors():
+    trained = distil(
+        ResnetGenerator(SPACE.narrowest), teacher(), tiny(), settings(), critic_width=8, progress=False,
+        objective=gan() + reconstruction(),
+    )  # fmt: skip
+    assert set(trained.models) == {"generator", "teacher", "discriminator"}
+    assert list(trained.history) == ["step", "critic_lsgan", "gan_lsgan", "reconstruction"]
+
+
+def test_a_critic_to_go_on_from_is_copied():
+    given = initialise(PatchDiscriminator(2, 8, 2), 7)
+    before = copy.deepcopy(given)
+    trained = distil(ResnetGenerator(TEACHER), teacher(), tiny(), settings(), critic=given, progress=False)
+    pairs = list(zip(before.parameters(), given.parameters(), strict=True))
+    assert all(torch.equal(old, new) for old, new in pairs)
+    learned = list(trained.models["discriminator"].parameters())
+    assert 0 < (learned[0] - pairs[0][0]).abs().max() < 0.01
+
+
+def test_a_task_without_pairs_is_refused():
+    with pytest.raises(GancompError, match="'tiny' has no pairs to distil with"):
+        train_supernet(fresh(SPACE), teacher(), tiny(paired=False), settings(), progress=False)
+
+
+# --- the whole training
+
+
+def test_a_supernet_of_one_network_trains_as_that_network_distilled():
+    one = ArchitectureSpace(TEACHER, SearchSpace(((16,),) * 8))
+    elastic = fresh(one, seed=5)
+    alone = elastic.extract()
+    options = {"critic_width": 8, "progress": False}
+    ours = train_supernet(elastic, teacher(), tiny(), settings(3), **options).models["generator"]
+    distil(alone, teacher(), tiny(), settings(3), **options)
+    for name, weight in alone.state_dict().items():
+        torch.testing.assert_close(ours.full.state_dict()[name], weight, rtol=1e-4, atol=1e-6)
+
+
+def test_a_supernet_learns():
+    history = fit(fresh(SPACE), steps=120, lr=1e-3, sampler=sandwich(SPACE)).history
+    assert history.reconstruction.iloc[-5:].mean() < 0.9 * history.reconstruction.iloc[:5].mean()
+    assert history.feature_kd.iloc[-5:].mean() < 0.9 * history.feature_kd.iloc[:5].mean()
+
+
+def test_a_training_in_parts_draws_the_same_networks(tmp_path):
+    whole = fit(fresh(SPACE), steps=4)
+    fit(fresh(SPACE), steps=4, checkpoint=tmp_path / "a.ckpt", until=2)
+    resumed = fit(fresh(SPACE, seed=9), steps=4, checkpoint=tmp_path / "a.ckpt")
+    for name, weight in whole.averaged["generator"].state_dict().items():
+        assert torch.equal(resumed.averaged["generator"].state_dict()[name], weight), name
+
+
+def test_the_preview_has_a_row_for_each_network():
+    _, scene = scene_of(sandwich(SPACE))
+    assert preview(scene).height >= 5 * 16
+
+
+# --- where a supernet begins
+
+
+def test_a_supernet_as_wide_as_a_trained_network_begins_as_it():
+    x = torch.randn(2, 1, 16, 16)
+    torch.testing.assert_close(warm_start(SPACE, teacher())(x), teacher()(x), atol=1e-5, rtol=1e-4)
+
+
+def test_larger_kernels_begin_with_zeros_around_the_trained_ones():
+    space = ArchitectureSpace(TEACHER, SearchSpace(((16,),) * 8), kernels=(3, 5, 7))
+    elastic, x = warm_start(space, teacher()), torch.randn(2, 1, 16, 16)
+    for kernel in (7, 5, 3):
+        elastic.activate(space.express((*[16] * 8, 3, *[kernel] * 3, *[False] * 3, 1.0)))
+        torch.testing.assert_close(elastic(x), teacher()(x), atol=1e-5, rtol=1e-4)
+
+
+def test_a_narrower_supernet_begins_with_the_most_important_channels():
+    narrow = ArchitectureSpace(TEACHER, SearchSpace(((8,),) * 8))
+    given = teacher()
+    with torch.no_grad():  # the next layer listens to the odd channels of the stem alone
+        given.stages.down1[0].weight[:, ::2] = 0
+    stem = warm_start(narrow, given).full.stages.stem[0].weight
+    odd = given.stages.stem[0].weight[1::2]
+    assert all(any(torch.equal(row, other) for other in odd) for row in stem)
+
+
+def test_a_supernet_wider_than_the_trained_network_is_refused():
+    with pytest.raises(GancompError, match="cannot begin as"):
+        warm_start(ArchitectureSpace(TEACHER, SearchSpace(((24, 16),) * 8)), teacher())
+
+
+def test_warm_start_leaves_the_trained_network_alone():
+    given = teacher()
+    warm_start(SPACE, given)
+    assert all(torch.equal(weight, given.state_dict()[name]) for name, weight in teacher().state_dict().items())
+
+
+def test_players_own_the_adaptors_only_where_features_are_compared():
+    owned = [player.owns for player in players(default_objective(), critic(), 1e-4)]
+    assert owned == [("discriminator",), ("generator", "adaptors")]
+    assert players(gan(), critic(), 1e-4)[1].owns == ("generator",)
+
+
+def test_a_distilled_scene_is_a_paired_scene_with_features():
+    models = build(teacher(1), teacher(), tiny(), default_objective(), critic_width=8)
+    scene = DistilledScene(models, Batches(tiny().train, 3, 0, True).at(0))
+    assert torch.equal(scene.fake, models["generator"](scene.source))
+    assert len(scene.features) == len(scene.teacher_features) == 4
