@@ -123,15 +123,17 @@ def build(
 ) -> dict[str, nn.Module]:
     """The networks of a distillation: the student itself, the frozen teacher, adaptors if asked for, and a critic.
 
-    ``critic`` is a trained discriminator, of which a copy goes on learning; without one a fresh one begins. Raises
-    :class:`GancompError` for a task without pairs.
+    ``teacher`` may be None where the objective asks for nothing of it. ``critic`` is a trained discriminator, of which
+    a copy goes on learning; without one a fresh one begins. Raises :class:`GancompError` for a task without pairs.
     """
     if not task.paired:
         raise GancompError(
             f"'{task.name}' has no pairs to distil with; make pseudo pairs from the teacher's pictures first, or take "
             "a paired task such as 'edges2shoes'."
         )
-    models = {"generator": student, "teacher": copy.deepcopy(teacher).eval().requires_grad_(False)}
+    models = {"generator": student}
+    if teacher is not None:
+        models["teacher"] = copy.deepcopy(teacher).eval().requires_grad_(False)
     with torch.random.fork_rng():  # PyTorch fills fresh layers with random numbers, which initialise() replaces
         if _asks_for_features(objective):
             widest = getattr(student, "space", student.architecture)

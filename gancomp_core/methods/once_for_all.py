@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from gancomp_core import zoo
 from gancomp_core.data import Batch, Batches, Task
 from gancomp_core.errors import GancompError
 from gancomp_core.methods.feature_distillation import (
@@ -24,9 +27,16 @@ from gancomp_core.methods.feature_distillation import (
     players,
     teacher_features,
 )
-from gancomp_core.nets import ArchitectureSpace, ElasticGenerator, GeneratorArchitecture, initialise, sort_channels
+from gancomp_core.nets import (
+    ArchitectureSpace,
+    ElasticGenerator,
+    GeneratorArchitecture,
+    SearchSpace,
+    initialise,
+    sort_channels,
+)
 from gancomp_core.train.loop import Settings, Trained, train
-from gancomp_core.train.objectives import LSGAN, GanLoss, Objective, checked_game, critic
+from gancomp_core.train.objectives import LSGAN, GanLoss, Objective, checked_game, critic, gan, reconstruction
 from gancomp_core.train.progress import tile
 
 #: Which networks a step trains: from a source of random numbers to their architectures.
@@ -156,3 +166,88 @@ def train_supernet(
         preview=preview,
         **options,
     )
+
+
+def from_teacher(task: Task, space: ArchitectureSpace, settings: Settings, *, teacher: str, **options: Any) -> Trained:
+    """GAN Compression's supernet: begins as a model of the zoo, and learns from it and against its critic.
+
+    ``options`` are those of :func:`train_supernet`.
+    """
+    model = zoo.load(teacher)
+    elastic = warm_start(space, model.generator)
+    return train_supernet(elastic, model.generator, task, settings, critic_from=model.discriminator, **options)
+
+
+def all_at_once(task: Task, space: ArchitectureSpace, settings: Settings, **options: Any) -> Trained:
+    """Train every network of a space together from the first step, without a teacher: the naive supernet.
+
+    ``options`` are those of :func:`train_supernet`.
+    """
+    elastic = fresh(space, settings.seed)
+    return train_supernet(elastic, None, task, settings, **{"objective": plain_objective()} | options)
+
+
+def progressive_shrinking(
+    task: Task,
+    space: ArchitectureSpace,
+    settings: Settings,
+    *,
+    full_share: float = 0.4,
+    checkpoint: Path | None = None,
+    **options: Any,
+) -> Trained:
+    """Train the full network first, sort its channels, then free kernels, depths and widths one after the other.
+
+    The first ``full_share`` of the steps train the widest network alone; the rest is divided evenly among the stages
+    that the space has, each distilled from that network and with its own fall of the learning rate. Every stage keeps
+    its own ``checkpoint``, the given path with the stage's name. ``options`` are those of :func:`train_supernet`.
+    """
+
+    widest, stages = fixed(space), shrinking_stages(space)
+    first = round(full_share * settings.steps)
+    lengths = {"full": first} | dict(zip(stages, _evenly(settings.steps - first, len(stages)), strict=True))
+
+    def stage(name: str, elastic: ElasticGenerator, teacher: Any, within: ArchitectureSpace, **more: Any) -> Trained:
+        file = checkpoint and checkpoint.with_suffix(f".{name}{checkpoint.suffix}")
+        how = {"sampler": uniform(within), "checkpoint": file} | options | more
+        return train_supernet(elastic, teacher, task, replace(settings, steps=lengths[name]), **how)
+
+    trained = stage("full", fresh(widest, settings.seed), None, widest, objective=plain_objective())
+    full = _averaged(trained).extract()
+    elastic = warm_start(space, full)
+    for name, within in stages.items():
+        trained = stage(name, elastic, full, within, critic_from=trained.models["discriminator"])
+        elastic = _averaged(trained).requires_grad_(True)
+    return trained
+
+
+def _averaged(trained: Trained) -> ElasticGenerator:
+    return cast(ElasticGenerator, trained.averaged["generator"])
+
+
+def _evenly(total: int, parts: int) -> list[int]:
+    return [total * (i + 1) // parts - total * i // parts for i in range(parts)]
+
+
+def plain_objective() -> Objective:
+    """The game + 50 L1: nothing of a teacher."""
+    return gan() + 50 * reconstruction()
+
+
+def fixed(space: ArchitectureSpace) -> ArchitectureSpace:
+    """The space of the widest network alone."""
+    return ArchitectureSpace(space.widest, SearchSpace(tuple((entry,) for entry in space.widest.channels.entries)))
+
+
+def shrinking_stages(space: ArchitectureSpace) -> dict[str, ArchitectureSpace]:
+    """Growing parts of a space by the name of what is freed: kernel (and block kind, resolution), depth, width.
+
+    Stages that would add nothing are left out.
+    """
+    kernel = replace(space, channels=fixed(space).channels, depths=())
+    kernel = replace(kernel, base=space.widest)
+    found, before = {}, 1
+    for name, part in (("kernel", kernel), ("depth", replace(kernel, depths=space.depths)), ("width", space)):
+        if len(part) > before:
+            found[name], before = part, len(part)
+    return found

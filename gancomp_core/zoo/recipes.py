@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pkgutil import resolve_name
 from typing import Any
 
 from gancomp_core.nets import (
@@ -31,20 +32,27 @@ PHOTOS = "photographs under CC0 and CC BY (data/photos/ATTRIBUTION.md)"
 class Recipe:
     """How one model of the zoo is trained.
 
-    ``method`` is a function such as :func:`train_pix2pix`, ``options`` its keyword arguments beside task, architecture
-    and settings. ``summary`` says in a sentence what the model is for, ``pictures`` whose pictures it learned from;
-    ``keeps`` names the trained networks worth shipping: a critic is, where a student will be trained against it. A
-    recipe that keeps nothing shows a failure: its card and its pictures ship, its weights do not.
+    ``method`` is a function such as :func:`train_pix2pix`, or "module:function" for one that itself builds on the zoo;
+    ``options`` are its keyword arguments beside task, architecture and settings. ``summary`` says in a sentence what
+    the model is for, ``pictures`` whose pictures it learned from; ``keeps`` names the trained networks worth shipping:
+    a critic is, where a student will be trained against it. A recipe that keeps nothing shows a failure: its card and
+    its pictures ship, its weights do not.
     """
 
     task: str
-    method: Callable[..., Trained]
+    method: Callable[..., Trained] | str
     architecture: Any
     settings: Settings
     summary: str
     pictures: str
     options: Mapping[str, Any] = field(default_factory=dict)
     keeps: tuple[str, ...] = ("generator", "discriminator")
+
+    @property
+    def function(self) -> Callable[..., Trained]:
+        """What trains the model."""
+        found: Callable[..., Trained] = resolve_name(self.method) if isinstance(self.method, str) else self.method
+        return found
 
 
 def _resnet(width: int, blocks: int, channels: tuple[int, int] = (3, 3)) -> ResnetArchitecture:

@@ -94,7 +94,7 @@ def train(name: str) -> ZooModel:
     """
     recipe, cache = _recipe(name), cache_root() / "zoo" / name.replace("/", "-")
     task, judge = load_task(recipe.task), _judge(name, recipe.task)  # the judge first: it may be missing
-    trained = recipe.method(
+    trained = recipe.function(
         task, recipe.architecture, recipe.settings, checkpoint=cache.with_suffix(".ckpt"), **recipe.options
     )
     models = _networks(trained, recipe.keeps or SHOWN)

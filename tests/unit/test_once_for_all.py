@@ -7,7 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gancomp_core.data import Batches, PictureSet
+from gancomp_core import zoo
+from gancomp_core.data import Batches, PictureSet, load_task
 from gancomp_core.data.tasks import Task
 from gancomp_core.errors import GancompError
 from gancomp_core.methods.feature_distillation import (
@@ -22,10 +23,15 @@ from gancomp_core.methods.feature_distillation import (
 )
 from gancomp_core.methods.once_for_all import (
     SupernetScene,
+    all_at_once,
+    fixed,
     fresh,
+    from_teacher,
     over_networks,
     preview,
+    progressive_shrinking,
     sandwich,
+    shrinking_stages,
     train_supernet,
     uniform,
     warm_start,
@@ -42,6 +48,7 @@ from gancomp_core.nets import (
     initialise,
 )
 from gancomp_core.train import Settings, critic, gan, reconstruction
+from gancomp_core.train.checkpoints import load_state
 
 TEACHER = ResnetArchitecture(ChannelConfig.uniform(16), 3, in_channels=1, out_channels=1)
 SPACE = ArchitectureSpace(TEACHER, SearchSpace(((16, 8),) * 8))
@@ -226,6 +233,58 @@ def test_a_training_in_parts_draws_the_same_networks(tmp_path):
 def test_the_preview_has_a_row_for_each_network():
     _, scene = scene_of(sandwich(SPACE))
     assert preview(scene).height >= 5 * 16
+
+
+# --- progressive shrinking
+
+
+ELASTIC = ArchitectureSpace(
+    ResnetArchitecture(ChannelConfig.uniform(16), 6, in_channels=1, out_channels=1),
+    SearchSpace(((16, 8),) * 8),
+    depths=(3, 6),
+    kernels=(3, 5),
+)
+
+
+def test_progressive_shrinking_frees_kernels_then_depths_then_widths():
+    stages = shrinking_stages(ELASTIC)
+    assert list(stages) == ["kernel", "depth", "width"]
+    assert [len(stage) for stage in stages.values()] == [8, 16, 16 * 2**8]
+    assert len(fixed(ELASTIC)) == 1
+    assert fixed(ELASTIC).widest == ELASTIC.widest
+    assert all(architecture in ELASTIC for stage in stages.values() for architecture in list(stage)[:16])
+
+
+def test_a_space_without_elastic_kernels_has_no_stage_for_them():
+    assert list(shrinking_stages(SPACE)) == ["width"]
+
+
+def test_progressive_shrinking_takes_as_many_steps_as_asked_for(tmp_path):
+    options = {"critic_width": 8, "progress": False}
+    path = tmp_path / "a.ckpt"
+    trained = progressive_shrinking(tiny(), ELASTIC, settings(11), checkpoint=path, **options)
+    steps = [load_state(path.with_suffix(f".{name}.ckpt"))["step"] for name in ("full", "kernel", "depth", "width")]
+    assert steps == [4, 2, 2, 3]
+    assert trained.averaged["generator"].space == ELASTIC
+    again = progressive_shrinking(tiny(), ELASTIC, settings(11), checkpoint=path, **options)
+    for name, weight in trained.averaged["generator"].state_dict().items():
+        assert torch.equal(again.averaged["generator"].state_dict()[name], weight)
+
+
+def test_all_at_once_needs_no_teacher():
+    trained = all_at_once(tiny(), ELASTIC, settings(), critic_width=8, progress=False)
+    assert "teacher" not in trained.models
+    assert trained.objective == "gan_lsgan + 50 * reconstruction"
+
+
+def test_a_supernet_of_the_course_begins_as_its_teacher():
+    given = zoo.load("edges2shoes/teacher")
+    task = load_task("edges2shoes")
+    space = fixed(ArchitectureSpace(given.generator.architecture, SearchSpace(((32,),) * 8)))
+    begun = from_teacher(task, space, Settings(1, batch_size=2), teacher="edges2shoes/teacher", lr=0.0, progress=False)
+    x = task.test.batch(slice(0, 4)).source
+    with torch.inference_mode():
+        torch.testing.assert_close(begun.models["generator"](x), given.generator(x), atol=1e-4, rtol=1e-3)
 
 
 # --- where a supernet begins
