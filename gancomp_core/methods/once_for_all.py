@@ -212,13 +212,13 @@ def progressive_shrinking(
         how = {"sampler": uniform(within), "checkpoint": file} | options | more
         return train_supernet(elastic, teacher, task, replace(settings, steps=lengths[name]), **how)
 
-    trained = stage("full", fresh(widest, settings.seed), None, widest, objective=plain_objective())
+    parts = [trained := stage("full", fresh(widest, settings.seed), None, widest, objective=plain_objective())]
     full = _averaged(trained).extract()
     elastic = warm_start(space, full)
     for name, within in stages.items():
-        trained = stage(name, elastic, full, within, critic_from=trained.models["discriminator"])
+        parts.append(trained := stage(name, elastic, full, within, critic_from=trained.models["discriminator"]))
         elastic = _averaged(trained).requires_grad_(True)
-    return trained
+    return replace(trained, seconds=sum(part.seconds for part in parts), step=sum(part.step for part in parts))
 
 
 def _averaged(trained: Trained) -> ElasticGenerator:

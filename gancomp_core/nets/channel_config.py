@@ -131,8 +131,9 @@ def _space(*groups: tuple[int, tuple[int, ...]]) -> SearchSpace:
     return SearchSpace(tuple(choice for times, choice in groups for _ in range(times)))
 
 
-#: The published search spaces (GAN Compression, section 3.3 and its released configurations).
+#: The published search spaces (GAN Compression, section 3.3 and its released configurations), and the course's own.
 SEARCH_SPACES = {
+    "course/channels-16": SearchSpace(((16, 8), *((16, 12, 8),) * 2, *((16, 12, 8, 4),) * 3, (16, 12, 8), (16, 8))),
     "resnet/channels-48": _space((2, (48, 32)), (4, (48, 40, 32)), (2, (48, 32, 24, 16))),
     "resnet/channels-32": _space((8, (32, 24, 16))),
     "resnet/channels-64-cycleGAN": _space((8, (64, 48, 32, 24, 16))),
