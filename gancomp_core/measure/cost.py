@@ -113,6 +113,8 @@ def layer_costs(network: nn.Module, height: int, width: int, in_channels: int | 
 
     Sizes, ``in_channels`` and errors are those of :func:`cost`.
     """
+    if isinstance(network, ElasticGenerator):
+        network = network.extract()
     found: list[LayerCost] = []
     _check_layers(network)
     channels = in_channels or _input_channels(network)
@@ -200,10 +202,10 @@ def _(elastic: ElasticGenerator, height: int, width: int, in_channels: int | Non
 @cost.register
 def _(architecture: ResnetArchitecture, height: int, width: int, in_channels: int | None = None) -> Cost:
     a, multiple = architecture, architecture.multiple
-    if height % multiple or width % multiple or min(height, width) < 2 * multiple:
+    if height % multiple or width % multiple or min(height, width) < a.smallest:
         raise GancompError(
             f"This ResNet generator takes heights and widths that are multiples of {multiple} and at least "
-            f"{2 * multiple}, not {height} x {width}."
+            f"{a.smallest}, not {height} x {width}."
         )
     full = round(height * width * a.resolution**2)
     half, quarter = full // 4, full // 16

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gancomp_core.errors import GancompError
 from gancomp_core.nets.blocks import ResidualBlock
 from gancomp_core.nets.resnet import ResnetArchitecture, ResnetGenerator
 from gancomp_core.nets.spade import Spade, SpadeArchitecture, SpadeBlock, SpadeGenerator
@@ -56,12 +57,18 @@ def sort_channels(generator: nn.Module) -> None:
 
 
 def channel_groups(generator: nn.Module) -> list[ChannelGroup]:
-    """The groups of channels whose number the channel config of a ResNet or SPADE generator sets."""
+    """The groups of channels whose number the channel config of a ResNet or SPADE generator sets.
+
+    Raises :class:`GancompError` for a network of another kind.
+    """
     if isinstance(generator, ResnetGenerator):
         return list(_resnet_groups(generator))
     if isinstance(generator, SpadeGenerator):
         return list(_spade_groups(generator))
-    raise TypeError(f"The channels of a {type(generator).__name__} are not known.")
+    raise GancompError(
+        f"The channels of a {type(generator).__name__} cannot be sorted; give a ResNet or SPADE generator, "
+        "before an elastic one begins as it."
+    )
 
 
 def group_sizes(architecture: ResnetArchitecture | SpadeArchitecture) -> dict[str, int]:

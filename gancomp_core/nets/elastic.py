@@ -35,6 +35,11 @@ class ElasticGenerator(nn.Module):
 
     def __init__(self, space: ArchitectureSpace) -> None:
         super().__init__()
+        if not isinstance(space, ArchitectureSpace):
+            raise GancompError(
+                f"An elastic generator is made of an ArchitectureSpace, not of a {type(space).__name__}; say what may "
+                "be chosen with ArchitectureSpace(base, channels, ...)."
+            )
         self.space = space
         self.active: GeneratorArchitecture = space.widest
         self.full = _generator(space.widest)
@@ -62,8 +67,8 @@ class ElasticGenerator(nn.Module):
         """Choose the network that runs; raises :class:`GancompError` for one outside the space."""
         if architecture not in self.space:
             raise GancompError(
-                f"{architecture} is none of the {len(self.space):,} networks of this elastic generator, which lie "
-                f"between {self.space.narrowest} and {self.space.widest}; choose one of its space."
+                f"{architecture} is none of the {len(self.space):,} networks of this elastic generator"
+                f"{self.space.first_difference(architecture)}."
             )
         self.active = architecture
 
@@ -78,8 +83,10 @@ class ElasticGenerator(nn.Module):
         before, chosen = self.active, architecture or self.active
         self.activate(chosen)
         self.active = before
-        network = _generator(chosen)
-        network.load_state_dict({name: weight.detach() for name, weight in self.cut(chosen).items()})
+        with torch.device("meta"):  # draws no random numbers
+            network = _generator(chosen)
+        own = {name: weight.detach().clone() for name, weight in self.cut(chosen).items()}
+        network.load_state_dict(own, assign=True)  # keeps device and precision
         return network.train(self.training)
 
     def cut(self, architecture: GeneratorArchitecture) -> dict[str, Tensor]:
@@ -92,6 +99,9 @@ class ElasticGenerator(nn.Module):
                     weight = weight.narrow(dim, 0, sizes[group])
             found[part.name] = self._smaller_kernel(part.shared, weight, part.kernel) if part.kernel else weight
         return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_skeletons": {}}  # copies and files make their own when they need them
 
     def _smaller_kernel(self, layer: str, weight: Tensor, kernel: int) -> Tensor:
         """Step by step: the centre of the kernel, flattened, times the matrix of this layer and size."""

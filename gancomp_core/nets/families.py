@@ -50,7 +50,7 @@ def read_architecture(values: dict[str, Any]) -> Architecture:
     described = _family(values).architecture
     try:
         return described.from_dict(values)
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise GancompError(
             f"{values} does not describe a network ({type(error).__name__}: {error}); "
             f"write it with {described.__name__}.as_dict()."

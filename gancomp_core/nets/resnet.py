@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from gancomp_core.errors import GancompError
 from gancomp_core.nets.blocks import ResidualBlock, check_picture, conv, instance_norm, resized, upsampling_conv
 from gancomp_core.nets.channel_config import ChannelConfig, third_of
-from gancomp_core.nets.values import check_kernels, check_resolution, working_multiple
+from gancomp_core.nets.values import check_resolution, checked_kernels, working_multiple
 
 
 @dataclass(frozen=True)
@@ -54,16 +55,13 @@ class ResnetArchitecture:
         check_resolution(self.resolution)
 
     def _check_thirds(self) -> None:
-        separable = self.separable if isinstance(self.separable, bool) else tuple(self.separable)
-        if isinstance(separable, tuple) and len(set(separable)) == 1:
-            separable = separable[0]  # one architecture has one spelling
-        object.__setattr__(self, "separable", separable)
-        object.__setattr__(self, "kernels", tuple(self.kernels))
-        if isinstance(separable, tuple) and (len(separable) != 3 or not all(isinstance(s, bool) for s in separable)):
-            raise GancompError(
-                f"separable is {separable}; give True, False, or one of them for each third of the blocks."
-            )
-        check_kernels(self.kernels)
+        given: Any = self.separable
+        thirds = tuple(given) if isinstance(given, list | tuple) else (given,) * 3
+        if len(thirds) != 3 or not all(isinstance(third, bool) for third in thirds):
+            raise GancompError(f"separable is {given}; give True, False, or one of them for each third of the blocks.")
+        # one architecture has one spelling
+        object.__setattr__(self, "separable", thirds[0] if len(set(thirds)) == 1 else thirds)
+        object.__setattr__(self, "kernels", checked_kernels(self.kernels))
 
     def in_third(self, block: int) -> tuple[bool, int]:
         """Whether the residual block with this index is separable, and the size of its kernels."""
@@ -74,6 +72,13 @@ class ResnetArchitecture:
     def multiple(self) -> int:
         """Height and width of pictures are multiples of this."""
         return working_multiple(4, self.resolution)
+
+    @property
+    def smallest(self) -> int:
+        """The least height and width of pictures: reflection needs maps that are larger than half a kernel."""
+        map_side = 1 + max(self.kernels) // 2
+        fitting = math.ceil(4 * map_side / self.resolution / self.multiple) * self.multiple
+        return max(fitting, 2 * self.multiple)
 
     @property
     def taps(self) -> tuple[str, ...]:
@@ -143,7 +148,7 @@ class ResnetGenerator(nn.Module):
     def forward(self, x: Tensor, features: Collection[str] = ()) -> Any:
         """The generated picture; with ``features`` (stage names) a pair: picture and ``{name: feature map}``."""
         a = self.architecture
-        check_picture(x, a.in_channels, a.multiple, smallest=2 * a.multiple)
+        check_picture(x, a.in_channels, a.multiple, a.smallest)
         x = resized(x, a.resolution)
         if not features:
             return resized(self.stages(x), 1 / a.resolution)

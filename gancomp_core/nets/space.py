@@ -38,15 +38,23 @@ class ArchitectureSpace:
     resolutions: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.channels.choices) != 8:
+        for name in ("depths", "kernels", "separable", "resolutions"):  # what is named twice is one choice
+            object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
+        channels = tuple(tuple(dict.fromkeys(choice)) for choice in self.channels.choices)
+        object.__setattr__(self, "channels", SearchSpace(channels))
+        if len(channels) != 8:
             raise GancompError(
-                f"A space of architectures has choices for eight entries of the channel config, not "
-                f"{len(self.channels.choices)}."
+                f"A space of architectures has choices for eight entries of the channel config, not {len(channels)}; "
+                "repeat c3 for c4 and c5 to write a space of six entries."
             )
+        if () in channels:
+            raise GancompError(f"Entry c{channels.index(())} has nothing to choose from; give it at least one number.")
         if self.separable and isinstance(self.base, SpadeArchitecture):
             raise GancompError("A SPADE generator is dense or separable as a whole; leave separable out of its space.")
-        for architecture in (self.widest, self.narrowest):  # raises for choices that no architecture may take
-            architecture.as_dict()
+        first = tuple(choice[0] for choice in self.genes.values())
+        for place, choice in enumerate(self.genes.values()):  # raises for what no architecture may have
+            for gene in choice:
+                self.express((*first[:place], gene, *first[place + 1 :]))
 
     @cached_property
     def genes(self) -> dict[str, tuple[Any, ...]]:
@@ -58,6 +66,11 @@ class ArchitectureSpace:
         found |= {f"separable{i}": self.separable or (base_separable[i],) for i in range(3)}
         found["resolution"] = self.resolutions or (self.base.resolution,)
         return found
+
+    @property
+    def in_channels(self) -> int:
+        """Of the pictures or maps that every network of the space takes."""
+        return self.base.in_channels
 
     def __len__(self) -> int:
         return math.prod(len(choice) for choice in self.genes.values())
@@ -85,6 +98,15 @@ class ArchitectureSpace:
         """The genes of an architecture, whether or not they lie in the space."""
         a = architecture
         return (*a.channels.entries, _depth(a), *a.kernels, *_thirds(a.separable), a.resolution)
+
+    def first_difference(self, architecture: object) -> str:
+        """What keeps an architecture out of the space, as the end of a sentence; empty where that is not one gene."""
+        if type(architecture) is type(self.base):
+            genes = self.read(architecture)  # type: ignore[arg-type]
+            for gene, (name, choice) in zip(genes, self.genes.items(), strict=True):
+                if gene not in choice:
+                    return f": its {name} is {gene}, and may be {' or '.join(map(str, choice))}"
+        return f", which differ from {self.base} in their genes alone"
 
     def sample(self, rng: random.Random) -> GeneratorArchitecture:
         """One architecture, each gene drawn uniformly."""

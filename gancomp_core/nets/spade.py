@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gancomp_core.errors import GancompError
 from gancomp_core.nets.blocks import check_picture, resized
 from gancomp_core.nets.channel_config import ChannelConfig
-from gancomp_core.nets.values import check_kernels, check_resolution, check_whole, from_values, working_multiple
+from gancomp_core.nets.values import check_resolution, check_whole, checked_kernels, from_values, working_multiple
 
 SLOPE = 0.2
 SMALLEST = {"more": 64, "normal": 32}
@@ -71,8 +71,12 @@ class SpadeArchitecture:
         check_whole("label_channels", self.label_channels, 1, 4096, "one a label")
         check_whole("out_channels", self.out_channels, 1, 1024, "3 for colour")
         check_whole("middles", self.middles, 1, 2, "2 as published")
-        object.__setattr__(self, "kernels", tuple(self.kernels))
-        check_kernels(self.kernels)
+        if not isinstance(self.separable, bool):
+            raise GancompError(
+                f"separable is {self.separable} in a SPADE generator, which is dense (False) or separable (True) as a "
+                "whole; give one of the two."
+            )
+        object.__setattr__(self, "kernels", checked_kernels(self.kernels))
         check_resolution(self.resolution)
 
     @property
@@ -214,8 +218,9 @@ class SpadeGenerator(nn.Module):
     def forward(self, labels: Tensor, features: Collection[str] = ()) -> Any:
         """The generated picture; with ``features`` (stage names) a pair: picture and ``{name: feature map}``."""
         self._check(labels)
-        if missing := set(features) - set(STAGES):
-            raise GancompError(f"There is no stage {sorted(missing)}; choose from {', '.join(STAGES)}.")
+        stages = [name for name in STAGES if name in self.stages]
+        if missing := set(features) - set(stages):
+            raise GancompError(f"There is no stage {sorted(missing)}; choose from {', '.join(stages)}.")
         share, shrink = self.architecture.resolution, SMALLEST[self.architecture.upsampling]
         labels = labels if share == 1 else F.interpolate(labels, scale_factor=share, mode="nearest")
         x = self.stages["fc"](_resized(labels, [size // shrink for size in labels.shape[2:]]))
@@ -227,7 +232,7 @@ class SpadeGenerator(nn.Module):
             if shape.name in features:
                 found[shape.name] = x
         x = found["tail"] = resized(self.stages["tail"](x), 1 / share)
-        return (x, {name: found[name] for name in STAGES if name in features}) if features else x
+        return (x, {name: found[name] for name in stages if name in features}) if features else x
 
     def _check(self, labels: Tensor) -> None:
         multiple = self.architecture.multiple

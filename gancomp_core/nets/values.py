@@ -21,10 +21,12 @@ RESOLUTIONS = {1.0: 1, 0.75: 4, 0.5: 2}
 """The shares of height and width at which a network may work, and by what the picture's sizes have to be divisible."""
 
 
-def check_kernels(kernels: tuple[int, ...]) -> None:
-    """Raise :class:`GancompError` unless these are three sizes of kernels."""
-    if len(kernels) != 3 or any(kernel not in KERNELS for kernel in kernels):
+def checked_kernels(kernels: Any) -> tuple[int, ...]:
+    """The sizes of three kernels as a tuple; raises :class:`GancompError` for anything else."""
+    sizes = tuple(kernels) if isinstance(kernels, list | tuple) else ()
+    if len(sizes) != 3 or any(not isinstance(size, int) or size not in KERNELS for size in sizes):
         raise GancompError(f"The kernels are {kernels}; give three sizes, one for each third of the blocks: 3, 5 or 7.")
+    return sizes
 
 
 def check_resolution(share: float) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gancomp_core.data import Batches
 from gancomp_core.errors import GancompError
+from gancomp_core.nets import ElasticGenerator
 from gancomp_core.train.loop import Trained
 
 BATCHES = 32
@@ -21,8 +22,10 @@ def recalibrate(network: nn.Module, inputs: Iterable[Tensor]) -> nn.Module:
 
     A network whose weights were not the ones in training (an average over steps, a part of a larger network) has
     statistics that belong to others, and works poorly until this is done. Returns the network, in eval mode; raises
-    :class:`GancompError` without any batch.
+    :class:`GancompError` without any batch, and for an elastic generator, whose networks each need their own.
     """
+    if isinstance(network, ElasticGenerator):
+        raise GancompError("recalibrate() measures one network; give it elastic.extract() instead of the whole.")
     batches = list(inputs)
     if not batches:
         raise GancompError(f"recalibrate() got no batches to measure on; give it at least one, say {BATCHES}.")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gancomp_core.data import Task
 from gancomp_core.files import atomic_write
 from gancomp_core.measure import bicubic, cost, machine_class
-from gancomp_core.nets import Segmenter
+from gancomp_core.nets import ArchitectureSpace, Segmenter
 from gancomp_core.train.loop import Trained
 from gancomp_core.train.progress import paint, tile
 from gancomp_core.zoo.recipes import Recipe
@@ -159,7 +159,12 @@ def _pictures(pictures: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _scores(quality: Scores) -> dict[str, str]:
-    titles = {"backward": "way back", "copy": COPY, "segmentation": "read by the segmenter"}
+    titles = {
+        "backward": "way back",
+        "narrowest": "its narrowest network",
+        "copy": COPY,
+        "segmentation": "read by the segmenter",
+    }
     return {"quality": quality["text"]} | {titles[k]: v["text"] for k, v in quality.items() if k in titles}
 
 
@@ -175,6 +180,10 @@ def _architecture(values: Mapping[str, Any]) -> str:
         "vdsr": "VDSR",
         "segmenter": "segmenter (a small U-Net)",
     }
+    if values["family"] == "elastic":
+        space = ArchitectureSpace.from_dict(dict(values))
+        ends = f"{_architecture(space.narrowest.as_dict())} and {_architecture(space.widest.as_dict())}"
+        return f"elastic generator: {len(space):,} networks between {ends}"
     told = {key.replace("_", " "): value for key, value in values.items() if key != "family" and value is not False}
     return f"{names[values['family']]}: {', '.join(k if v is True else f'{k} {v}' for k, v in told.items())}"
 

@@ -16,7 +16,7 @@ from gancomp_core.measure import (
     evaluate_semantic,
     evaluate_super_resolution,
 )
-from gancomp_core.nets import Segmenter
+from gancomp_core.nets import ElasticGenerator, Segmenter
 
 Scores = dict[str, Any]
 _NUMBER = re.compile(r"[-+]?\d+(?:,\d{3})*(?:\.\d+)?")
@@ -26,8 +26,9 @@ def grade(models: Mapping[str, nn.Module], task: Task, segmenter: nn.Module | No
     """The scores of a trained model on the test pictures of its task, as plain values.
 
     ``text`` says them in a sentence, and ``pictures`` lists those of each picture in super-resolution. Deeper levels
-    hold the way back of a CycleGAN ("backward"), the score of copying the input where that is possible ("copy"), and
-    what ``segmenter`` reads from pictures of a semantic map ("segmentation").
+    hold the way back of a CycleGAN ("backward"), the narrowest network of an elastic generator ("narrowest"; its widest
+    comes first), the score of copying the input where that is possible ("copy"), and what ``segmenter`` reads from
+    pictures of a semantic map ("segmentation").
     """
     generator = models["generator"]
     if isinstance(generator, Segmenter):
@@ -40,6 +41,9 @@ def grade(models: Mapping[str, nn.Module], task: Task, segmenter: nn.Module | No
         scores["backward"] = _with_text(evaluate_generator(models["backward_generator"], task.reversed()))
     if task.source_channels == task.target_channels:
         scores["copy"] = _with_text(evaluate_generator(copy_input, task))
+    if isinstance(generator, ElasticGenerator):
+        smallest = generator.extract(generator.space.narrowest)
+        scores["narrowest"] = _with_text(evaluate_generator(smallest, task))
     if segmenter is not None:
         scores["segmentation"] = _with_text(evaluate_semantic(generator, task, segmenter))
     return scores

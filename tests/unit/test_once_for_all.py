@@ -106,12 +106,12 @@ def test_uniform_and_sandwich_draw_from_the_space():
 
 def test_an_objective_over_networks_is_the_mean_of_theirs():
     _, scene = scene_of(lambda rng: [SPACE.narrowest, SPACE.widest])
-    objective = default_objective(distill=0.5)
+    objective = default_objective(distill=0.25)
     total, values = over_networks(objective)(scene)
     each = [objective(part) for part in scene.parts]
     torch.testing.assert_close(total, (each[0][0] + each[1][0]) / 2)
     torch.testing.assert_close(values["feature_kd"], (each[0][1]["feature_kd"] + each[1][1]["feature_kd"]) / 2)
-    assert str(over_networks(objective)) == str(objective) == "gan_lsgan + 50 * reconstruction + 0.5 * feature_kd"
+    assert str(over_networks(objective)) == str(objective) == "gan_lsgan + 50 * reconstruction + 0.25 * feature_kd"
 
 
 def test_the_teacher_looks_at_a_batch_once_for_all_networks():
