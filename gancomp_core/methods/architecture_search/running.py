@@ -1,0 +1,161 @@
+"""The one call that searches."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from gancomp_core.errors import GancompError
+from gancomp_core.measure import cost
+from gancomp_core.methods.architecture_search import strategies
+from gancomp_core.methods.architecture_search.budget import Budget
+from gancomp_core.methods.architecture_search.candidates import Candidates
+from gancomp_core.methods.architecture_search.choices import Choices, express
+from gancomp_core.methods.architecture_search.frontier import Frontier, name_of
+from gancomp_core.methods.architecture_search.latency_table import LatencyTable
+from gancomp_core.methods.architecture_search.predictor import FEWEST, Predictor
+from gancomp_core.methods.architecture_search.scores import Evaluations, Score, cache_path
+from gancomp_core.nets import ArchitectureSpace
+
+STRATEGIES: dict[str, strategies.Strategy] = {
+    "brute force": strategies.brute_force,
+    "evolution": strategies.evolution,
+    "random": strategies.random_search,
+    "controller": strategies.controller,
+}
+EVALUATIONS = 200
+IMAGINED = 2_000  # networks that a search on a predictor looks at
+
+
+def search(
+    space: ArchitectureSpace,
+    score: Score,
+    budget: Budget,
+    strategy: str = "evolution",
+    *,
+    pixels: tuple[int, int],
+    latency: LatencyTable | None = None,
+    evaluations: int | None = None,
+    seed: int = 0,
+    executor: Executor | None = None,
+    cache: Path | str | bool | None = None,
+    predictor: Predictor | None = None,
+) -> Frontier:
+    """Find the network of the lowest score that a budget admits; the frontier of all that were evaluated.
+
+    ``score`` maps an architecture to a number, lower for better networks (:class:`SupernetScore`). ``strategy`` is
+    "brute force", "evolution", "random" or "controller"; ``pixels`` are height and width of the pictures that the costs
+    are for; ``latency`` is needed for a budget of milliseconds. At most ``evaluations`` networks are evaluated (None:
+    200, with "brute force" all that the budget admits), none of them twice and none over the budget. The same ``seed``
+    gives the same frontier, with or without an ``executor`` (any of ``concurrent.futures`` or alike) that spreads the
+    evaluations; ``score`` has to be picklable for one of processes.
+
+    Evaluations of a score with a ``key`` are kept in the cache folder, or in the folder ``cache``, so that a search
+    that was killed goes on where it stood; ``cache=False`` keeps none.
+
+    With a ``predictor`` the strategy works on predicted scores, and only the best networks of those are evaluated. One
+    that has not learned yet learns first, from three quarters of the evaluations, drawn by chance.
+
+    Raises :class:`GancompError` for a budget that no network keeps (at once, with the reachable range), an unknown
+    strategy, brute force in a space that is too large, and a score that is not finite.
+    """
+    _check(space, budget, strategy, pixels, latency, evaluations, predictor)
+    candidates = Candidates(space, budget, pixels, latency, np.random.default_rng(seed))
+    if strategy == "brute force":
+        _check_all(candidates, evaluations, predictor)
+    count = min(
+        evaluations or (len(candidates) if strategy == "brute force" and not predictor else EVALUATIONS),
+        len(candidates),
+    )
+    evaluate = Evaluations(score, executor, cache_path(score, cache))
+    history = strategies.History(lambda choices: evaluate([express(space, choice) for choice in choices]))
+    if predictor is None:
+        STRATEGIES[strategy](candidates, history, count)
+    else:
+        _on_predictions(STRATEGIES[strategy], candidates, history, count, predictor)
+    return _frontier(candidates, history)
+
+
+def _on_predictions(
+    strategy: strategies.Strategy,
+    candidates: Candidates,
+    history: strategies.History,
+    count: int,
+    predictor: Predictor,
+) -> None:
+    """Search among predicted scores, then evaluate the best of them."""
+    if not predictor.fitted:
+        history.add(candidates.fresh(min(count, max(FEWEST, 3 * count // 4)), history.scores))
+        if len(history.scores) < FEWEST:
+            return  # there are no more: all are evaluated
+        predictor.learn(np.array(list(history.scores)), torch.tensor(list(history.scores.values())))
+    imagined = strategies.History(lambda choices: predictor.scores(np.array(choices)).tolist())
+    strategy(
+        candidates,
+        imagined,
+        min(IMAGINED if strategy is not strategies.brute_force else len(candidates), len(candidates)),
+    )
+    left = count - len(history.scores)
+    new = [choice for choice in imagined.best(count + len(history.scores)) if choice not in history.scores]
+    history.add(new[:left])
+
+
+def _frontier(candidates: Candidates, history: strategies.History) -> Frontier:
+    choices: Choices = np.array(list(history.scores), dtype=np.int64)
+    table = candidates.table(choices)
+    table.insert(0, "architecture", [name_of(express(candidates.space, c), candidates.space) for c in choices])
+    table["score"] = list(history.scores.values())
+    table["order"] = np.arange(1, len(table) + 1)
+    return Frontier(pd.DataFrame(table), candidates.space)
+
+
+def _check(
+    space: ArchitectureSpace,
+    budget: Budget,
+    strategy: str,
+    pixels: tuple[int, int],
+    latency: LatencyTable | None,
+    evaluations: int | None,
+    predictor: Predictor | None,
+) -> None:
+    if not isinstance(space, ArchitectureSpace):
+        raise GancompError(
+            f"A search needs an ArchitectureSpace, not a {type(space).__name__}; "
+            "ArchitectureSpace(base, channels) makes one of the choices for the channels."
+        )
+    if strategy not in STRATEGIES:
+        raise GancompError(f"There is no strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}.")
+    if not isinstance(pixels, tuple) or len(pixels) != 2:
+        raise GancompError(f"pixels is {pixels!r}; give height and width of the pictures, such as (32, 32).")
+    if evaluations is not None and evaluations < 1:
+        raise GancompError(f"evaluations is a whole number from 1, not {evaluations}; {EVALUATIONS} is usual.")
+    if budget.latency_ms is not None and latency is None:
+        raise GancompError(
+            "A budget of milliseconds needs a latency table of this machine: "
+            "pass latency=LatencyTable.build(space, pixels)."
+        )
+    if latency is not None and tuple(latency.pixels) != tuple(pixels):
+        raise GancompError(
+            f"The latency table was measured at {latency.pixels[0]} x {latency.pixels[1]} pixels and the search is at "
+            f"{pixels[0]} x {pixels[1]}; build one with LatencyTable.build(space, pixels)."
+        )
+    if predictor is not None and predictor.space != space:
+        raise GancompError("The predictor is one of another space; make one with Predictor(space).")
+    for resolution in space.genes["resolution"]:  # sizes that some network cannot take, before anything is evaluated
+        cost(space.express((*space.read(space.narrowest)[:-1], resolution)), *pixels)
+
+
+def _check_all(candidates: Candidates, evaluations: int | None, predictor: Predictor | None) -> None:
+    if candidates.all is None:
+        raise GancompError(
+            f"A space of {len(candidates.space):,} networks is too large for brute force; use strategy='evolution'."
+        )
+    if predictor is None and evaluations is not None and evaluations < len(candidates):
+        raise GancompError(
+            f"Brute force needs {len(candidates):,} evaluations, as many as the budget admits networks, "
+            f"not {evaluations:,}; leave evaluations out or use strategy='evolution'."
+        )
