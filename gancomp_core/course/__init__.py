@@ -2,7 +2,14 @@
 
 from gancomp_core.course.blind_test import blind_test
 from gancomp_core.course.checks import check
-from gancomp_core.course.figures import bar_by_layer, generator_diagram, picture_grid, scatter_tradeoff, use_style
+from gancomp_core.course.figures import (
+    bar_by_layer,
+    generator_diagram,
+    labelled_rows,
+    picture_grid,
+    scatter_tradeoff,
+    use_style,
+)
 from gancomp_core.course.output import show, show_table, tell
 from gancomp_core.course.predictions import predict, reveal
 from gancomp_core.course.profiles import Profile
@@ -19,6 +26,7 @@ __all__ = [
     "drive_all_widgets",
     "explore",
     "generator_diagram",
+    "labelled_rows",
     "picture_grid",
     "predict",
     "reveal",

@@ -314,17 +314,18 @@ def _pixels(png: bytes) -> np.ndarray:
 
 def _contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], columns: int) -> Figure:
     """Pictures pasted pixel for pixel, each under its caption."""
-    rows, gap, band, dpi = -(-len(pictures) // columns), 12, 26, 100
-    high, wide = max(p.shape[0] for p in pictures), max(p.shape[1] for p in pictures)
-    width, height = columns * (wide + gap) - gap, rows * (high + band)
+    gap, band, dpi = 12, 26, 100
+    rows = [range(start, min(start + columns, len(pictures))) for start in range(0, len(pictures), columns)]
+    heights = [band + max(pictures[index].shape[0] for index in row) for row in rows]
+    wide = max(picture.shape[1] for picture in pictures)
+    width, height = columns * (wide + gap) - gap, sum(heights)
     figure = plt.figure(figsize=(width / dpi, height / dpi), dpi=dpi, layout="none")
-    for index, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
-        row, column = divmod(index, columns)
-        left, top = column * (wide + gap), height - row * (high + band)
-        figure.figimage(picture, left, top - band - picture.shape[0], origin="upper")
-        figure.text(
-            (left + wide / 2) / width, (top - band / 2) / height, caption, ha="center", va="center", fontsize=11
-        )
+    for place, row in enumerate(rows):
+        top = height - sum(heights[:place])
+        for column, index in enumerate(row):
+            left, middle = column * (wide + gap), (top - band / 2) / height
+            figure.figimage(pictures[index], left, top - band - pictures[index].shape[0], origin="upper")
+            figure.text((left + wide / 2) / width, middle, captions[index], ha="center", va="center", fontsize=11)
     return figure
 
 
