@@ -18,13 +18,12 @@ from torch import Tensor, nn
 
 from gancomp_core.data import Batch, Batches, Task
 from gancomp_core.errors import GancompError
-from gancomp_core.nets import GeneratorArchitecture, PatchDiscriminator, initialise
-from gancomp_core.nets.discriminators import strided_layers_for
+from gancomp_core.nets import GeneratorArchitecture, initialise
 from gancomp_core.nets.resnet import ResnetArchitecture
 from gancomp_core.train.loop import Player, Settings, Trained, train
 from gancomp_core.train.objectives import LSGAN, GanLoss, Objective, checked_game, companions, gan, reconstruction
 from gancomp_core.train.objectives import critic as critic_term
-from gancomp_core.train.pix2pix import PairedScene, preview
+from gancomp_core.train.pix2pix import PairedScene, fresh_critic, preview
 
 
 class Adaptors(nn.Module):
@@ -139,12 +138,7 @@ def build(
             widest = getattr(student, "space", student.architecture)
             channels = (tap_channels(getattr(widest, "widest", widest)), tap_channels(teacher.architecture))
             models["adaptors"] = initialise(Adaptors(*channels), seed + 2)
-        if critic is None:
-            fresh = PatchDiscriminator(
-                task.source_channels + task.target_channels, critic_width, strided_layers_for(task.size)
-            )
-            critic = initialise(fresh, seed + 1)
-    models["discriminator"] = copy.deepcopy(critic).requires_grad_(True)
+    models["discriminator"] = copy.deepcopy(critic or fresh_critic(task, seed, critic_width)).requires_grad_(True)
     return models | companions(objective)
 
 

@@ -100,7 +100,7 @@ class ArchitectureSpace:
         return (*a.channels.entries, _depth(a), *a.kernels, *_thirds(a.separable), a.resolution)
 
     def first_difference(self, architecture: object) -> str:
-        """What keeps an architecture out of the space, as the end of a sentence; empty where that is not one gene."""
+        """What keeps an architecture out of the space, as the end of a sentence: the first gene it may not have."""
         if type(architecture) is type(self.base):
             genes = self.read(architecture)  # type: ignore[arg-type]
             for gene, (name, choice) in zip(genes, self.genes.items(), strict=True):

@@ -138,8 +138,7 @@ def identity() -> Objective:
 def perceptual_return() -> Objective:
     """Mean perceptual distance of what should have come back unchanged: pictures of the cycle and of the identity.
 
-    The same promises as ``cycle`` and ``identity``, read by the feature network instead of pixel by pixel, which leaves
-    no room for a pattern of dots in which a generator hides what its pictures no longer show.
+    The same promises as ``cycle`` and ``identity``, read by the feature network instead of pixel by pixel.
     """
 
     def term(scene: Any) -> Tensor:

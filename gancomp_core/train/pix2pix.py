@@ -56,11 +56,18 @@ def preview(scene: PairedScene) -> Image.Image:
 
 def build(task: Task, architecture: ResnetArchitecture, seed: int = 0, critic_width: int = 32) -> dict[str, nn.Module]:
     """A freshly initialised generator and a discriminator that suits the task's picture size."""
-    strided = strided_layers_for(task.size)
     with torch.random.fork_rng():  # PyTorch fills fresh layers with random numbers, which initialise() replaces
         generator = ResnetGenerator(architecture)
-        discriminator = PatchDiscriminator(task.source_channels + task.target_channels, critic_width, strided)
-    return {"generator": initialise(generator, seed), "discriminator": initialise(discriminator, seed + 1)}
+    return {"generator": initialise(generator, seed), "discriminator": fresh_critic(task, seed, critic_width)}
+
+
+def fresh_critic(task: Task, seed: int = 0, width: int = 32) -> PatchDiscriminator:
+    """The discriminator that :func:`build` makes: sees source and picture, suits the task's picture size."""
+    with torch.random.fork_rng():
+        discriminator = PatchDiscriminator(
+            task.source_channels + task.target_channels, width, strided_layers_for(task.size)
+        )
+    return initialise(discriminator, seed + 1)
 
 
 def default_objective(loss: GanLoss = LSGAN, perceptual_weight: float = 0.0) -> Objective:
