@@ -101,10 +101,11 @@ def warm_start(space: ArchitectureSpace, generator: nn.Module) -> ElasticGenerat
     """An elastic generator that begins as a trained one, its channels sorted by importance.
 
     ``generator`` is at least as wide as the widest network of the space and has as many blocks of the same kind; where
-    it is wider, its most important channels stay. Larger kernels than its own begin with zeros around them. Its own
-    weights are left alone. Raises :class:`GancompError` where the two do not fit.
+    it is wider, its most important channels stay. Larger kernels than its own begin with zeros around them, blocks of
+    another kind than its own as :func:`fresh` ones. Its own weights are left alone. Raises :class:`GancompError` where
+    the two do not fit.
     """
-    elastic = ElasticGenerator(space)
+    elastic = fresh(space)
     sorted_one: Any = type(generator)(generator.architecture)  # type: ignore[call-arg]
     sorted_one.load_state_dict(generator.state_dict())
     sort_channels(sorted_one)
@@ -203,7 +204,7 @@ def progressive_shrinking(
     its own ``checkpoint``, the given path with the stage's name. ``options`` are those of :func:`train_supernet`.
     """
 
-    widest, stages = fixed(space), shrinking_stages(space)
+    widest, stages = only(space.widest), shrinking_stages(space)
     first = round(full_share * settings.steps)
     lengths = {"full": first} | dict(zip(stages, _evenly(settings.steps - first, len(stages)), strict=True))
 
@@ -234,9 +235,9 @@ def plain_objective() -> Objective:
     return gan() + 50 * reconstruction()
 
 
-def fixed(space: ArchitectureSpace) -> ArchitectureSpace:
-    """The space of the widest network alone."""
-    return ArchitectureSpace(space.widest, SearchSpace(tuple((entry,) for entry in space.widest.channels.entries)))
+def only(network: GeneratorArchitecture) -> ArchitectureSpace:
+    """The space of this network alone."""
+    return ArchitectureSpace(network, SearchSpace(tuple((entry,) for entry in network.channels.entries)))
 
 
 def shrinking_stages(space: ArchitectureSpace) -> dict[str, ArchitectureSpace]:
@@ -244,7 +245,7 @@ def shrinking_stages(space: ArchitectureSpace) -> dict[str, ArchitectureSpace]:
 
     Stages that would add nothing are left out.
     """
-    kernel = replace(space, channels=fixed(space).channels, depths=())
+    kernel = replace(space, channels=only(space.widest).channels, depths=())
     kernel = replace(kernel, base=space.widest)
     found, before = {}, 1
     for name, part in (("kernel", kernel), ("depth", replace(kernel, depths=space.depths)), ("width", space)):

@@ -13,7 +13,6 @@ and, like "last", reported on the test split: a minimum over test scores would f
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import hashlib
 import json
 import logging
@@ -33,10 +32,10 @@ from gancomp_core import files
 from gancomp_core.data import Task, load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import cost, evaluate_generator, machine_class
-from gancomp_core.nets import ResnetArchitecture, ResnetGenerator
+from gancomp_core.methods.experiments import METHODS
+from gancomp_core.nets import ArchitectureSpace, ChannelConfig, ResnetArchitecture, ResnetGenerator, search_space
 from gancomp_core.train.checkpoints import load_weights, save_weights
 from gancomp_core.train.loop import Settings, Trained, fastest_precision
-from gancomp_core.train.pix2pix import train_pix2pix
 
 log = logging.getLogger("gancomp")
 
@@ -107,23 +106,6 @@ class Run:
         return f"{self.task}, {self.method} ({chosen}), seed {self.seed}"
 
 
-# A method trains until a step and can go on later: (run, task, checkpoint, until) -> Trained.
-Method = Callable[[Run, Task, Path, int], Trained]
-
-
-def plain(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
-    """pix2pix from scratch, nothing distilled. Configuration: that of :class:`ResnetArchitecture`."""
-    try:
-        architecture = ResnetArchitecture(**run.configuration)
-    except TypeError as error:
-        allowed = ", ".join(field.name for field in dataclasses.fields(ResnetArchitecture))
-        raise GancompError(f"The configuration of {run} is not one of a network; it may hold {allowed}.") from error
-    return train_pix2pix(task, architecture, run.settings, checkpoint=checkpoint, until=until)
-
-
-METHODS: dict[str, Method] = {"plain": plain}
-
-
 def table() -> pd.DataFrame:
     """All recorded runs, one a row; empty when there are none."""
     path = _path()
@@ -135,16 +117,20 @@ def table() -> pd.DataFrame:
         ) from error
 
 
-def find(task: str, method: str, *, precision: str | None = None, **configuration: Any) -> pd.DataFrame:
+def find(
+    task: str, method: str, *, steps: int | None = None, precision: str | None = None, **configuration: Any
+) -> pd.DataFrame:
     """The recorded runs of one method on one task with this configuration: one row a seed, all comparable.
 
-    Only runs of the protocol's present version and number of steps count. ``precision`` None takes the precision of
-    which there are most seeds. Raises :class:`GancompError` naming the command when there are none.
+    Only runs of the protocol's present version and of this number of ``steps`` count (None: the protocol's).
+    ``precision`` None takes the precision of which there are most seeds. Raises :class:`GancompError` naming the
+    command when there are none.
     """
     runs, protocol = table(), PROTOCOLS[task]
     if len(runs):
         same = (runs.task == task) & (runs.method == method) & (runs.protocol == protocol.version)
-        same &= (runs.configuration == json.dumps(configuration, sort_keys=True)) & (runs.steps == protocol.steps)
+        same &= runs.configuration == json.dumps(configuration, sort_keys=True)
+        same &= runs.steps == (steps or protocol.steps)
         runs = runs[same]
     if len(runs):
         runs = runs[runs.precision == (precision or runs.precision.mode().iloc[0])]
@@ -205,7 +191,8 @@ def _execute(run: Run, folder: Path) -> dict[str, Any]:
     last = cast(ResnetGenerator, trained.averaged["generator"])
     best_step = min(curve, key=lambda step: curve[step])
     best = load_weights(ResnetGenerator(last.architecture), folder / f"{best_step}.safetensors").eval()
-    quality = {"last": _evaluate(last, run, task), "best": _evaluate(best, run, task)}
+    quality = {"last": _evaluate(last, run, task)}
+    quality["best"] = quality["last"] if best_step == run.settings.steps else _evaluate(best, run, task)
     expense = cost(last, task.size, task.size)
     return {
         "key": run.key,
@@ -235,10 +222,12 @@ def _train_and_watch(run: Run, task: Task, folder: Path) -> tuple[dict[int, floa
     curve_file = folder / "curve.json"
     curve = {int(step): fd for step, fd in json.loads(curve_file.read_text()).items()} if curve_file.exists() else {}
     steps, parts = run.settings.steps, run.protocol.evaluations
+    method = METHODS[run.method]
+    parts = parts if method.watched else 1
     for point in [steps * (part + 1) // parts for part in range(parts)]:
         if point in curve and point != steps:
             continue
-        trained = METHODS[run.method](run, task, folder / "training.ckpt", point)
+        trained = method.train(run, task, folder / "training.ckpt", point)
         if point not in curve:
             save_weights(trained.averaged["generator"], folder / f"{point}.safetensors")
             curve[point] = evaluate_generator(
@@ -280,7 +269,31 @@ PLANS: dict[str, Callable[[], list[Run]]] = {
         for configuration in _widths((8, 3), (16, 3))
         for seed in range(5)
     ],
+    "edges2shoes/supernets": lambda: _cut_from_supernets(),
 }
+
+
+def _cut_from_supernets() -> list[Run]:
+    """Networks from the widest to the narrowest, out of supernets trained in two ways, paired by seed."""
+    base = ResnetArchitecture(ChannelConfig.uniform(16), 6, in_channels=1, out_channels=1)
+    channels = search_space("course/channels-16")
+    space = ArchitectureSpace(base, channels, depths=(3, 6), kernels=(3, 5)).as_dict()
+    networks: list[dict[str, Any]] = [
+        {"channels": channels, "blocks": blocks, "kernels": [kernel] * 3}
+        for channels, blocks, kernel in (
+            ("16_16_16_16_16_16_16_16", 6, 5),
+            ("16_16_16_16_16_16_16_16", 6, 3),
+            ("16_12_12_12_12_12_12_16", 6, 3),
+            ("16_12_12_8_8_8_12_16", 3, 3),
+            ("8_8_8_4_4_4_8_8", 3, 3),
+        )
+    ]
+    return [
+        Run("edges2shoes", "supernet", {"how": how, "space": space, "network": network}, seed)
+        for seed in range(5)
+        for how in ("progressive shrinking", "all at once")
+        for network in networks
+    ]
 
 
 def planned(plan: str) -> list[Run]:

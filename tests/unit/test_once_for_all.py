@@ -24,9 +24,9 @@ from gancomp_core.methods.feature_distillation import (
 from gancomp_core.methods.once_for_all import (
     SupernetScene,
     all_at_once,
-    fixed,
     fresh,
     from_teacher,
+    only,
     over_networks,
     preview,
     progressive_shrinking,
@@ -250,8 +250,8 @@ def test_progressive_shrinking_frees_kernels_then_depths_then_widths():
     stages = shrinking_stages(ELASTIC)
     assert list(stages) == ["kernel", "depth", "width"]
     assert [len(stage) for stage in stages.values()] == [8, 16, 16 * 2**8]
-    assert len(fixed(ELASTIC)) == 1
-    assert fixed(ELASTIC).widest == ELASTIC.widest
+    assert len(only(ELASTIC.widest)) == 1
+    assert only(ELASTIC.widest).widest == ELASTIC.widest
     assert all(architecture in ELASTIC for stage in stages.values() for architecture in list(stage)[:16])
 
 
@@ -280,7 +280,7 @@ def test_all_at_once_needs_no_teacher():
 def test_a_supernet_of_the_course_begins_as_its_teacher():
     given = zoo.load("edges2shoes/teacher")
     task = load_task("edges2shoes")
-    space = fixed(ArchitectureSpace(given.generator.architecture, SearchSpace(((32,),) * 8)))
+    space = only(given.generator.architecture)
     begun = from_teacher(task, space, Settings(1, batch_size=2), teacher="edges2shoes/teacher", lr=0.0, progress=False)
     x = task.test.batch(slice(0, 4)).source
     with torch.inference_mode():
