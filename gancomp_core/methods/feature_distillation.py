@@ -8,7 +8,7 @@ paper's formula maps the teacher's features, its code the student's; so do we.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -21,9 +21,10 @@ from gancomp_core.errors import GancompError
 from gancomp_core.nets import GeneratorArchitecture, initialise
 from gancomp_core.nets.resnet import ResnetArchitecture
 from gancomp_core.train.loop import Player, Settings, Trained, train
-from gancomp_core.train.objectives import LSGAN, GanLoss, Objective, checked_game, companions, gan, reconstruction
+from gancomp_core.train.objectives import LSGAN, GanLoss, Objective, checked_game, companions
 from gancomp_core.train.objectives import critic as critic_term
 from gancomp_core.train.pix2pix import PairedScene, fresh_critic, preview
+from gancomp_core.train.pix2pix import default_objective as pix2pix_objective
 
 
 class Adaptors(nn.Module):
@@ -106,9 +107,9 @@ def _as_large_as(theirs: Tensor, ours: Tensor) -> Tensor:
     return F.interpolate(ours, size=theirs.shape[2:], mode="bilinear")
 
 
-def default_objective(loss: GanLoss = LSGAN, distill: float = 0.5) -> Objective:
-    """The game + 50 L1 to the target + feature distillation, a hundredth of L1's weight as published for shoes."""
-    return gan(loss) + 50 * reconstruction() + distill * feature_kd()
+def default_objective(loss: GanLoss = LSGAN, perceptual_weight: float = 0.0, distill: float = 0.5) -> Objective:
+    """That of pix2pix + feature distillation, a hundredth of L1's weight as published for shoes."""
+    return pix2pix_objective(loss, perceptual_weight) + distill * feature_kd()
 
 
 def build(
@@ -157,7 +158,7 @@ def _asks_for_features(objective: Objective) -> bool:
 
 def distil(
     student: nn.Module,
-    teacher: nn.Module,
+    teacher: nn.Module | None,
     task: Task,
     settings: Settings,
     *,
@@ -166,23 +167,27 @@ def distil(
     lr: float = 4e-4,
     critic: nn.Module | None = None,
     critic_width: int = 32,
+    perceptual_weight: float = 0.0,
     warp: bool = False,
+    scene: Callable[[Mapping[str, nn.Module], Batch], Any] = DistilledScene,
+    over: Callable[[Objective], Objective] = lambda objective: objective,
     **options: Any,
 ) -> Trained:
     """Train ``student`` (in place) on a paired task under a teacher.
 
     ``objective`` (default: the game + 50 L1 + feature distillation) may hold any term of the library; ``critic`` is a
     trained discriminator to go on from, such as the one that came with the teacher (default: a fresh one of
-    ``critic_width``); ``warp`` is that of :class:`gancomp_core.data.Batches`. Further ``options`` go to
-    :func:`gancomp_core.train.loop.train`. Raises :class:`GancompError` for a task without pairs.
+    ``critic_width``); ``perceptual_weight`` and ``warp`` are those of :func:`gancomp_core.train.pix2pix.train_pix2pix`.
+    A student that is several networks brings its own ``scene``, and ``over`` turns the objective of one network into
+    that of all. Further ``options`` go to :func:`gancomp_core.train.loop.train`. Raises :class:`GancompError` for a
+    task without pairs.
     """
-    objective = checked_game(objective, loss) or default_objective(loss)
+    objective = checked_game(objective, loss) or default_objective(loss, perceptual_weight)
     return train(
         build(student, teacher, task, objective, settings.seed, critic, critic_width),
-        DistilledScene,
-        players(objective, critic_term(loss), lr),
+        scene,
+        players(over(objective), over(critic_term(loss)), lr),
         Batches(task.train, settings.batch_size, settings.seed, task.paired, warp=warp),
         settings,
-        preview=preview,
-        **options,
+        **{"preview": preview, **options},
     )

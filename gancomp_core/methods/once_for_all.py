@@ -18,15 +18,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gancomp_core import zoo
-from gancomp_core.data import Batch, Batches, Task
+from gancomp_core.data import Batch, Task
 from gancomp_core.errors import GancompError
-from gancomp_core.methods.feature_distillation import (
-    DistilledScene,
-    build,
-    default_objective,
-    players,
-    teacher_features,
-)
+from gancomp_core.methods.feature_distillation import DistilledScene, distil, teacher_features
 from gancomp_core.nets import (
     ArchitectureSpace,
     ElasticGenerator,
@@ -35,8 +29,9 @@ from gancomp_core.nets import (
     initialise,
     sort_channels,
 )
-from gancomp_core.train.loop import Settings, Trained, train
-from gancomp_core.train.objectives import LSGAN, GanLoss, Objective, checked_game, critic, gan, reconstruction
+from gancomp_core.train.loop import Settings, Trained
+from gancomp_core.train.objectives import Objective
+from gancomp_core.train.pix2pix import default_objective as pix2pix_objective
 from gancomp_core.train.progress import tile
 
 #: Which networks a step trains: from a source of random numbers to their architectures.
@@ -137,36 +132,21 @@ def fresh(space: ArchitectureSpace, seed: int = 0) -> ElasticGenerator:
 
 def train_supernet(
     elastic: ElasticGenerator,
-    teacher: Any,
+    teacher: nn.Module | None,
     task: Task,
     settings: Settings,
     *,
     sampler: Sampler | None = None,
-    objective: Objective | None = None,
-    loss: GanLoss = LSGAN,
-    lr: float = 4e-4,
-    critic_from: nn.Module | None = None,
-    critic_width: int = 32,
-    warp: bool = False,
     **options: Any,
 ) -> Trained:
     """Train every network of an elastic generator (in place) on a paired task under a teacher.
 
-    ``sampler`` chooses the networks of a step (default: one, uniformly). The objective (default: the game + 50 L1 +
-    feature distillation) is averaged over them; adaptors and critic are shared, ``critic_from`` is a trained critic to
-    begin with, as GAN Compression does. ``warp`` is that of :class:`gancomp_core.data.Batches`; further ``options`` go
-    to :func:`gancomp_core.train.loop.train`. Raises :class:`GancompError` for a task without pairs.
+    ``sampler`` chooses the networks of a step (default: one, uniformly). The objective is averaged over them; adaptors
+    and critic are shared. ``options`` are those of :func:`gancomp_core.methods.feature_distillation.distil`, such as a
+    trained ``critic`` to begin with. Raises :class:`GancompError` for a task without pairs.
     """
-    objective = checked_game(objective, loss) or default_objective(loss)
-    return train(
-        build(elastic, teacher, task, objective, settings.seed, critic_from, critic_width),
-        partial(SupernetScene, sampler=sampler or uniform(elastic.space)),
-        players(over_networks(objective), over_networks(critic(loss)), lr),
-        Batches(task.train, settings.batch_size, settings.seed, task.paired, warp=warp),
-        settings,
-        preview=preview,
-        **options,
-    )
+    scene = partial(SupernetScene, sampler=sampler or uniform(elastic.space))
+    return distil(elastic, teacher, task, settings, scene=scene, over=over_networks, **{"preview": preview, **options})
 
 
 def from_teacher(task: Task, space: ArchitectureSpace, settings: Settings, *, teacher: str, **options: Any) -> Trained:
@@ -176,7 +156,7 @@ def from_teacher(task: Task, space: ArchitectureSpace, settings: Settings, *, te
     """
     model = zoo.load(teacher)
     elastic = warm_start(space, model.generator)
-    return train_supernet(elastic, model.generator, task, settings, critic_from=model.discriminator, **options)
+    return train_supernet(elastic, model.generator, task, settings, critic=model.discriminator, **options)
 
 
 def all_at_once(task: Task, space: ArchitectureSpace, settings: Settings, **options: Any) -> Trained:
@@ -185,7 +165,7 @@ def all_at_once(task: Task, space: ArchitectureSpace, settings: Settings, **opti
     ``options`` are those of :func:`train_supernet`.
     """
     elastic = fresh(space, settings.seed)
-    return train_supernet(elastic, None, task, settings, **{"objective": plain_objective()} | options)
+    return train_supernet(elastic, None, task, settings, **{"objective": pix2pix_objective()} | options)
 
 
 def progressive_shrinking(
@@ -213,11 +193,11 @@ def progressive_shrinking(
         how = {"sampler": uniform(within), "checkpoint": file} | options | more
         return train_supernet(elastic, teacher, task, replace(settings, steps=lengths[name]), **how)
 
-    parts = [trained := stage("full", fresh(widest, settings.seed), None, widest, objective=plain_objective())]
+    parts = [trained := stage("full", fresh(widest, settings.seed), None, widest, objective=pix2pix_objective())]
     full = _averaged(trained).extract()
     elastic = warm_start(space, full)
     for name, within in stages.items():
-        parts.append(trained := stage(name, elastic, full, within, critic_from=trained.models["discriminator"]))
+        parts.append(trained := stage(name, elastic, full, within, critic=trained.models["discriminator"]))
         elastic = _averaged(trained).requires_grad_(True)
     return replace(trained, seconds=sum(part.seconds for part in parts), step=sum(part.step for part in parts))
 
@@ -228,11 +208,6 @@ def _averaged(trained: Trained) -> ElasticGenerator:
 
 def _evenly(total: int, parts: int) -> list[int]:
     return [total * (i + 1) // parts - total * i // parts for i in range(parts)]
-
-
-def plain_objective() -> Objective:
-    """The game + 50 L1: nothing of a teacher."""
-    return gan() + 50 * reconstruction()
 
 
 def only(network: GeneratorArchitecture) -> ArchitectureSpace:

@@ -1,0 +1,32 @@
+"""List and do the recorded searches; see :mod:`gancomp_core.methods.architecture_search.recorded`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from gancomp_core.errors import GancompError
+from gancomp_core.methods.architecture_search.recorded import SEARCHES, do
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m gancomp_core.methods.architecture_search", description="Recorded searches of the course."
+    )
+    parser.add_argument("action", choices=("list", "do"))
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args(arguments)
+    if options.action == "list":
+        print("\n".join(SEARCHES))
+        return 0
+    try:
+        for name in options.names or SEARCHES:
+            print(do(name))
+    except GancompError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""Searches that the course tells of, done once and kept as tables.
+
+    python -m gancomp_core.methods.architecture_search list
+    python -m gancomp_core.methods.architecture_search do "edges2shoes/small space"
+
+Scores are those of sub-networks straight out of a supernet of the zoo. The tables lie in ``data/results/searches``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gancomp_core import files, zoo
+from gancomp_core.data import load_task
+from gancomp_core.errors import GancompError
+from gancomp_core.measure import cost
+from gancomp_core.methods.architecture_search.budget import Budget
+from gancomp_core.methods.architecture_search.frontier import Frontier
+from gancomp_core.methods.architecture_search.running import search
+from gancomp_core.methods.architecture_search.scores import SupernetScore
+from gancomp_core.nets import ArchitectureSpace, SearchSpace
+
+
+@dataclass(frozen=True)
+class RecordedSearch:
+    """A search without a budget, in the part of a supernet's space that ``part`` takes of it."""
+
+    supernet: str
+    part: Callable[[ArchitectureSpace], ArchitectureSpace]
+    strategy: str
+    evaluations: int | None = None
+    seed: int = 0
+
+    @property
+    def space(self) -> ArchitectureSpace:
+        supernet: Any = zoo.load(self.supernet).generator
+        return self.part(supernet.space)
+
+
+def _small(space: ArchitectureSpace) -> ArchitectureSpace:
+    two = (16, 8)
+    return replace(
+        space, channels=SearchSpace(((16,), two, (16, 12, 8), two, two, two, two, two)), depths=(3, 6), separable=()
+    )
+
+
+def _whole(space: ArchitectureSpace) -> ArchitectureSpace:
+    return space
+
+
+SEARCHES = {
+    "edges2shoes/small space": RecordedSearch("edges2shoes/supernet", _small, "brute force"),
+    "edges2shoes/both kinds": RecordedSearch("edges2shoes/supernet", _whole, "random", 300),
+}
+
+
+def recorded(name: str) -> Frontier:
+    """A search that was done, by its name; raises :class:`GancompError` naming the command where it was not."""
+    path = _path(name)
+    if not path.exists():
+        raise GancompError(
+            f"The search '{name}' is not recorded; 'python -m gancomp_core.methods.architecture_search do \"{name}\"' "
+            "does it."
+        )
+    return Frontier.from_csv(path, _chosen(name).space)
+
+
+def do(name: str) -> Frontier:
+    """Do a search and record it; evaluations that a killed one had made are kept in the cache folder."""
+    chosen = _chosen(name)
+    supernet: Any = zoo.load(chosen.supernet).generator
+    task = load_task(chosen.supernet.split("/")[0])
+    how: dict[str, Any] = {"evaluations": chosen.evaluations, "seed": chosen.seed}
+    score = SupernetScore(supernet, task)
+    everything = Budget(macs=cost(chosen.space.widest, task.size, task.size).macs)
+    found = search(chosen.space, score, everything, chosen.strategy, pixels=(task.size, task.size), **how)
+    _path(name).parent.mkdir(parents=True, exist_ok=True)
+    found.to_csv(_path(name))
+    return found
+
+
+def _chosen(name: str) -> RecordedSearch:
+    if name not in SEARCHES:
+        raise GancompError(f"There is no search '{name}'; choose one of {', '.join(SEARCHES)}.")
+    return SEARCHES[name]
+
+
+def _path(name: str) -> Path:
+    return files.data_root() / "results" / "searches" / f"{name.replace('/', '-').replace(' ', '_')}.csv"
