@@ -1,6 +1,7 @@
 """Supernets: what a step trains, that it equals its plain computation, and where a supernet begins."""
 
 import copy
+import dataclasses
 import random
 
 import pytest
@@ -322,6 +323,15 @@ def test_warm_start_leaves_the_trained_network_alone():
     given = teacher()
     warm_start(SPACE, given)
     assert all(torch.equal(weight, given.state_dict()[name]) for name, weight in teacher().state_dict().items())
+
+
+def test_blocks_of_another_kind_begin_fresh_and_alike_each_time():
+    space = dataclasses.replace(SPACE, separable=(False, True))
+    first, again = (warm_start(space, teacher()) for _ in range(2))
+    assert all(torch.equal(weight, again.state_dict()[name]) for name, weight in first.state_dict().items())
+    dense = warm_start(SPACE, teacher())
+    x = torch.rand(1, 1, 32, 32) * 2 - 1
+    assert torch.equal(first.extract(SPACE.widest)(x), dense.extract(SPACE.widest)(x))
 
 
 def test_players_own_the_adaptors_only_where_features_are_compared():

@@ -11,8 +11,10 @@ import pytest
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.files import data_root
+from gancomp_core.measure import cost
 from gancomp_core.methods import runs
 from gancomp_core.methods.runs import Run
+from gancomp_core.nets import ArchitectureSpace, ResnetArchitecture, SearchSpace
 
 TINY = {"channels": "8_8_8_8_8_8_8_8", "blocks": 1}
 
@@ -24,7 +26,7 @@ def a_run(seed=0, steps=8):
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     """An empty store: shipped pictures and features, but results and cache of the test's own."""
-    for name in ("edges2shoes", "features"):
+    for name in ("edges2shoes", "features", "zoo"):
         (tmp_path / "data").mkdir(exist_ok=True)
         (tmp_path / "data" / name).symlink_to(data_root() / name, target_is_directory=True)
     monkeypatch.setenv("GANCOMP_DATA", str(tmp_path / "data"))
@@ -138,6 +140,39 @@ def test_a_damaged_table_names_the_command_that_restores_it(store):
 def test_a_mistyped_configuration_is_told_what_it_may_hold(store):
     with pytest.raises(GancompError, match="may hold channels, blocks, separable"):
         runs.record(Run("edges2shoes", "plain", {"chanels": "8"}))
+
+
+SPACE = ArchitectureSpace(ResnetArchitecture("8_8_8_8_8_8_8_8", 1), SearchSpace(((8, 4),) * 8), depths=(1,)).as_dict()
+SMALL = {"channels": "16_8_8_4_4_4_8_16", "blocks": 3}
+SHARED = {"supernet": "edges2shoes/supernet", "teacher": "edges2shoes/teacher"}
+
+
+@pytest.mark.parametrize(
+    ("method", "configuration"),
+    [
+        ("supernet", {"how": "all at once", "space": SPACE, "network": TINY}),
+        ("fine-tuned", {**SHARED, "network": SMALL}),
+        ("pruned", {"teacher": "edges2shoes/teacher", "network": SMALL}),
+    ],
+)
+def test_every_method_trains_the_network_of_its_configuration(store, method, configuration):
+    row = runs.record(Run("edges2shoes", method, configuration, steps=4))
+    network = ResnetArchitecture(**configuration["network"], in_channels=1, out_channels=1)
+    assert row["macs"] == cost(network, 32, 32).macs
+    found = runs.find("edges2shoes", method, steps=4, **configuration)
+    assert list(found.key) == [row["key"]]
+    with pytest.raises(GancompError, match="No run"):
+        runs.find("edges2shoes", method, **configuration)  # the protocol's number of steps
+
+
+def test_networks_of_one_supernet_share_its_training(store):
+    parts = {"how": "all at once", "space": SPACE}
+    first = runs.record(Run("edges2shoes", "supernet", {**parts, "network": TINY}, steps=4))
+    narrow = {"channels": "4_4_4_4_4_4_4_4", "blocks": 1}
+    second = runs.record(Run("edges2shoes", "supernet", {**parts, "network": narrow}, steps=4))
+    assert first["minutes"] == second["minutes"]
+    assert first["fd_last"] != second["fd_last"]
+    assert len(list((store / "cache").glob("runs/*/training.ckpt"))) == 1
 
 
 def test_missing_runs_plans_and_methods_are_explained(store):

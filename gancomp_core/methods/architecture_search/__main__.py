@@ -1,4 +1,4 @@
-"""List and do the recorded searches; see :mod:`gancomp_core.methods.architecture_search.recorded`."""
+"""List and do the recorded searches; see :mod:`gancomp_core.methods.architecture_search.recorded_searches`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from gancomp_core.errors import GancompError
-from gancomp_core.methods.architecture_search.recorded import SEARCHES, do
+from gancomp_core.methods.architecture_search.recorded_searches import SEARCHES, do
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,0 +1,33 @@
+import pytest
+
+from gancomp_core import zoo
+from gancomp_core.data import load_task
+from gancomp_core.errors import GancompError
+from gancomp_core.methods.architecture_search import SupernetScore, recorded
+from gancomp_core.methods.architecture_search.__main__ import main
+from gancomp_core.methods.architecture_search.recorded_searches import SEARCHES
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_every_recorded_search_is_shipped_and_of_the_shipped_supernet(name):
+    frontier, chosen = recorded(name), SEARCHES[name]
+    supernet = zoo.load(chosen.supernet).generator
+    score = SupernetScore(supernet, load_task(chosen.supernet.split("/")[0]))
+    row = frontier.best_row
+    assert score(frontier.best) == pytest.approx(row.score, rel=0.02)  # processors round differently
+    assert len(frontier) == (chosen.evaluations or len(chosen.space))
+
+
+def test_a_search_that_is_not_recorded_names_the_command(tmp_path, monkeypatch):
+    with pytest.raises(GancompError, match="choose one of edges2shoes/small space"):
+        recorded("nonsense")
+    monkeypatch.setenv("GANCOMP_DATA", str(tmp_path))
+    with pytest.raises(GancompError, match='do "edges2shoes/small space"'):
+        recorded("edges2shoes/small space")
+
+
+def test_the_command_lists_and_explains(capsys):
+    assert main(["list"]) == 0
+    assert "edges2shoes/small space" in capsys.readouterr().out
+    assert main(["do", "nonsense"]) == 1
+    assert "choose one of" in capsys.readouterr().err
