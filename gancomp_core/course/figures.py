@@ -18,6 +18,7 @@ from PIL import Image
 
 from gancomp_core.errors import GancompError
 from gancomp_core.nets import ResnetArchitecture
+from gancomp_core.nets.channel_config import third_of
 
 # Okabe and Ito's palette, told apart with every common kind of colour blindness; without its yellow, too pale.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
@@ -273,3 +274,50 @@ def _as_nhwc(label: str, pictures: Any) -> np.ndarray:
         )
     array = np.clip(array.transpose(0, 2, 3, 1) * 0.5 + 0.5, 0.0, 1.0)
     return np.repeat(array, 3, axis=3) if array.shape[3] == 1 else array
+
+
+def channel_bars(architecture: ResnetArchitecture, widest: ResnetArchitecture, axes: Axes | None = None) -> Figure:
+    """The channels of a sub-network, layer by layer, inside those of the widest network of its space.
+
+    Filled is what runs, outlined what was cut away; a block that is skipped is outlined alone, a separable one hatched.
+    Draws into ``axes``, or into a figure of its own.
+    """
+    if axes is None:
+        _, axes = plt.subplots(figsize=(7.5, 2.8), layout="constrained")
+    most, kept = _layer_channels(widest), _layer_channels(architecture)
+    inner = [kept.pop(name) for name in list(kept) if name.startswith("b")]
+    names = [f"b{place}" for place in _places(architecture, widest)]
+    kept |= dict(zip(names, inner, strict=True))
+    separable = {name for block, name in enumerate(names) if architecture.in_third(block)[0]}
+    places, used = np.arange(len(most)), [kept.get(name, 0) for name in most]
+    kinds = [2 * name.startswith("b") for name in most]
+    axes.bar(places, list(most.values()), width=0.82, facecolor="white", edgecolor="#777777", linewidth=1)
+    bars = axes.bar(places, used, width=0.82, color=[PALETTE[kind] for kind in kinds])
+    for bar, name in zip(bars, most, strict=True):
+        bar.set(hatch="///" if name in separable else "", edgecolor="white", linewidth=0)
+    for place, channels in zip(places, used, strict=True):
+        axes.annotate(
+            str(channels) if channels else "skipped", (place, channels), xytext=(0, 2), textcoords="offset points",
+            ha="center", va="bottom", fontsize=9, rotation=0 if channels else 90,
+        )  # fmt: skip
+    axes.set_xticks(places, list(most), fontsize=8)
+    axes.grid(axis="x", visible=False)
+    axes.set_ylim(0, 1.15 * max(most.values()))
+    axes.set_ylabel("channels")
+    assert isinstance(axes.figure, Figure)
+    return axes.figure
+
+
+def _layer_channels(architecture: ResnetArchitecture) -> dict[str, int]:
+    """Channels by layer, in order; a block ("b1" ...) by its inner ones."""
+    stem, down1, down2, up1, up2 = architecture.channels.ends
+    inner = architecture.channels.inner_widths(architecture.blocks)
+    blocks = {f"b{block + 1}": width for block, width in enumerate(inner)}
+    return {"stem": stem, "down1": down1, "down2": down2, **blocks, "up1": up1, "up2": up2}
+
+
+def _places(architecture: ResnetArchitecture, widest: ResnetArchitecture) -> list[int]:
+    """At which block of the widest network, counted from 1, each block of a shallower one sits."""
+    thirds = [third_of(block, architecture.blocks) for block in range(architecture.blocks)]
+    first = {third: next(b for b in range(widest.blocks) if third_of(b, widest.blocks) == third) for third in thirds}
+    return [first[third] + block - thirds.index(third) + 1 for block, third in enumerate(thirds)]

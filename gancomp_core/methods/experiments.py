@@ -15,6 +15,7 @@ from gancomp_core.methods.feature_distillation import distil
 from gancomp_core.methods.once_for_all import all_at_once, only, progressive_shrinking, warm_start
 from gancomp_core.nets import ArchitectureSpace, ElasticGenerator, ResnetArchitecture
 from gancomp_core.train.loop import Trained
+from gancomp_core.train.pix2pix import default_objective as pix2pix_objective
 from gancomp_core.train.pix2pix import train_pix2pix
 
 if TYPE_CHECKING:
@@ -55,15 +56,15 @@ def supernet(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
 
 
 def fine_tuned(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
-    """A network cut from a supernet of the zoo and distilled further, against the critic that came with the supernet.
+    """A network cut from a supernet of the zoo and trained further, against the critic that came with the supernet.
 
-    Configuration: ``supernet`` and ``teacher`` by their names, ``network`` as plain values.
+    Configuration: ``supernet`` by its name, ``network`` as plain values; the objective is pix2pix's, without a teacher.
     """
-    shared, teacher = zoo.load(run.configuration["supernet"]), zoo.load(run.configuration["teacher"])
+    shared = zoo.load(run.configuration["supernet"])
     elastic: Any = shared.generator
-    student = elastic.extract(_network(run, task, run.configuration["network"])).requires_grad_(True)
-    how: dict[str, Any] = {"critic": shared.discriminator, "checkpoint": checkpoint, "until": until}
-    return distil(student, teacher.generator, task, run.settings, **how)
+    network = elastic.extract(_network(run, task, run.configuration["network"])).requires_grad_(True)
+    how: dict[str, Any] = {"objective": pix2pix_objective(), "checkpoint": checkpoint, "until": until}
+    return distil(network, None, task, run.settings, critic=shared.discriminator, **how)
 
 
 def pruned(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:

@@ -144,14 +144,13 @@ def test_a_mistyped_configuration_is_told_what_it_may_hold(store):
 
 SPACE = ArchitectureSpace(ResnetArchitecture("8_8_8_8_8_8_8_8", 1), SearchSpace(((8, 4),) * 8), depths=(1,)).as_dict()
 SMALL = {"channels": "16_8_8_4_4_4_8_16", "blocks": 3}
-SHARED = {"supernet": "edges2shoes/supernet", "teacher": "edges2shoes/teacher"}
 
 
 @pytest.mark.parametrize(
     ("method", "configuration"),
     [
         ("supernet", {"how": "all at once", "space": SPACE, "network": TINY}),
-        ("fine-tuned", {**SHARED, "network": SMALL}),
+        ("fine-tuned", {"supernet": "edges2shoes/supernet", "network": SMALL}),
         ("pruned", {"teacher": "edges2shoes/teacher", "network": SMALL}),
     ],
 )
