@@ -90,6 +90,6 @@ def _network(run: Run, task: Task, values: Mapping[str, Any]) -> ResnetArchitect
 METHODS = {
     "plain": Method(plain),
     "supernet": Method(supernet, watched=False),
-    "fine-tuned": Method(fine_tuned),
+    "fine-tuned": Method(fine_tuned, watched=False),
     "pruned": Method(pruned),
 }

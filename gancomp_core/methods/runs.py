@@ -32,6 +32,7 @@ from gancomp_core import files
 from gancomp_core.data import Task, load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import cost, evaluate_generator, machine_class
+from gancomp_core.methods.architecture_search.recorded_searches import CHEAPER, recorded
 from gancomp_core.methods.experiments import METHODS
 from gancomp_core.nets import ArchitectureSpace, ChannelConfig, ResnetArchitecture, ResnetGenerator, search_space
 from gancomp_core.train.checkpoints import load_weights, save_weights
@@ -270,6 +271,7 @@ PLANS: dict[str, Callable[[], list[Run]]] = {
         for seed in range(5)
     ],
     "edges2shoes/supernets": lambda: _cut_from_supernets(),
+    "edges2shoes/budgets": lambda: _for_budgets(),
 }
 
 
@@ -293,6 +295,28 @@ def _cut_from_supernets() -> list[Run]:
         for seed in range(5)
         for how in ("progressive shrinking", "all at once")
         for network in networks
+    ]
+
+
+def _for_budgets() -> list[Run]:
+    """The networks that searches found for the budgets of the course: fine-tuned, trained from scratch, and pruned.
+
+    Fine-tuning takes 500 steps, because the 10,000 of the supernet are shared by five networks: 2,500 steps for each
+    of them, as many as from scratch. Two budgets are fine-tuned for longer.
+    """
+    found = {times: recorded(f"edges2shoes/{times} times cheaper").best for times in CHEAPER}
+    networks = {times: {"channels": str(best.channels), "blocks": best.blocks} for times, best in found.items()}
+    begin = {"fine-tuned": {"supernet": "edges2shoes/supernet"}, "pruned": {"teacher": "edges2shoes/teacher"}}
+
+    def configuration(method: str, times: int) -> dict[str, Any]:
+        return {**begin[method], "network": networks[times]} if method in begin else networks[times]
+
+    ways = (("fine-tuned", 500, CHEAPER), ("plain", None, CHEAPER), ("fine-tuned", 9_000, (9, 20)))
+    return [
+        Run("edges2shoes", method, configuration(method, times), seed, steps)
+        for method, steps, budgets in (*ways, ("pruned", None, (6, 13, 30)))
+        for times in budgets
+        for seed in range(3)
     ]
 
 

@@ -1,6 +1,7 @@
 """Searches that the course tells of, done once and kept as tables.
 
     python -m gancomp_core.methods.architecture_search list
+    python -m gancomp_core.methods.architecture_search do        # all of them
     python -m gancomp_core.methods.architecture_search do "edges2shoes/small space"
 
 Scores are those of sub-networks straight out of a supernet of the zoo. The tables lie in ``data/results/searches``.
@@ -26,12 +27,16 @@ from gancomp_core.nets import ArchitectureSpace, SearchSpace
 
 @dataclass(frozen=True)
 class RecordedSearch:
-    """A search without a budget, in the part of a supernet's space that ``part`` takes of it."""
+    """A search in the part of a supernet's space that ``part`` takes of it.
+
+    The budget is the MACs of the teacher, divided by ``cheaper``.
+    """
 
     supernet: str
     part: Callable[[ArchitectureSpace], ArchitectureSpace]
     strategy: str
     evaluations: int | None = None
+    cheaper: float = 1
     seed: int = 0
 
     @property
@@ -47,13 +52,21 @@ def _small(space: ArchitectureSpace) -> ArchitectureSpace:
     )
 
 
+def _dense(space: ArchitectureSpace) -> ArchitectureSpace:
+    return replace(space, separable=())
+
+
 def _whole(space: ArchitectureSpace) -> ArchitectureSpace:
     return space
 
 
+CHEAPER = (6, 9, 13, 20, 30)  # the budgets of the course: the teacher's MACs by these
 SEARCHES = {
     "edges2shoes/small space": RecordedSearch("edges2shoes/supernet", _small, "brute force"),
     "edges2shoes/both kinds": RecordedSearch("edges2shoes/supernet", _whole, "random", 300),
+} | {
+    f"edges2shoes/{times} times cheaper": RecordedSearch("edges2shoes/supernet", _dense, "evolution", 80, times)
+    for times in CHEAPER
 }
 
 
@@ -74,9 +87,10 @@ def do(name: str) -> Frontier:
     supernet: Any = zoo.load(chosen.supernet).generator
     task = load_task(chosen.supernet.split("/")[0])
     how: dict[str, Any] = {"evaluations": chosen.evaluations, "seed": chosen.seed}
-    score = SupernetScore(supernet, task)
-    everything = Budget(macs=cost(chosen.space.widest, task.size, task.size).macs)
-    found = search(chosen.space, score, everything, chosen.strategy, pixels=(task.size, task.size), **how)
+    teacher: Any = zoo.load(f"{task.name}/teacher").generator
+    budget = Budget(macs=cost(teacher, task.size, task.size).macs / chosen.cheaper)
+    score, pixels = SupernetScore(supernet, task), (task.size, task.size)
+    found = search(chosen.space, score, budget, chosen.strategy, pixels=pixels, **how)
     _path(name).parent.mkdir(parents=True, exist_ok=True)
     found.to_csv(_path(name))
     return found
