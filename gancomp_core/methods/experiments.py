@@ -58,13 +58,16 @@ def supernet(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
 def fine_tuned(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
     """A network cut from a supernet of the zoo and trained further, against the critic that came with the supernet.
 
-    Configuration: ``supernet`` by its name, ``network`` as plain values; the objective is pix2pix's, without a teacher.
+    Configuration: ``supernet`` by its name, ``network`` as plain values. The objective is the supernet's without the
+    features of the teacher.
     """
     shared = zoo.load(run.configuration["supernet"])
     elastic: Any = shared.generator
     network = elastic.extract(_network(run, task, run.configuration["network"])).requires_grad_(True)
-    how: dict[str, Any] = {"objective": pix2pix_objective(), "checkpoint": checkpoint, "until": until}
-    return distil(network, None, task, run.settings, critic=shared.discriminator, **how)
+    settings = shared.card["settings"]
+    objective = pix2pix_objective(perceptual_weight=settings.get("perceptual_weight", 0.0))
+    how: dict[str, Any] = {"warp": settings.get("warp", False), "checkpoint": checkpoint, "until": until}
+    return distil(network, None, task, run.settings, objective=objective, critic=shared.discriminator, **how)
 
 
 def pruned(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:

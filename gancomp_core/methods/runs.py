@@ -56,7 +56,10 @@ class Protocol:
     evaluation_seeds: tuple[int, ...]
 
 
-PROTOCOLS = {"edges2shoes": Protocol(version=1, steps=2_500, batch_size=16, evaluations=4, evaluation_seeds=(0, 1, 2))}
+PROTOCOLS = {
+    "edges2shoes": Protocol(version=1, steps=2_500, batch_size=16, evaluations=4, evaluation_seeds=(0, 1, 2)),
+    "flat2gloss": Protocol(version=1, steps=1_000, batch_size=8, evaluations=2, evaluation_seeds=(0, 1, 2)),
+}
 
 
 @dataclass(frozen=True)
@@ -236,7 +239,7 @@ def _train_and_watch(run: Run, task: Task, folder: Path) -> tuple[dict[int, floa
             ).set_distance
             with files.atomic_write(curve_file) as temporary:
                 temporary.write_text(json.dumps(curve))
-            log.info("step %d: FD on the search split %.2f", point, curve[point])
+            log.info("step %d: distance on the search split %.4g", point, curve[point])
     return curve, trained
 
 
@@ -327,6 +330,9 @@ def planned(plan: str) -> list[Run]:
     return PLANS[plan]()
 
 
+COLUMNS = ("method", "configuration", "seed", "fd_last", "fd_best", "kid_last", "kid_best", "psnr_last", "minutes")
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m gancomp_core.methods.runs", description="Recorded runs of the course."
@@ -352,7 +358,7 @@ def _act(action: str, plans: list[str]) -> int:
         if not plans:
             raise GancompError(f"Name a plan; there are {', '.join(PLANS)}.")
         for name in plans:
-            print(do(name)[["method", "configuration", "seed", "fd_last", "fd_best", "minutes"]].to_string(index=False))
+            print(do(name).filter(COLUMNS).dropna(axis="columns").to_string(index=False))
     else:
         print(table().to_string(index=False))
     return 0

@@ -53,8 +53,8 @@ def choices_of(space: ArchitectureSpace, architectures: Iterable[GeneratorArchit
             rows.append([places[i][gene] for i, gene in enumerate(space.read(architecture))])
         except (KeyError, AttributeError) as error:
             raise GancompError(
-                f"{architecture} is none of the {len(space):,} networks of the space, which lie between "
-                f"{space.narrowest} and {space.widest}; choose one of it."
+                f"{architecture} is none of the {len(space):,} networks of the space"
+                f"{space.first_difference(architecture)}."
             ) from error
     return np.array(rows, dtype=np.int64).reshape(-1, len(places))
 
