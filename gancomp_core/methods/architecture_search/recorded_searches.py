@@ -65,7 +65,7 @@ SEARCHES = {
     "edges2shoes/small space": RecordedSearch("edges2shoes/supernet", _small, "brute force"),
     "edges2shoes/both kinds": RecordedSearch("edges2shoes/supernet", _whole, "random", 300),
 } | {
-    f"edges2shoes/{times} times cheaper": RecordedSearch("edges2shoes/supernet", _dense, "evolution", 80, times)
+    f"edges2shoes/{times} times cheaper": RecordedSearch("edges2shoes/supernet", _dense, "evolution", 50, times)
     for times in CHEAPER
 }
 
