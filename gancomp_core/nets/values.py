@@ -25,7 +25,9 @@ def checked_kernels(kernels: Any) -> tuple[int, ...]:
     """The sizes of three kernels as a tuple; raises :class:`GancompError` for anything else."""
     sizes = tuple(kernels) if isinstance(kernels, list | tuple) else ()
     if len(sizes) != 3 or any(not isinstance(size, int) or size not in KERNELS for size in sizes):
-        raise GancompError(f"The kernels are {kernels}; give three sizes of 3, 5 or 7, for the first, middle and last blocks.")
+        raise GancompError(
+            f"The kernels are {kernels}; give three sizes of 3, 5 or 7, for the first, middle and last blocks."
+        )
     return sizes
 
 

@@ -13,13 +13,15 @@ from gancomp_core import nets, zoo
 from gancomp_core.data import PictureSet, Task, load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.files import REPOSITORY, data_root
-from gancomp_core.measure import cost, evaluate_segmentation, labels_of, psnr
+from gancomp_core.measure import cost, evaluate_generator, evaluate_segmentation, labels_of, psnr
 from gancomp_core.nets import (
+    ArchitectureSpace,
     ChannelConfig,
     MultiScaleDiscriminator,
     PatchDiscriminator,
     ResnetArchitecture,
     RrdbArchitecture,
+    SearchSpace,
     SegmenterArchitecture,
     SpadeArchitecture,
 )
@@ -28,6 +30,7 @@ from gancomp_core.zoo import scores, store
 from gancomp_core.zoo.__main__ import main
 
 NAMES = zoo.names()
+SUPERNET = "edges2shoes/supernet"
 JUDGE, JUDGED = "landcover2satellite/segmenter", "landcover2satellite/teacher"
 CYCLEGANS = [name for name in NAMES if zoo.RECIPES[name].task.endswith("_unpaired")]
 ENLARGING = [name for name in NAMES if zoo.RECIPES[name].task == "photos_x4"]
@@ -118,6 +121,15 @@ def test_teacher_is_better_than_the_small_student_and_neither_beats_real_picture
     assert teacher["perceptual"] < student["perceptual"] < student["copy"]["perceptual"]
     assert teacher["samples"] == 3000
     assert teacher["seeds"] == 3
+
+
+def test_the_supernets_networks_lie_between_its_widest_and_its_narrowest():
+    model = zoo.load(SUPERNET)
+    assert model.generator.space == zoo.RECIPES[SUPERNET].architecture
+    quality = model.card["quality"]
+    teacher = zoo.load(zoo.RECIPES[SUPERNET].options["teacher"]).card["quality"]
+    assert teacher["fd"] < quality["fd"] < quality["narrowest"]["fd"]
+    assert "its narrowest network" in (data_root() / "zoo" / SUPERNET / "card.md").read_text(encoding="utf-8")
 
 
 def test_nothing_in_the_zoo_is_a_pickle():
@@ -255,6 +267,7 @@ def test_without_tolerance_everything_is_the_same_or_different():
 SHOES = ResnetArchitecture(ChannelConfig.uniform(8), 1, False, 1, 1)
 TINY = {
     "edges2shoes/small_student": SHOES,
+    SUPERNET: ArchitectureSpace(SHOES, SearchSpace(((8,), *((8, 4),) * 6, (8,)))),
     "edges2shoes_unpaired/teacher": SHOES,
     JUDGE: SegmenterArchitecture(classes=10, width=8),
     JUDGED: SpadeArchitecture(ChannelConfig.parse("8_4_2_2_2_2_4_8"), upsampling="normal", label_channels=10),
@@ -287,13 +300,16 @@ def tiny_zoo(tiny_root, monkeypatch) -> Callable[[str], zoo.ZooModel]:
     monkeypatch.setenv("GANCOMP_CACHE", str(tiny_root / "cache"))
     monkeypatch.setattr(store, "load_task", lambda name: few(load_task(name)))
     for name, architecture in TINY.items():
-        options = {"lr": 1e-4} | ({"critic_width": 8} if "critic_width" in zoo.RECIPES[name].options else {})
+        small = {"critic_width": 8, "teacher": "edges2shoes/small_student"}
+        options = {"lr": 1e-4} | {option: small[option] for option in small if option in zoo.RECIPES[name].options}
         changes = {"architecture": architecture, "settings": Settings(2, batch_size=2), "options": options}
         monkeypatch.setitem(zoo.RECIPES, name, dataclasses.replace(zoo.RECIPES[name], **changes))
 
     def model(name: str) -> zoo.ZooModel:
         if name == JUDGED:
             model(JUDGE)
+        if teacher := zoo.RECIPES[name].options.get("teacher"):
+            model(teacher)
         return zoo.load(name) if name in store.shipped() else zoo.train(name)
 
     return model
@@ -344,6 +360,9 @@ def test_each_kind_of_model_has_the_scores_of_its_kind(tiny_zoo):
     quality = {name: tiny_zoo(name).card["quality"] for name in TINY}
     assert quality["edges2shoes/small_student"]["copy"]["psnr"] > 0
     assert quality["edges2shoes_unpaired/teacher"]["backward"]["psnr"] > 0
+    narrowest = tiny_zoo(SUPERNET).generator.extract(TINY[SUPERNET].narrowest)
+    again = evaluate_generator(narrowest, few(load_task("edges2shoes")))
+    assert quality[SUPERNET]["narrowest"]["psnr"] == pytest.approx(again.psnr)
     assert {"miou", "real_miou"} <= quality[JUDGED]["segmentation"].keys()
     assert "copy" not in quality[JUDGED], "a map is no picture"
     assert {"miou", "accuracy"} <= quality[JUDGE].keys()
