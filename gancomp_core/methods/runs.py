@@ -28,7 +28,7 @@ import pandas as pd
 from filelock import FileLock
 from torch import nn
 
-from gancomp_core import files
+from gancomp_core import files, zoo
 from gancomp_core.data import Task, load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import cost, evaluate_generator, machine_class
@@ -95,13 +95,18 @@ class Run:
 
     @property
     def key(self) -> str:
-        """SHA-256 of everything that determines the result (machine and minutes do not)."""
+        """SHA-256 of everything that determines the result (machine and minutes do not).
+
+        Models of the zoo that a configuration names count with their weights.
+        """
+        named = [value for value in self.configuration.values() if isinstance(value, str) and value in zoo.RECIPES]
         parts = [
             load_task(self.task).fingerprint,
             self.method,
             self.configuration,
             str(self.settings),
             str(self.protocol),
+            *(zoo.load(name).card["files"] for name in named),
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,10 +8,12 @@ import time
 
 import pandas as pd
 import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
-from gancomp_core.files import data_root
+from gancomp_core.files import data_root, sha256
 from gancomp_core.measure import cost
 from gancomp_core.methods import runs
 from gancomp_core.methods.runs import Run
@@ -78,6 +81,23 @@ def test_key_changes_with_everything_that_determines_a_run_and_nothing_else(monk
     protocol = dataclasses.replace(runs.PROTOCOLS["edges2shoes"], version=99)
     monkeypatch.setitem(runs.PROTOCOLS, "edges2shoes", protocol)
     assert a_run().key not in keys
+
+
+def test_key_of_a_run_that_begins_with_a_model_of_the_zoo_changes_with_its_weights(store):
+    run = Run("edges2shoes", "pruned", {"teacher": "edges2shoes/teacher", "network": TINY})
+    before, folder = run.key, store / "data/zoo/edges2shoes/teacher"
+    shipped = folder.resolve()
+    (store / "data/zoo").unlink()
+    shutil.copytree(shipped, folder)
+    assert run.key == before
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    weights = load_file(folder / "discriminator.safetensors")
+    with safe_open(folder / "discriminator.safetensors", "pt") as file:
+        about = file.metadata()
+    save_file({name: 2 * tensor for name, tensor in weights.items()}, folder / "discriminator.safetensors", about)
+    card["files"]["discriminator.safetensors"] = sha256(folder / "discriminator.safetensors")
+    (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    assert run.key != before
 
 
 def test_a_plan_goes_on_where_it_stopped(store, monkeypatch):
