@@ -32,7 +32,10 @@ class PairedInterval:
 
     def __str__(self) -> str:
         verdict = "excludes zero" if abs(self.mean) > self.half_width else "includes zero"
-        return f"{self.mean:.3g} ± {self.half_width:.2g} (95 % over {self.seeds} independent pairs, {verdict})"
+        mean, half_width = (
+            f"{float(f'{value:.{digits}g}'):g}" for value, digits in ((self.mean, 3), (self.half_width, 2))
+        )
+        return f"{mean} ± {half_width} (95 % over {self.seeds} independent pairs, {verdict})"
 
 
 def paired_interval(differences: Sequence[float], groups: Sequence[Hashable] | None = None) -> PairedInterval:

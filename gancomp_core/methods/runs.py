@@ -307,23 +307,16 @@ def _cut_from_supernets() -> list[Run]:
 
 
 def _for_budgets() -> list[Run]:
-    """The networks that searches found for the budgets of the course: fine-tuned, trained from scratch, and pruned.
+    """The networks that searches found for the budgets of the course, fine-tuned for 500 steps.
 
-    Fine-tuning takes 500 steps, because the 10,000 of the supernet are shared by five networks: 2,500 steps for each
-    of them, as many as from scratch. Two budgets are fine-tuned for longer.
+    The 10,000 steps of the supernet are shared by five networks: 2,500 steps for each of them in all.
     """
-    found = {times: recorded(f"edges2shoes/{times} times cheaper").best for times in CHEAPER}
-    networks = {times: {"channels": str(best.channels), "blocks": best.blocks} for times, best in found.items()}
-    begin = {"fine-tuned": {"supernet": "edges2shoes/supernet"}, "pruned": {"teacher": "edges2shoes/teacher"}}
-
-    def configuration(method: str, times: int) -> dict[str, Any]:
-        return {**begin[method], "network": networks[times]} if method in begin else networks[times]
-
-    ways = (("fine-tuned", 500, CHEAPER), ("plain", None, CHEAPER), ("fine-tuned", 9_000, (9, 20)))
+    found = [recorded(f"edges2shoes/{times} times cheaper").best for times in CHEAPER]
+    networks = [{"channels": str(best.channels), "blocks": best.blocks} for best in found]
+    shared = {"supernet": "edges2shoes/supernet"}
     return [
-        Run("edges2shoes", method, configuration(method, times), seed, steps)
-        for method, steps, budgets in (*ways, ("pruned", None, (6, 13, 30)))
-        for times in budgets
+        Run("edges2shoes", "fine-tuned", {**shared, "network": network}, seed, steps=500)
+        for network in networks
         for seed in range(3)
     ]
 
