@@ -12,11 +12,12 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import display
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from gancomp_core.errors import GancompError
 
 LARGEST_PICTURE = 150_000  # bytes a committed picture may take
+UNSEEN = 1.0  # of 255 levels: what fewer colours may change a picture by, on the average (root mean square)
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -80,14 +81,20 @@ def render(figure: Figure, dpi: int = 100) -> bytes:
 
 
 def small_png(png: bytes, limit: int = LARGEST_PICTURE) -> bytes:
-    """The same picture in at most ``limit`` bytes: as it is, else with 256 colours, else smaller too."""
-    if len(png) <= limit:
-        return png
+    """The same picture in few bytes: with 256 colours where that is not seen, and smaller too where it must be.
+
+    At most ``limit`` bytes, at the price of colours first and of pixels second.
+    """
     picture = Image.open(io.BytesIO(png)).convert("RGB")
+    few = picture.quantize(256)
+    unseen = max(ImageStat.Stat(ImageChops.difference(picture, few.convert("RGB"))).rms) <= UNSEEN
+    if not unseen and len(png) <= limit:
+        return png
     for scale in (1.0, 0.85, 0.7, 0.55, 0.4, 0.3):
         size = (max(round(picture.width * scale), 1), max(round(picture.height * scale), 1))
         buffer = io.BytesIO()
-        picture.resize(size, Image.Resampling.LANCZOS).quantize(256).save(buffer, format="png", optimize=True)
+        scaled = few if scale == 1 else picture.resize(size, Image.Resampling.LANCZOS).quantize(256)
+        scaled.save(buffer, format="png", optimize=True)
         if buffer.tell() <= limit:
             break
     return buffer.getvalue()

@@ -264,6 +264,23 @@ def test_a_large_picture_is_brought_below_the_limit():
     assert len(output.small_png(buffer.getvalue())) <= output.LARGEST_PICTURE
 
 
+def test_a_drawing_takes_fewer_colours_and_looks_the_same():
+    figure, axes = plt.subplots()
+    axes.plot(range(10), label="a line")
+    png = output.render(figure)
+    small = output.small_png(png)
+    before, after = (np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), dtype=float) for data in (png, small))
+    assert len(small) < 0.7 * len(png)
+    assert np.sqrt(((before - after) ** 2).mean()) < 1
+
+
+def test_a_picture_of_many_colours_keeps_them_where_it_may():
+    colours = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(colours).save(buffer, format="png")
+    assert output.small_png(buffer.getvalue()) == buffer.getvalue()
+
+
 def test_a_figure_is_shown_with_alt_text_and_closed(monkeypatch):
     shown = []
     monkeypatch.setattr(output, "display", lambda bundle, raw, metadata: shown.append((bundle, metadata)))
