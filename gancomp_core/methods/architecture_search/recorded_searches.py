@@ -72,13 +72,13 @@ SEARCHES = {
 
 def recorded(name: str) -> Frontier:
     """A search that was done, by its name; raises :class:`GancompError` naming the command where it was not."""
-    path = _path(name)
+    chosen, path = _chosen(name), _path(name)
     if not path.exists():
         raise GancompError(
             f"The search '{name}' is not recorded; 'python -m gancomp_core.methods.architecture_search do \"{name}\"' "
             "does it."
         )
-    return Frontier.from_csv(path, _chosen(name).space)
+    return Frontier.from_csv(path, chosen.space)
 
 
 def do(name: str) -> Frontier:
