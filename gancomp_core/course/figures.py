@@ -18,7 +18,7 @@ from PIL import Image
 
 from gancomp_core.errors import GancompError
 from gancomp_core.nets import ResnetArchitecture
-from gancomp_core.nets.channel_config import third_of
+from gancomp_core.nets.channel_config import kept_blocks
 
 # Okabe and Ito's palette, told apart with every common kind of colour blindness; without its yellow, too pale.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
@@ -286,7 +286,7 @@ def channel_bars(architecture: ResnetArchitecture, widest: ResnetArchitecture, a
         _, axes = plt.subplots(figsize=(7.5, 2.8), layout="constrained")
     most, kept = _layer_channels(widest), _layer_channels(architecture)
     inner = [kept.pop(name) for name in list(kept) if name.startswith("b")]
-    names = [f"b{place}" for place in _places(architecture, widest)]
+    names = [f"b{block + 1}" for block in kept_blocks(architecture.blocks, widest.blocks)]
     kept |= dict(zip(names, inner, strict=True))
     separable = {name for block, name in enumerate(names) if architecture.in_third(block)[0]}
     places, used = np.arange(len(most)), [kept.get(name, 0) for name in most]
@@ -314,10 +314,3 @@ def _layer_channels(architecture: ResnetArchitecture) -> dict[str, int]:
     inner = architecture.channels.inner_widths(architecture.blocks)
     blocks = {f"b{block + 1}": width for block, width in enumerate(inner)}
     return {"stem": stem, "down1": down1, "down2": down2, **blocks, "up1": up1, "up2": up2}
-
-
-def _places(architecture: ResnetArchitecture, widest: ResnetArchitecture) -> list[int]:
-    """At which block of the widest network, counted from 1, each block of a shallower one sits."""
-    thirds = [third_of(block, architecture.blocks) for block in range(architecture.blocks)]
-    first = {third: next(b for b in range(widest.blocks) if third_of(b, widest.blocks) == third) for third in thirds}
-    return [first[third] + block - thirds.index(third) + 1 for block, third in enumerate(thirds)]

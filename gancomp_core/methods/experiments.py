@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from gancomp_core import files, zoo
+from gancomp_core import zoo
 from gancomp_core.data import Task
 from gancomp_core.errors import GancompError
 from gancomp_core.methods.feature_distillation import distil
@@ -47,7 +47,7 @@ def supernet(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
     how = {"progressive shrinking": progressive_shrinking, "all at once": all_at_once}[run.configuration["how"]]
     space = ArchitectureSpace.from_dict(run.configuration["space"])
     shared = dataclasses.replace(run, configuration={**run.configuration, "network": None})
-    kept = files.cache_root() / "runs" / shared.key[:16] / "training.ckpt"
+    kept = shared.folder / "training.ckpt"
     kept.parent.mkdir(parents=True, exist_ok=True)
     trained = how(task, space, run.settings, checkpoint=kept)
     network = _network(run, task, run.configuration["network"])

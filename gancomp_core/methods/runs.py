@@ -58,7 +58,6 @@ class Protocol:
 
 PROTOCOLS = {
     "edges2shoes": Protocol(version=1, steps=2_500, batch_size=16, evaluations=4, evaluation_seeds=(0, 1, 2)),
-    "flat2gloss": Protocol(version=1, steps=1_000, batch_size=8, evaluations=2, evaluation_seeds=(0, 1, 2)),
 }
 
 
@@ -110,6 +109,11 @@ class Run:
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def folder(self) -> Path:
+        """Where the run keeps its checkpoint and its weights on the way."""
+        return files.cache_root() / "runs" / self.key[:16]
+
     def __str__(self) -> str:
         chosen = ", ".join(f"{name} {value}" for name, value in self.configuration.items())
         return f"{self.task}, {self.method} ({chosen}), seed {self.seed}"
@@ -153,7 +157,7 @@ def find(
 
 def record(run: Run) -> dict[str, Any]:
     """The row of a run: from the table when it was done before, else by doing it now and writing it down."""
-    folder = files.cache_root() / "runs" / run.key[:16]
+    folder = run.folder
     if (row := _recorded(run.key)) is not None:
         return row
     with _lock(folder / "lock"):
@@ -286,8 +290,7 @@ PLANS: dict[str, Callable[[], list[Run]]] = {
 def _cut_from_supernets() -> list[Run]:
     """Networks from the widest to the narrowest, out of supernets trained in two ways, paired by seed."""
     base = ResnetArchitecture(ChannelConfig.uniform(16), 6, in_channels=1, out_channels=1)
-    channels = search_space("course/channels-16")
-    space = ArchitectureSpace(base, channels, depths=(3, 6), kernels=(3, 5)).as_dict()
+    space = ArchitectureSpace(base, search_space("course/channels-16"), depths=(3, 6), kernels=(3, 5)).as_dict()
     networks: list[dict[str, Any]] = [
         {"channels": channels, "blocks": blocks, "kernels": [kernel] * 3}
         for channels, blocks, kernel in (
@@ -328,9 +331,6 @@ def planned(plan: str) -> list[Run]:
     return PLANS[plan]()
 
 
-COLUMNS = ("method", "configuration", "seed", "fd_last", "fd_best", "kid_last", "kid_best", "psnr_last", "minutes")
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m gancomp_core.methods.runs", description="Recorded runs of the course."
@@ -356,7 +356,7 @@ def _act(action: str, plans: list[str]) -> int:
         if not plans:
             raise GancompError(f"Name a plan; there are {', '.join(PLANS)}.")
         for name in plans:
-            print(do(name).filter(COLUMNS).dropna(axis="columns").to_string(index=False))
+            print(do(name)[["method", "configuration", "seed", "fd_last", "fd_best", "minutes"]].to_string(index=False))
     else:
         print(table().to_string(index=False))
     return 0

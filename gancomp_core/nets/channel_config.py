@@ -76,6 +76,12 @@ def third_of(block: int, blocks: int) -> int:
     return 3 * block // blocks
 
 
+def kept_blocks(blocks: int, of: int) -> list[int]:
+    """Which of ``of`` residual blocks a network with ``blocks`` of them keeps: the first ones of each third."""
+    thirds, full = _thirds(blocks), _thirds(of)
+    return [full.index(third) + block - thirds.index(third) for block, third in enumerate(thirds)]
+
+
 @functools.cache
 def _thirds(blocks: int) -> tuple[int, ...]:
     return tuple(third_of(block, blocks) for block in range(blocks))

@@ -17,7 +17,7 @@ from torch.func import functional_call
 
 from gancomp_core.errors import GancompError
 from gancomp_core.nets.blocks import ResidualBlock
-from gancomp_core.nets.channel_config import third_of
+from gancomp_core.nets.channel_config import kept_blocks
 from gancomp_core.nets.channel_groups import channel_groups, group_sizes
 from gancomp_core.nets.resnet import ResnetArchitecture, ResnetGenerator
 from gancomp_core.nets.space import ArchitectureSpace, GeneratorArchitecture
@@ -191,9 +191,7 @@ def _shared_name(
         return f"full.{name}"
     assert isinstance(full, ResnetArchitecture)
     block = int(stage.removeprefix("block")) - 1
-    third = third_of(block, structure.blocks)
-    rank = block - next(b for b in range(structure.blocks) if third_of(b, structure.blocks) == third)
-    place = f"block{rank + 1 + next(b for b in range(full.blocks) if third_of(b, full.blocks) == third)}"
+    place = f"block{kept_blocks(structure.blocks, full.blocks)[block] + 1}"
     is_twin = place in twins and structure.in_third(block)[0]
     return f"twins.{place}.{rest}" if is_twin else f"full.stages.{place}.{rest}"
 

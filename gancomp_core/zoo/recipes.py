@@ -61,11 +61,6 @@ def _resnet(width: int, blocks: int, channels: tuple[int, int] = (3, 3)) -> Resn
     return ResnetArchitecture(ChannelConfig.uniform(width), blocks, False, *channels)
 
 
-def _supernet(channels: tuple[int, int], separable: tuple[bool, ...] = ()) -> ArchitectureSpace:
-    choices = search_space("course/channels-16")
-    return ArchitectureSpace(_resnet(16, 6, channels), choices, depths=(3, 4, 6), separable=separable)
-
-
 RECIPES: dict[str, Recipe] = {
     "edges2shoes/teacher": Recipe(
         "edges2shoes",
@@ -88,7 +83,9 @@ RECIPES: dict[str, Recipe] = {
     "edges2shoes/supernet": Recipe(
         "edges2shoes",
         "gancomp_core.methods.once_for_all:from_teacher",
-        _supernet((1, 1), separable=(False, True)),
+        ArchitectureSpace(
+            _resnet(16, 6, (1, 1)), search_space("course/channels-16"), depths=(3, 4, 6), separable=(False, True)
+        ),
         Settings(steps=10_000),
         "165,888 networks in one, dense and separable, with a quarter to a sixtieth of the teacher's multiplications.",
         SHOES,

@@ -126,6 +126,7 @@ def test_teacher_is_better_than_the_small_student_and_neither_beats_real_picture
 def test_the_supernets_networks_lie_between_its_widest_and_its_narrowest():
     model = zoo.load(SUPERNET)
     assert model.generator.space == zoo.RECIPES[SUPERNET].architecture
+    assert model.card["summary"].startswith(f"{len(model.generator.space):,} networks")
     quality = model.card["quality"]
     teacher = zoo.load(zoo.RECIPES[SUPERNET].options["teacher"]).card["quality"]
     assert teacher["fd"] < quality["fd"] < quality["narrowest"]["fd"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gancomp_core import files, zoo
-from gancomp_core.data import load_task
+from gancomp_core.data import Task, load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import cost
 from gancomp_core.methods.architecture_search.budget import Budget
@@ -27,10 +27,7 @@ from gancomp_core.nets import ArchitectureSpace, SearchSpace
 
 @dataclass(frozen=True)
 class RecordedSearch:
-    """A search in the part of a supernet's space that ``part`` takes of it.
-
-    The budget is the MACs of the teacher, divided by ``cheaper``.
-    """
+    """A search in the part of a supernet's space that ``part`` takes of it, for a teacher's MACs by ``cheaper``."""
 
     supernet: str
     part: Callable[[ArchitectureSpace], ArchitectureSpace]
@@ -43,6 +40,19 @@ class RecordedSearch:
     def space(self) -> ArchitectureSpace:
         supernet: Any = zoo.load(self.supernet).generator
         return self.part(supernet.space)
+
+    @property
+    def task(self) -> Task:
+        return load_task(zoo.RECIPES[self.supernet].task)
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        return self.task.size, self.task.size
+
+    @property
+    def budget(self) -> Budget:
+        teacher: Any = zoo.load(zoo.RECIPES[self.supernet].options["teacher"]).generator
+        return Budget(macs=cost(teacher, *self.pixels).macs / self.cheaper)
 
 
 def _small(space: ArchitectureSpace) -> ArchitectureSpace:
@@ -85,12 +95,8 @@ def do(name: str) -> Frontier:
     """Do a search and record it; evaluations that a killed one had made are kept in the cache folder."""
     chosen = _chosen(name)
     supernet: Any = zoo.load(chosen.supernet).generator
-    task = load_task(chosen.supernet.split("/")[0])
-    how: dict[str, Any] = {"evaluations": chosen.evaluations, "seed": chosen.seed}
-    teacher: Any = zoo.load(f"{task.name}/teacher").generator
-    budget = Budget(macs=cost(teacher, task.size, task.size).macs / chosen.cheaper)
-    score, pixels = SupernetScore(supernet, task), (task.size, task.size)
-    found = search(chosen.space, score, budget, chosen.strategy, pixels=pixels, **how)
+    how: dict[str, Any] = {"pixels": chosen.pixels, "evaluations": chosen.evaluations, "seed": chosen.seed}
+    found = search(chosen.space, SupernetScore(supernet, chosen.task), chosen.budget, chosen.strategy, **how)
     _path(name).parent.mkdir(parents=True, exist_ok=True)
     found.to_csv(_path(name))
     return found
