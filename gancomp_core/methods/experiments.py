@@ -71,9 +71,9 @@ def fine_tuned(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
 
 
 def pruned(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
-    """The most important channels (L1) and first blocks of a teacher of the zoo, distilled against its critic.
+    """The most important channels (L1) and the first blocks of each third of a teacher of the zoo, distilled.
 
-    Configuration: ``teacher`` by its name, ``network`` as plain values.
+    Configuration: ``teacher`` by its name, ``network`` as plain values. The critic begins as the teacher's.
     """
     teacher = zoo.load(run.configuration["teacher"])
     student = warm_start(only(_network(run, task, run.configuration["network"])), teacher.generator).extract()

@@ -25,10 +25,12 @@ from gancomp_core.nets import (
     ArchitectureSpace,
     ElasticGenerator,
     GeneratorArchitecture,
+    ResnetArchitecture,
     SearchSpace,
     initialise,
     sort_channels,
 )
+from gancomp_core.nets.channel_config import kept_blocks
 from gancomp_core.train.loop import Settings, Trained
 from gancomp_core.train.objectives import Objective
 from gancomp_core.train.pix2pix import default_objective as pix2pix_objective
@@ -95,16 +97,16 @@ def preview(scene: SupernetScene) -> Image.Image:
 def warm_start(space: ArchitectureSpace, generator: nn.Module) -> ElasticGenerator:
     """An elastic generator that begins as a trained one, its channels sorted by importance.
 
-    ``generator`` is at least as wide as the widest network of the space and has as many blocks of the same kind; where
-    it is wider, its most important channels stay. Larger kernels than its own begin with zeros around them, blocks of
-    another kind than its own as :func:`fresh` ones. Its own weights are left alone. Raises :class:`GancompError` where
-    the two do not fit.
+    ``generator`` is at least as wide and as deep as the widest network of the space, its blocks of the same kind; where
+    it is wider, its most important channels stay, and where it is deeper, the first blocks of each third. Larger
+    kernels than its own begin with zeros around them, blocks of another kind than its own as :func:`fresh` ones. Its
+    own weights are left alone. Raises :class:`GancompError` where the two do not fit.
     """
     elastic = fresh(space)
     sorted_one: Any = type(generator)(generator.architecture)  # type: ignore[call-arg]
     sorted_one.load_state_dict(generator.state_dict())
     sort_channels(sorted_one)
-    given = sorted_one.state_dict()
+    given = _shallower(sorted_one.state_dict(), generator.architecture, space.widest)
     for name, tensor in elastic.full.state_dict().items():
         if name not in given or any(o < n for o, n in zip(given[name].shape[:2], tensor.shape[:2], strict=True)):
             raise GancompError(
@@ -113,6 +115,16 @@ def warm_start(space: ArchitectureSpace, generator: nn.Module) -> ElasticGenerat
             )
         tensor.copy_(_fitted(given[name], tensor.shape))
     return elastic
+
+
+def _shallower(weights: dict[str, Tensor], deep: Any, shallow: Any) -> dict[str, Tensor]:
+    """The weights of a generator, its residual blocks reduced to those that a shallower one keeps."""
+    if not isinstance(deep, ResnetArchitecture) or shallow.blocks >= deep.blocks:
+        return weights
+    kept = {f"block{of + 1}": f"block{at + 1}" for at, of in enumerate(kept_blocks(shallow.blocks, deep.blocks))}
+    stages = {name: name.split(".")[1] for name in weights}  # "stages.block3.conv1.weight" belongs to "block3"
+    left = {name: stage for name, stage in stages.items() if not stage.startswith("block") or stage in kept}
+    return {name.replace(stage, kept.get(stage, stage), 1): weights[name] for name, stage in left.items()}
 
 
 def _fitted(tensor: Tensor, shape: torch.Size) -> Tensor:

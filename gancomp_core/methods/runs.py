@@ -310,16 +310,22 @@ def _cut_from_supernets() -> list[Run]:
 
 
 def _for_budgets() -> list[Run]:
-    """The networks that searches found for the budgets of the course, fine-tuned for 500 steps.
+    """The networks that searches found for the budgets of the course: fine-tuned, and trained from scratch.
 
-    The 10,000 steps of the supernet are shared by five networks: 2,500 steps for each of them in all.
+    Fine-tuning takes 500 steps, because the 10,000 of the supernet are shared by five networks: 2,500 steps for each
+    of them in all, as many as from scratch. Two budgets are fine-tuned for long.
     """
-    found = [recorded(f"edges2shoes/{times} times cheaper").best for times in CHEAPER]
-    networks = [{"channels": str(best.channels), "blocks": best.blocks} for best in found]
-    shared = {"supernet": "edges2shoes/supernet"}
+    found = {times: recorded(f"edges2shoes/{times} times cheaper").best for times in CHEAPER}
+    networks = {times: {"channels": str(best.channels), "blocks": best.blocks} for times, best in found.items()}
+    cut = {times: {"supernet": "edges2shoes/supernet", "network": network} for times, network in networks.items()}
+    ways: tuple[tuple[str, int | None, dict[str, Any]], ...] = (
+        *(("fine-tuned", 500, cut[times]) for times in CHEAPER),
+        *(("plain", None, networks[times]) for times in CHEAPER),
+        *(("fine-tuned", 9_000, cut[times]) for times in (9, 20)),
+    )
     return [
-        Run("edges2shoes", "fine-tuned", {**shared, "network": network}, seed, steps=500)
-        for network in networks
+        Run("edges2shoes", method, configuration, seed, steps)
+        for method, steps, configuration in ways
         for seed in range(3)
     ]
 

@@ -314,6 +314,15 @@ def test_a_narrower_supernet_begins_with_the_most_important_channels():
     assert all(any(torch.equal(row, other) for other in odd) for row in stem)
 
 
+def test_a_shallower_supernet_begins_with_the_first_blocks_of_each_third():
+    deep = initialise(ResnetGenerator(dataclasses.replace(TEACHER, blocks=6)), 1)
+    shallow = warm_start(only(dataclasses.replace(TEACHER, blocks=3)), deep).extract()
+    whole = warm_start(only(deep.architecture), deep).extract()
+    for at, of in enumerate((1, 3, 5), start=1):
+        ours, theirs = (net.stages.get_submodule(f"block{n}").state_dict() for net, n in ((shallow, at), (whole, of)))
+        assert all(torch.equal(weight, theirs[name]) for name, weight in ours.items())
+
+
 def test_a_supernet_wider_than_the_trained_network_is_refused():
     with pytest.raises(GancompError, match="cannot begin as"):
         warm_start(ArchitectureSpace(TEACHER, SearchSpace(((24, 16),) * 8)), teacher())
