@@ -110,6 +110,15 @@ RECIPES: dict[str, Recipe] = {
         EMOJI,
         {"lr": 4e-4, "critic_width": 16, "perceptual_weight": 10, "warp": True},
     ),
+    "flat2gloss/supernet": Recipe(
+        "flat2gloss",
+        "gancomp_core.methods.once_for_all:from_teacher",
+        ArchitectureSpace(_resnet(16, 6), search_space("course/channels-16"), depths=(3, 4, 6)),
+        Settings(steps=6_000, batch_size=8),
+        "20,736 networks in one, from half of the colour teacher's multiplications to a fifteenth.",
+        EMOJI,
+        {"teacher": "flat2gloss/teacher", "lr": 4e-4, "perceptual_weight": 10, "warp": True},
+    ),
     "flat2gloss_unpaired/teacher": Recipe(
         "flat2gloss_unpaired",
         train_cyclegan,
