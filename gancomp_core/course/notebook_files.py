@@ -67,6 +67,8 @@ def tagged(notebook: NotebookNode, tag: str) -> list[NotebookNode]:
 def choose(wanted: Sequence[str], folder: Path = NOTEBOOKS) -> list[Path]:
     """The notebooks of the course by number ("0", "00"), range ("1-3") or name; all of them for an empty list.
 
+    The word "solutions" stands for all the notebooks with solutions.
+
     Raises :class:`GancompError` for a number that no notebook has, and for a folder without notebooks.
     """
     there = {path.stem: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
@@ -74,16 +76,17 @@ def choose(wanted: Sequence[str], folder: Path = NOTEBOOKS) -> list[Path]:
         raise GancompError(f"There are no notebooks in {folder}; run this in a complete gancomp checkout.")
     if not wanted:
         return list(there.values())
+    solved = sorted((folder / "solutions").glob("*.ipynb")) if "solutions" in wanted else []
     chosen: dict[str, Path] = {}
-    for word in wanted:
+    for word in (word for word in wanted if word != "solutions"):
         found = {stem: path for stem, path in there.items() if _matches(stem, word.removesuffix(".ipynb"))}
         if not found:
             numbers = ", ".join(stem[:2] for stem in there)
             raise GancompError(
-                f"There is no notebook {word!r}; there are {numbers}, and ranges such as 01-03 work too."
+                f"There is no notebook {word!r}; there are {numbers}, ranges such as 01-03 and solutions work too."
             )
         chosen |= found
-    return [there[stem] for stem in sorted(chosen)]
+    return [there[stem] for stem in sorted(chosen)] + solved
 
 
 def _matches(stem: str, word: str) -> bool:

@@ -120,7 +120,13 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 
 def write_back(notebook: Path, executed: Path, profile: str, outcome: Outcome) -> None:
-    """For maintainers: keep the cost, and put the outputs of a standard run into the committed notebook."""
+    """For maintainers: keep the cost, and put the outputs of a standard run into the committed notebook.
+
+    Solutions cost nothing worth recording, and give the same in every profile.
+    """
+    if notebook.parent != files.NOTEBOOKS:
+        files.write_notebook(files.with_outputs(files.read_notebook(notebook), files.read_notebook(executed)), notebook)
+        return
     files.record_cost(notebook.stem, profile, outcome.minutes, outcome.memory_mb, outcome.disk_mb)
     source = files.read_notebook(notebook)
     result = files.with_outputs(source, files.read_notebook(executed)) if profile == "standard" else source
@@ -144,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             notebooks, options.profile, out=options.out, jobs=1 if options.write else options.jobs,
             parameters=parameters, drive_widgets=options.drive_widgets,
         )  # fmt: skip
-        for notebook, outcome in zip(notebooks, outcomes, strict=True):
+        for notebook, outcome in zip(sorted(notebooks, key=lambda path: path.stem), outcomes, strict=True):
             if options.write and outcome.passed:
                 write_back(notebook, options.out / notebook.name, options.profile, outcome)
     except GancompError as error:
@@ -162,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m gancomp_core.course.run", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument(
-        "notebooks", nargs="*", help="numbers, ranges or names (00 03-05 07_quantization); default: all"
+        "notebooks", nargs="*", help="numbers, ranges, names or solutions (00 03-05 07_quantization); default: all"
     )
     parser.add_argument("--profile", default="fast", help="fast (default), standard or full")
     parser.add_argument("--jobs", type=int, help="how many at once; default: by cores and free memory")

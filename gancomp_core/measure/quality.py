@@ -40,6 +40,7 @@ from gancomp_core.measure.similarity import (
     psnr,
     ssim,
 )
+from gancomp_core.measure.statistics import significant
 from gancomp_core.nets.efficientnet_lite import weights_hash
 
 __all__ = [
@@ -100,9 +101,9 @@ class Distance:
         return _mean(self.floors)
 
     def __str__(self) -> str:
-        spread = f" +- {_significant(self.spread, 2)}" if len(self.seeds) > 1 else ""  # one seed shows no spread
-        basis = f"real against real {_significant(self.floor)}; {_basis(self.samples, self.seeds)}"
-        return f"{self.name} {_significant(self.value)}{spread} ({basis})"
+        spread = f" +- {significant(self.spread, 2)}" if len(self.seeds) > 1 else ""  # one seed shows no spread
+        basis = f"real against real {significant(self.floor)}; {_basis(self.samples, self.seeds)}"
+        return f"{self.name} {significant(self.value)}{spread} ({basis})"
 
 
 @dataclass(frozen=True)
@@ -172,8 +173,8 @@ class Quality:
         return frechet | numbers | {name: value for name, value in paired.items() if value is not None}
 
     def __str__(self) -> str:
-        floor = f"real against real {_significant(self.kid_floor, 2)}"
-        kid_text = f"KID {_significant(self.kid)} +- {_significant(self.kid_interval, 2)}"
+        floor = f"real against real {significant(self.kid_floor, 2)}"
+        kid_text = f"KID {significant(self.kid)} +- {significant(self.kid_interval, 2)}"
         if self.distance:
             text = f"{self.distance}, {kid_text} ({floor})"
         else:
@@ -181,7 +182,7 @@ class Quality:
         if self.psnr is not None and self.ssim is not None:
             text += f", PSNR {self.psnr:.2f} dB, SSIM {self.ssim:.3f}"
         if self.perceptual is not None:
-            text += f", {PERCEPTUAL_NAME} {_significant(self.perceptual)}"
+            text += f", {PERCEPTUAL_NAME} {significant(self.perceptual)}"
         return text
 
 
@@ -383,11 +384,3 @@ def _spread(values: Sequence[float]) -> float:
 
 def _basis(samples: int, seeds: Sequence[int]) -> str:
     return f"{samples:,} pictures, {len(seeds)} seed" + ("s" if len(seeds) != 1 else "")
-
-
-def _significant(value: float, digits: int = 3) -> str:
-    """A number with so many significant digits, never in scientific notation from 1e-4 up: 1234, 12.3, 0.0123."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    decimals = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
-    return f"{value:.{decimals}f}"

@@ -32,10 +32,16 @@ class PairedInterval:
 
     def __str__(self) -> str:
         verdict = "excludes zero" if abs(self.mean) > self.half_width else "includes zero"
-        mean, half_width = (
-            f"{float(f'{value:.{digits}g}'):g}" for value, digits in ((self.mean, 3), (self.half_width, 2))
-        )
-        return f"{mean} ± {half_width} (95 % over {self.seeds} independent pairs, {verdict})"
+        interval = f"{significant(self.mean)} ± {significant(self.half_width, 2)}"
+        return f"{interval} (95 % over {self.seeds} independent pairs, {verdict})"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """A number with so many significant digits, never in scientific notation from 1e-4 up: 1234, 12.3, 0.0123."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    decimals = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
+    return f"{value:.{decimals}f}"
 
 
 def paired_interval(differences: Sequence[float], groups: Sequence[Hashable] | None = None) -> PairedInterval:
