@@ -15,7 +15,7 @@ from typing import Protocol
 import psutil
 import torch
 
-from benchmarks import cost, frechet, loading, teachers, training
+from benchmarks import cost, frechet, loading, supernets, teachers, training
 from benchmarks.side_by_side import FULL, QUICK, Budget
 from gancomp_core.errors import GancompError
 from gancomp_core.files import atomic_write
@@ -35,10 +35,11 @@ SUBJECTS: dict[str, Subject] = {
     "training": training.run,
     "teachers": teachers.run,
     "frechet": frechet.run,
+    "supernets": supernets.run,
 }
 README = Path(__file__).with_name("README.md")
 HEADER = ("what", "threads", "gancomp", "plain", "times as fast")
-HEADERS = {"teachers": teachers.HEADER}  # of those that do not compare gancomp with the plain way
+HEADERS = {"teachers": teachers.HEADER, "supernets": supernets.HEADER}  # of those that compare with other things
 BUSY = 0.3  # cores that other programs may use before the numbers say so
 
 

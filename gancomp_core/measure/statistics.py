@@ -37,9 +37,10 @@ class PairedInterval:
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """A number with so many significant digits, never in scientific notation from 1e-4 up: 1234, 12.3, 0.0123."""
+    """A number with so many significant digits, never in scientific notation: 1230, 12.3, 0.0123."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
+    value = float(f"{value:.{digits}g}")
     decimals = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
     return f"{value:.{decimals}f}"
 
