@@ -58,6 +58,7 @@ class Protocol:
 
 PROTOCOLS = {
     "edges2shoes": Protocol(version=1, steps=2_500, batch_size=16, evaluations=4, evaluation_seeds=(0, 1, 2)),
+    "flat2gloss": Protocol(version=1, steps=1_000, batch_size=8, evaluations=2, evaluation_seeds=(0, 1, 2)),
 }
 
 
@@ -284,6 +285,11 @@ PLANS: dict[str, Callable[[], list[Run]]] = {
     ],
     "edges2shoes/supernets": lambda: _cut_from_supernets(),
     "edges2shoes/budgets": lambda: _for_budgets(),
+    "flat2gloss/budgets": lambda: [
+        Run("flat2gloss", "fine-tuned", configuration, seed)
+        for configuration in _cut("flat2gloss").values()
+        for seed in range(3)
+    ],
 }
 
 
@@ -315,12 +321,10 @@ def _for_budgets() -> list[Run]:
     Fine-tuning takes 500 steps, because the 10,000 of the supernet are shared by five networks: 2,500 steps for each
     of them in all, as many as from scratch. Two budgets are fine-tuned for long.
     """
-    found = {times: recorded(f"edges2shoes/{times} times cheaper").best for times in CHEAPER}
-    networks = {times: {"channels": str(best.channels), "blocks": best.blocks} for times, best in found.items()}
-    cut = {times: {"supernet": "edges2shoes/supernet", "network": network} for times, network in networks.items()}
+    cut = _cut("edges2shoes")
     ways: tuple[tuple[str, int | None, dict[str, Any]], ...] = (
-        *(("fine-tuned", 500, cut[times]) for times in CHEAPER),
-        *(("plain", None, networks[times]) for times in CHEAPER),
+        *(("fine-tuned", 500, configuration) for configuration in cut.values()),
+        *(("plain", None, configuration["network"]) for configuration in cut.values()),
         *(("fine-tuned", 9_000, cut[times]) for times in (9, 20)),
     )
     return [
@@ -328,6 +332,13 @@ def _for_budgets() -> list[Run]:
         for method, steps, configuration in ways
         for seed in range(3)
     ]
+
+
+def _cut(task: str) -> dict[int, dict[str, Any]]:
+    """For how many times fewer MACs than the teacher's: the network that was found in the task's supernet."""
+    found = {times: recorded(f"{task}/{times} times cheaper").best for times in CHEAPER[task]}
+    networks = {times: {"channels": str(best.channels), "blocks": best.blocks} for times, best in found.items()}
+    return {times: {"supernet": f"{task}/supernet", "network": network} for times, network in networks.items()}
 
 
 def planned(plan: str) -> list[Run]:
@@ -362,7 +373,8 @@ def _act(action: str, plans: list[str]) -> int:
         if not plans:
             raise GancompError(f"Name a plan; there are {', '.join(PLANS)}.")
         for name in plans:
-            print(do(name)[["method", "configuration", "seed", "fd_last", "fd_best", "minutes"]].to_string(index=False))
+            columns = ("method", "configuration", "seed", "fd_last", "kid_last", "psnr_last", "minutes")
+            print(do(name).filter(columns).to_string(index=False))
     else:
         print(table().to_string(index=False))
     return 0

@@ -70,13 +70,15 @@ def _whole(space: ArchitectureSpace) -> ArchitectureSpace:
     return space
 
 
-CHEAPER = (6, 9, 13, 20, 30)  # the budgets of the course: the teacher's MACs by these
+#: The budgets of the course: the teacher's MACs by these.
+CHEAPER = {"edges2shoes": (6, 9, 13, 20, 30), "flat2gloss": (4, 8, 12)}
 SEARCHES = {
     "edges2shoes/small space": RecordedSearch("edges2shoes/supernet", _small, "brute force"),
     "edges2shoes/both kinds": RecordedSearch("edges2shoes/supernet", _whole, "random", 300),
 } | {
-    f"edges2shoes/{times} times cheaper": RecordedSearch("edges2shoes/supernet", _dense, "evolution", 50, times)
-    for times in CHEAPER
+    f"{task}/{times} times cheaper": RecordedSearch(f"{task}/supernet", _dense, "evolution", 50, times)
+    for task, budgets in CHEAPER.items()
+    for times in budgets
 }
 
 
