@@ -107,7 +107,7 @@ def write(folder: Path, photos: np.ndarray, edges: np.ndarray, labels: np.ndarra
         Image.fromarray(sheet(edges)).convert("1", dither=Image.Dither.NONE).save(path, "PNG", optimize=True)
     with atomic_write(folder / "labels.npy") as path, path.open("wb") as file:
         np.save(file, labels, allow_pickle=False)
-    save_samples(folder / "samples.png", photos, edges, labels)
+    save_samples(folder / "samples.webp", photos, edges, labels)
     manifest = {
         "task": "edges2shoes",
         "size": SIZE,
@@ -150,7 +150,9 @@ def save_samples(path: Path, photos: np.ndarray, edges: np.ndarray, labels: np.n
     rows = [sheet_row(pictures[part]) for part in (chosen[0::2], chosen[1::2]) for pictures in (edges, photos)]
     picture = Image.fromarray(np.concatenate(rows))
     with atomic_write(path) as temporary:
-        picture.resize((picture.width * 3, picture.height * 3), Image.Resampling.NEAREST).save(temporary, "PNG")
+        picture.resize((picture.width * 3, picture.height * 3), Image.Resampling.NEAREST).save(
+            temporary, "WEBP", lossless=True
+        )
 
 
 def sheet_row(pictures: np.ndarray) -> np.ndarray:

@@ -291,7 +291,7 @@ def write(folder: Path, pictures: dict[str, np.ndarray], emoji: list[Emoji]) -> 
         rows = ",\n".join(json.dumps(asdict(one)) for one in emoji)  # one a line, so that changes can be read
         path.write_text(f"[\n{rows}\n]\n", encoding="utf-8", newline="\n")
     shipped = {side: decoded(folder / f"{side}.webp", len(emoji)) for side in pictures}
-    save_samples(folder / "samples.png", shipped)
+    save_samples(folder / "samples.webp", shipped)
     manifest = {
         "size": SIZE,
         "columns": COLUMNS,
@@ -327,7 +327,7 @@ def save_samples(path: Path, pictures: dict[str, np.ndarray]) -> None:
     ]
     picture = Image.fromarray(np.concatenate(rows)).reduce(2)
     with atomic_write(path) as temporary:
-        picture.save(temporary, "PNG", optimize=True)
+        picture.save(temporary, "WEBP", quality=90, method=6)
 
 
 if __name__ == "__main__":

@@ -365,8 +365,8 @@ def save_samples(folder: Path) -> None:
         result.paste(target, (column * SAMPLE, 0))
         small = target.resize((SAMPLE // SCALE, SAMPLE // SCALE), BICUBIC)
         result.paste(small.resize(target.size, BICUBIC), (column * SAMPLE, SAMPLE))
-    with atomic_write(folder / "samples.png") as path:
-        result.save(path, "PNG", optimize=True)
+    with atomic_write(folder / "samples.webp") as path:
+        result.save(path, "WEBP", quality=90, method=6)
 
 
 if __name__ == "__main__":

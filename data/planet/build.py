@@ -92,8 +92,8 @@ def main() -> None:
     write(options.folder, np.array(Image.open(io.BytesIO(cover))), summer, winter)
     # the samples are what the loaders make of these files
     root = options.folder.parent
-    save_samples(options.folder / "samples.png", planet.landcover2satellite(root))
-    save_samples(options.folder / "samples_summer2winter.png", planet.summer2winter(root))
+    save_samples(options.folder / "samples.webp", planet.landcover2satellite(root))
+    save_samples(options.folder / "samples_summer2winter.webp", planet.summer2winter(root))
 
 
 def taken_out(package: Path, member: str, expected: str) -> bytes:
@@ -150,7 +150,7 @@ def write(folder: Path, igbp: np.ndarray, summer: bytes, winter: bytes) -> None:
 
 
 def save_samples(path: Path, task: Task) -> None:
-    """Three double rows of eight test tiles, sources above targets, twice enlarged."""
+    """Three double rows of eight test tiles, sources above targets."""
     chosen = np.linspace(0, len(task.test) - 1, 24).astype(int)
     pairs = [(drawn(task.test.sources, i, task), drawn(task.test.targets, i, task)) for i in chosen]
     rows = [
@@ -158,11 +158,8 @@ def save_samples(path: Path, task: Task) -> None:
         for part in (pairs[0:8], pairs[8:16], pairs[16:24])
         for side in (0, 1)
     ]
-    picture = Image.fromarray(np.concatenate(rows))
     with atomic_write(path) as temporary:
-        # enlarged, and in 256 colours: a look at the pictures, not a copy of them
-        enlarged = picture.resize((picture.width * 2, picture.height * 2), Image.Resampling.NEAREST)
-        enlarged.quantize(256, dither=Image.Dither.NONE).save(temporary, "PNG", optimize=True)
+        Image.fromarray(np.concatenate(rows)).save(temporary, "WEBP", quality=85, method=6)
 
 
 def drawn(pictures: Pictures, index: int, task: Task) -> np.ndarray:

@@ -37,10 +37,9 @@ class PairedInterval:
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """A number with so many significant digits, never in scientific notation: 1230, 12.3, 0.0123."""
+    """A number with so many significant digits or all of its whole ones, in plain digits: 1234, 12.3, 0.0123."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    value = float(f"{value:.{digits}g}")
     decimals = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
     return f"{value:.{decimals}f}"
 

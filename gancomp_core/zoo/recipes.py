@@ -96,10 +96,9 @@ RECIPES: dict[str, Recipe] = {
         train_cyclegan,
         _resnet(16, 6, (1, 1)),
         Settings(steps=8_000, batch_size=8),
-        "A CycleGAN that learned to draw shoes from edges, and edges from shoes, without seeing one pair.",
+        "Half of a CycleGAN, which learned to draw shoes from edges without seeing one pair.",
         SHOES,
         {"lr": 3e-4},
-        ("generator", "discriminator", "backward_generator"),
     ),
     "flat2gloss/teacher": Recipe(
         "flat2gloss",
