@@ -27,6 +27,7 @@ from gancomp_core.measure.super_resolution import (
     psnr_y,
     ssim_y,
 )
+from gancomp_core.measure.wavelets import Pyramid, band_errors, inverse_wavelet_transform, wavelet_transform
 
 __all__ = [
     "Cost",
@@ -36,10 +37,12 @@ __all__ = [
     "OnnxGenerator",
     "PairedInterval",
     "PerceptualDistance",
+    "Pyramid",
     "Quality",
     "SegmentationQuality",
     "SegmentationScore",
     "SuperResolutionQuality",
+    "band_errors",
     "bicubic",
     "class_iou",
     "confusion",
@@ -52,6 +55,7 @@ __all__ = [
     "export_onnx",
     "extract_features",
     "frechet_distance",
+    "inverse_wavelet_transform",
     "kid",
     "labels_of",
     "latency",
@@ -68,4 +72,5 @@ __all__ = [
     "ssim",
     "ssim_y",
     "true_fid",
+    "wavelet_transform",
 ]
