@@ -8,6 +8,7 @@ paper's formula maps the teacher's features, its code the student's; so do we.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -51,35 +52,59 @@ class Adaptors(nn.Module):
         ]
 
 
-def tap_channels(architecture: GeneratorArchitecture) -> list[int]:
-    """How many channels the features at each tap of a generator have."""
+def tap_channels(architecture: GeneratorArchitecture, taps: Sequence[str] | None = None) -> list[int]:
+    """How many channels the features at these stages of a generator have (None: at its own taps)."""
+    widths = _stage_channels(architecture)
+    try:
+        return [widths[tap] for tap in (architecture.taps if taps is None else taps)]
+    except KeyError as error:
+        raise GancompError(
+            f"Features cannot be tapped at '{error.args[0]}'; this generator has the stages {', '.join(widths)}."
+        ) from error
+
+
+def _stage_channels(architecture: GeneratorArchitecture) -> dict[str, int]:
     if isinstance(architecture, ResnetArchitecture):
-        return [architecture.channels.ends[2]] * len(architecture.taps)
-    widths = {shape.name: shape.outputs for shape in architecture.blocks}
-    return [widths[tap] for tap in architecture.taps]
+        stem, down1, down2, up1, up2 = architecture.channels.ends
+        blocks = {f"block{block + 1}": down2 for block in range(architecture.blocks)}
+        return {"stem": stem, "down1": down1, "down2": down2, **blocks, "up1": up1, "up2": up2}
+    return {shape.name: shape.outputs for shape in architecture.blocks}
 
 
 class DistilledScene(PairedScene):
-    """One step of a paired task with a teacher: as in pix2pix, and the features of both networks at their taps."""
+    """One step of a paired task with a teacher: as in pix2pix, and the features of both networks at their taps.
 
-    def __init__(self, models: Mapping[str, nn.Module], batch: Batch) -> None:
-        self.models, self.source, self.target = models, batch.source, batch.target
+    ``taps`` names stages of the student and the stage of the teacher that each is compared with (None: the
+    architecture's own, which end the downsampling and every third of the blocks).
+    """
+
+    def __init__(self, models: Mapping[str, nn.Module], batch: Batch, taps: Mapping[str, str] | None = None) -> None:
+        self.models, self.source, self.target, self.taps = models, batch.source, batch.target, taps
         generator: Any = models["generator"]
-        taps = running_architecture(generator).taps
-        self.fake, found = generator(batch.source, features=taps)
-        self.features: list[Tensor] = [found[tap] for tap in taps]
+        names = list(taps) if taps else running_architecture(generator).taps
+        self.fake, found = generator(batch.source, features=names)
+        self.features: list[Tensor] = [found[name] for name in names]
 
     @cached_property
+    def taught(self) -> tuple[Tensor, list[Tensor]]:
+        """The teacher's picture and its features, computed when a term first asks for them."""
+        return teacher_answer(self.models["teacher"], self.source, list(self.taps.values()) if self.taps else None)
+
+    @property
+    def teacher_picture(self) -> Tensor:
+        return self.taught[0]
+
+    @property
     def teacher_features(self) -> list[Tensor]:
-        """Computed when a term first asks for them."""
-        return teacher_features(self.models["teacher"], self.source)
+        return self.taught[1]
 
 
 @torch.no_grad()
-def teacher_features(teacher: Any, source: Tensor) -> list[Tensor]:
-    """The teacher's features at its taps, without gradient."""
-    _, found = teacher(source, features=teacher.architecture.taps)
-    return [found[tap] for tap in teacher.architecture.taps]
+def teacher_answer(teacher: Any, source: Tensor, taps: Sequence[str] | None = None) -> tuple[Tensor, list[Tensor]]:
+    """The teacher's picture and its features at stages (None: at its own taps), without gradient."""
+    names = teacher.architecture.taps if taps is None else taps
+    picture, found = teacher(source, features=names)
+    return picture, [found[name] for name in names]
 
 
 def running_architecture(generator: Any) -> GeneratorArchitecture:
@@ -101,6 +126,31 @@ def feature_kd() -> Objective:
     return Objective(((1.0, "feature_kd", term),))
 
 
+def pixel_kd() -> Objective:
+    """Mean absolute error between the student's and the teacher's picture."""
+    return Objective(((1.0, "pixel_kd", lambda scene: F.l1_loss(scene.fake, scene.teacher_picture)),))
+
+
+def logit_kd(temperature: float = 1.0) -> Objective:
+    """Distillation as classifiers know it, for comparison: pictures taken for logits (Hinton et al., arXiv 1503.02531).
+
+    The pixels of each channel become a distribution by a softmax at this ``temperature``; the term is the KL divergence
+    of the student's from the teacher's, times the squared temperature, averaged over pictures and channels. It says
+    nothing about brightness, which a softmax cannot see: expect it to fail.
+    """
+
+    def term(scene: Any) -> Tensor:
+        ours, theirs = (
+            F.log_softmax(picture.float().flatten(2) / temperature, dim=-1)
+            for picture in (scene.fake, scene.teacher_picture)
+        )
+        return temperature**2 * F.kl_div(ours, theirs, reduction="none", log_target=True).sum(-1).mean()
+
+    if temperature <= 0:
+        raise GancompError(f"A temperature is above 0, not {temperature:g}; 1 leaves the pictures as they are.")
+    return Objective(((1.0, "logit_kd", term),))
+
+
 def _as_large_as(theirs: Tensor, ours: Tensor) -> Tensor:
     if ours.shape == theirs.shape:
         return ours
@@ -120,6 +170,7 @@ def build(
     seed: int = 0,
     critic: nn.Module | None = None,
     critic_width: int = 32,
+    taps: Mapping[str, str] | None = None,
 ) -> dict[str, nn.Module]:
     """The networks of a distillation: the student itself, the frozen teacher, adaptors if asked for, and a critic.
 
@@ -137,7 +188,8 @@ def build(
     with torch.random.fork_rng():  # PyTorch fills fresh layers with random numbers, which initialise() replaces
         if _asks_for_features(objective):
             widest = getattr(student, "space", student.architecture)
-            channels = (tap_channels(getattr(widest, "widest", widest)), tap_channels(teacher.architecture))
+            ours, theirs = (list(taps), list(taps.values())) if taps else (None, None)
+            channels = tap_channels(getattr(widest, "widest", widest), ours), tap_channels(teacher.architecture, theirs)
             models["adaptors"] = initialise(Adaptors(*channels), seed + 2)
     models["discriminator"] = copy.deepcopy(critic or fresh_critic(task, seed, critic_width)).requires_grad_(True)
     return models | companions(objective)
@@ -169,7 +221,8 @@ def distil(
     critic_width: int = 32,
     perceptual_weight: float = 0.0,
     warp: bool = False,
-    scene: Callable[[Mapping[str, nn.Module], Batch], Any] = DistilledScene,
+    taps: Mapping[str, str] | None = None,
+    scene: Callable[..., Any] = DistilledScene,
     over: Callable[[Objective], Objective] = lambda objective: objective,
     **options: Any,
 ) -> Trained:
@@ -177,15 +230,16 @@ def distil(
 
     ``objective`` (default: the game + 50 L1 + feature distillation) may hold any term of the library; ``critic`` is a
     trained discriminator to go on from, such as the one that came with the teacher (default: a fresh one of
-    ``critic_width``); ``perceptual_weight`` and ``warp`` are those of :func:`gancomp_core.train.pix2pix.train_pix2pix`.
+    ``critic_width``); ``taps`` names the stages whose features are compared (:class:`DistilledScene`);
+    ``perceptual_weight`` and ``warp`` are those of :func:`gancomp_core.train.pix2pix.train_pix2pix`.
     A student that is several networks brings its own ``scene``, and ``over`` turns the objective of one network into
     that of all. Further ``options`` go to :func:`gancomp_core.train.loop.train`. Raises :class:`GancompError` for a
     task without pairs.
     """
     objective = checked_game(objective, loss) or default_objective(loss, perceptual_weight)
     return train(
-        build(student, teacher, task, objective, settings.seed, critic, critic_width),
-        scene,
+        build(student, teacher, task, objective, settings.seed, critic, critic_width, taps),
+        functools.partial(scene, taps=taps) if taps else scene,
         players(over(objective), over(critic_term(loss)), lr),
         Batches(task.train, settings.batch_size, settings.seed, task.paired, warp=warp),
         settings,

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from gancomp_core import zoo
 from gancomp_core.data import Batch, Task
 from gancomp_core.errors import GancompError
-from gancomp_core.methods.feature_distillation import DistilledScene, distil, teacher_features
+from gancomp_core.methods.feature_distillation import DistilledScene, distil, teacher_answer
 from gancomp_core.nets import (
     ArchitectureSpace,
     ElasticGenerator,
@@ -63,9 +63,9 @@ class SupernetScene:
             self.parts.append(_Part(models, batch, self))
 
     @cached_property
-    def teacher_features(self) -> list[Tensor]:
-        """The teacher's, which all parts share."""
-        return teacher_features(self.models["teacher"], self.source)
+    def taught(self) -> tuple[Tensor, list[Tensor]]:
+        """The teacher's picture and features, which all parts share."""
+        return teacher_answer(self.models["teacher"], self.source)
 
 
 class _Part(DistilledScene):
@@ -74,8 +74,8 @@ class _Part(DistilledScene):
         self.whole = whole
 
     @cached_property
-    def teacher_features(self) -> list[Tensor]:
-        return self.whole.teacher_features
+    def taught(self) -> tuple[Tensor, list[Tensor]]:
+        return self.whole.taught
 
 
 def over_networks(objective: Objective) -> Objective:

@@ -1,0 +1,163 @@
+"""What a student imitates of its teacher: features at any stages, pixels, wavelet bands, and what fails."""
+
+import dataclasses
+import types
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from gancomp_core.data import Batches, PictureSet
+from gancomp_core.data.tasks import Task
+from gancomp_core.errors import GancompError
+from gancomp_core.measure.wavelets import wavelet_transform
+from gancomp_core.methods.feature_distillation import (
+    DistilledScene,
+    build,
+    default_objective,
+    distil,
+    feature_kd,
+    logit_kd,
+    pixel_kd,
+    tap_channels,
+)
+from gancomp_core.methods.wavelet_distillation import wavelet_kd
+from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator, initialise
+from gancomp_core.train import Settings, gan, reconstruction
+
+TEACHER = ResnetArchitecture(ChannelConfig.uniform(16), 6, in_channels=1, out_channels=1)
+STUDENT = dataclasses.replace(TEACHER, channels=ChannelConfig.uniform(8), blocks=3)
+TAPS = {"down1": "down1", "block2": "block4", "up1": "up1"}
+
+
+@pytest.fixture(scope="module")
+def task():
+    pictures = torch.randint(0, 256, (2, 12, 1, 16, 16), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    split = PictureSet(*pictures)
+    return Task("tiny", True, 16, 1, 1, split, split, split, "tiny")
+
+
+@pytest.fixture
+def models(task):
+    student, teacher = (initialise(ResnetGenerator(a), 3, std=0.1) for a in (STUDENT, TEACHER))
+    return build(student, teacher, task, default_objective(), critic_width=8, taps=TAPS)
+
+
+def settings(steps=3):
+    return Settings(steps, batch_size=3, precision="32-true", ema=0.5)
+
+
+def pictures(seed=0, size=16):
+    return torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def scene_of(ours, theirs):
+    return types.SimpleNamespace(fake=ours, teacher_picture=theirs)
+
+
+def value(objective, ours, theirs):
+    return objective(scene_of(ours, theirs))[0]
+
+
+# --- features
+
+
+def test_features_are_compared_at_the_stages_that_are_named(models, task):
+    scene = DistilledScene(models, Batches(task.train, 3, 0, True).at(0), TAPS)
+    _, ours = models["generator"](scene.source, features=list(TAPS))
+    picture, theirs = models["teacher"](scene.source, features=list(TAPS.values()))
+    adapted = models["adaptors"]([ours[name] for name in TAPS])
+    expected = sum(F.mse_loss(a, theirs[name]) for a, name in zip(adapted, TAPS.values(), strict=True))
+    torch.testing.assert_close(feature_kd()(scene)[0], expected)
+    torch.testing.assert_close(scene.teacher_picture, picture)
+    assert not scene.teacher_picture.requires_grad
+
+
+def test_tapped_channels_are_those_of_the_features():
+    for architecture in (STUDENT, TEACHER, dataclasses.replace(TEACHER, channels="8_16_8_8_8_8_16_8")):
+        names = ["stem", "down1", "down2", "block1", f"block{architecture.blocks}", "up1", "up2"]
+        _, found = ResnetGenerator(architecture)(torch.zeros(1, 1, 16, 16), features=names)
+        assert [found[name].shape[1] for name in names] == tap_channels(architecture, names)
+
+
+def test_an_unknown_stage_is_named_with_those_there_are(task):
+    student, teacher = (ResnetGenerator(a) for a in (STUDENT, TEACHER))
+    with pytest.raises(GancompError, match="tapped at 'block5'; this generator has the stages stem, down1, .* up2"):
+        distil(student, teacher, task, settings(), taps={"block5": "block5"}, critic_width=8, progress=False)
+
+
+def test_training_with_named_stages_lowers_their_distance(task):
+    student, teacher = (initialise(ResnetGenerator(a), 3, std=0.1) for a in (STUDENT, TEACHER))
+    trained = distil(
+        student, teacher, task, settings(40), taps=TAPS, objective=gan() + feature_kd(), critic_width=8,
+        lr=3e-3, progress=False,
+    )  # fmt: skip
+    distance = trained.history.feature_kd
+    assert distance.iloc[-5:].mean() < 0.9 * distance.iloc[:5].mean()
+
+
+# --- pixels
+
+
+def test_pixel_distillation_is_l1_to_the_teachers_picture():
+    ours, theirs = pictures(0), pictures(1)
+    torch.testing.assert_close(value(pixel_kd(), ours, theirs), (ours - theirs).abs().mean())
+
+
+def test_logits_are_distributions_over_the_pixels_of_a_channel():
+    ours, theirs = pictures(0), pictures(1)
+    p, q = (torch.softmax(x.flatten(2) / 4, dim=-1) for x in (theirs, ours))
+    expected = 16 * (p * (p.log() - q.log())).sum(-1).mean()
+    torch.testing.assert_close(value(logit_kd(4.0), ours, theirs), expected)
+
+
+def test_logit_distillation_does_not_see_brightness():
+    ours = pictures(0) / 2
+    assert value(logit_kd(), ours + 0.4, ours) == pytest.approx(0, abs=1e-6)
+    assert value(pixel_kd(), ours + 0.4, ours) == pytest.approx(0.4, abs=1e-6)
+    with pytest.raises(GancompError, match="temperature is above 0, not 0"):
+        logit_kd(0)
+
+
+# --- wavelets
+
+
+def test_the_high_bands_are_compared_level_by_level():
+    ours, theirs = pictures(0), pictures(1)
+    pyramids = [wavelet_transform(x, "db3", 3) for x in (ours, theirs)]
+    levels = [torch.stack(a) - torch.stack(b) for a, b in zip(*(p.details for p in pyramids), strict=True)]
+    low = pyramids[0].low - pyramids[1].low
+    high = sum(level.abs().mean() for level in levels)
+    torch.testing.assert_close(value(wavelet_kd("db3"), ours, theirs), high)
+    torch.testing.assert_close(value(wavelet_kd("db3", bands="low"), ours, theirs), low.abs().mean())
+    torch.testing.assert_close(value(wavelet_kd("db3", bands="all"), ours, theirs), high + low.abs().mean())
+    squares = sum(level.square().mean() for level in levels)
+    torch.testing.assert_close(value(wavelet_kd("db3", distance="mse"), ours, theirs), squares)
+
+
+def test_high_bands_leave_brightness_to_other_terms():
+    ours = pictures(0) / 2
+    assert value(wavelet_kd(), ours + 0.4, ours) == pytest.approx(0, abs=1e-6)
+    assert value(wavelet_kd(bands="low"), ours + 0.4, ours) == pytest.approx(0.4 * 2**3, rel=1e-5)
+
+
+def test_every_term_adds_up_in_one_training(task):
+    student, teacher = (initialise(ResnetGenerator(a), 3, std=0.1) for a in (STUDENT, TEACHER))
+    objective = gan() + 50 * reconstruction() + 0.5 * feature_kd() + 5 * wavelet_kd("haar", 2) + pixel_kd()
+    trained = distil(student, teacher, task, settings(), objective=objective, critic_width=8, progress=False)
+    assert {"feature_kd", "wavelet_kd", "pixel_kd", "reconstruction"} <= set(trained.history.columns)
+    assert torch.isfinite(torch.tensor(trained.history.wavelet_kd)).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bands": "middle"}, "knows the bands high, low, all, not 'middle'"),
+        ({"distance": "l2"}, "knows the distance l1, mse, not 'l2'"),
+        ({"wavelet": "db99"}, "no discrete wavelet 'db99'"),
+        ({"levels": 0}, "at least 1 level"),
+    ],
+)
+def test_a_wrong_choice_is_refused_before_the_training(change, message):
+    with pytest.raises(GancompError, match=message):
+        wavelet_kd(**change)
