@@ -12,20 +12,15 @@ Pictures are float32 NCHW in [-1, 1], grey or colour; the feature space is state
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
-from gancomp_core import files
 from gancomp_core.data import PictureSet, Task, to_float
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.distances import NAME, frechet_distance, kid, true_fid
@@ -42,6 +37,7 @@ from gancomp_core.measure.similarity import (
 )
 from gancomp_core.measure.statistics import significant
 from gancomp_core.nets.efficientnet_lite import weights_hash
+from gancomp_core.tensor_cache import kept
 
 __all__ = [
     "FD_MINIMUM",
@@ -337,31 +333,8 @@ class _Floors:
 
 
 def _kept(key: tuple[str, ...], make: Callable[[], Tensor]) -> Tensor:
-    """The tensor kept under ``key`` (weights and protocol belong to it); made and stored when missing or unreadable.
-
-    A cache that cannot be written to costs time, not the value: it is warned of.
-    """
-    digest = hashlib.sha256("\n".join((*key, weights_hash(), PROTOCOL)).encode()).hexdigest()
-    path = files.cache_root() / "features" / f"{key[0]}-{digest[:32]}.safetensors"
-    try:
-        return safetensors.torch.load_file(path)["value"]
-    except (OSError, KeyError, safetensors.SafetensorError):
-        value = make()
-    try:
-        with files.atomic_write(path) as temporary:
-            safetensors.torch.save_file({"value": value.contiguous()}, temporary)
-    except (GancompError, OSError, safetensors.SafetensorError):
-        _warn_of_cache(path.parent)
-    return value
-
-
-@functools.cache  # once for each folder: an evaluation keeps several tensors, and all of them fail alike
-def _warn_of_cache(folder: Path) -> None:
-    log.warning(
-        "Features of real pictures cannot be kept in %s (no permission, or the disk is full), so every evaluation "
-        "takes them again; set GANCOMP_CACHE to a folder that can be written to.",
-        folder,
-    )
+    """The tensor kept under ``key``, to which the weights of the feature network and the protocol belong."""
+    return kept("features", (*key, weights_hash(), PROTOCOL), make)
 
 
 def _digest(indices: Tensor) -> str:

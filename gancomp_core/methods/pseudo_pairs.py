@@ -1,0 +1,131 @@
+"""Pseudo pairs: the teacher's pictures stand in for the targets that an unpaired task does not have.
+
+Li et al., CVPR 2020 (arXiv 2003.08936): a student of a CycleGAN need not play the cycle game. What its teacher makes
+of a source is a target for it, so unpaired training becomes paired; the critic still compares with real pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gancomp_core.data import Batch, PictureSet, Task, to_float
+from gancomp_core.data.pictures import Pictures
+from gancomp_core.errors import GancompError
+from gancomp_core.measure.features import in_threads
+from gancomp_core.measure.running import measuring
+from gancomp_core.methods.feature_distillation import DistilledScene, distil
+from gancomp_core.nets import PatchDiscriminator, initialise
+from gancomp_core.nets.discriminators import strided_layers_for
+from gancomp_core.tensor_cache import kept
+from gancomp_core.train.loop import Settings, Trained
+
+BATCH = 64
+
+
+def pseudo_pairs(task: Task, teacher: nn.Module) -> Task:
+    """The same task, paired: source i of every split belongs to what the teacher makes of it.
+
+    Use it to train on, and to score against the teacher's pictures; the task itself scores against real ones, and in
+    hidden pairs where it has them. The pictures (uint8) are made once and kept in the cache folder under the weights of
+    the teacher and the pictures of the task. Raises :class:`GancompError` for a teacher whose pictures are not of the
+    task's size and channels.
+    """
+    identity = f"{task.fingerprint} taught by {digest(teacher)}"
+    train, search, test = (
+        PictureSet(split.sources, _taught(split.sources, task, teacher, f"{identity} {name}"), split.labels)
+        for name, split in (("train", task.train), ("search", task.search), ("test", task.test))
+    )
+    paired = replace(task, name=f"{task.name} taught", paired=True, hidden_pairs=False, fingerprint=identity)
+    return replace(paired, train=train, search=search, test=test)
+
+
+def digest(teacher: Any) -> str:
+    """SHA-256 of a generator: its architecture and its weights."""
+    found = hashlib.sha256(str(teacher.architecture).encode())
+    for name, tensor in teacher.state_dict().items():
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def _taught(sources: Pictures, task: Task, teacher: nn.Module, key: str) -> Tensor:
+    """uint8 [N, C, size, size]."""
+
+    def paint(indices: Tensor) -> Tensor:
+        pictures = teacher(to_float(sources[indices])).clamp(-1, 1)
+        return ((pictures + 1) * 127.5).round().to(torch.uint8)
+
+    def make() -> Tensor:
+        with measuring(torch.device("cpu"), teacher):
+            return torch.cat(in_threads(torch.inference_mode()(paint), torch.arange(len(sources)).split(BATCH)))
+
+    found = kept("pseudo_pairs", ("pictures", key), make)
+    wanted = (len(sources), task.target_channels, task.size, task.size)
+    if tuple(found.shape) != wanted:
+        raise GancompError(
+            f"The teacher makes pictures of shape {list(found.shape[1:])}, and '{task.name}' needs {list(wanted[1:])}; "
+            "take a teacher that was trained for this task."
+        )
+    return found
+
+
+class TaughtScene(DistilledScene):
+    """One step on pseudo pairs: ``target`` is the teacher's picture, the critic compares ``fake`` with ``real`` ones.
+
+    The critic sees pictures without their sources, as that of a CycleGAN does. ``real`` holds the pictures of the other
+    side, uint8; as many as the batch has are drawn by chance.
+    """
+
+    def __init__(
+        self, models: Mapping[str, nn.Module], batch: Batch, real: Pictures, taps: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(models, batch, taps)
+        self.real = to_float(real[torch.randint(len(real), (len(batch),))]).to(batch.target.device)
+
+    @property
+    def teacher_picture(self) -> Tensor:
+        return self.target
+
+    def judge(self, picture: Tensor) -> Tensor:
+        """The discriminator's scores of pictures."""
+        return self.models["discriminator"](picture)
+
+    def judge_both(self) -> tuple[Tensor, Tensor]:
+        """Scores of real pictures and of the detached fakes, from one pass."""
+        real, fake = self.models["discriminator"](torch.cat([self.real, self.fake.detach()])).chunk(2)
+        return real, fake
+
+
+def distil_unpaired(
+    student: nn.Module,
+    teacher: nn.Module,
+    task: Task,
+    settings: Settings,
+    *,
+    critic: nn.Module | None = None,
+    critic_width: int = 32,
+    **options: Any,
+) -> Trained:
+    """Train ``student`` (in place) on the pseudo pairs of an unpaired task.
+
+    ``critic`` is the CycleGAN's trained discriminator of the target side, of which a copy goes on learning (None: a
+    fresh one of ``critic_width``). ``options`` are those of :func:`gancomp_core.methods.feature_distillation.distil`;
+    pictures are not warped.
+    """
+    fresh = critic or fresh_critic(task, settings.seed, critic_width)
+    scene = partial(TaughtScene, real=task.train.targets)
+    return distil(student, teacher, pseudo_pairs(task, teacher), settings, critic=fresh, scene=scene, **options)
+
+
+def fresh_critic(task: Task, seed: int = 0, width: int = 32) -> PatchDiscriminator:
+    """A discriminator of pictures without their sources, as untrained as the one that a CycleGAN begins with."""
+    with torch.random.fork_rng():  # PyTorch fills fresh layers with random numbers, which initialise() replaces
+        critic = PatchDiscriminator(task.target_channels, width, strided_layers_for(task.size))
+    return initialise(critic, seed + 1)

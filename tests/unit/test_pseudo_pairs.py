@@ -1,0 +1,105 @@
+"""Pseudo pairs: the teacher's pictures as targets, made once, and a critic that still sees real ones."""
+
+import dataclasses
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from gancomp_core import files
+from gancomp_core.data import Batches, PictureSet, to_float
+from gancomp_core.data.tasks import Task
+from gancomp_core.errors import GancompError
+from gancomp_core.measure import evaluate_generator
+from gancomp_core.methods import pseudo_pairs as module
+from gancomp_core.methods.feature_distillation import build, default_objective
+from gancomp_core.methods.pseudo_pairs import TaughtScene, digest, distil_unpaired, fresh_critic, pseudo_pairs
+from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator, initialise
+from gancomp_core.train import Settings
+
+TEACHER = ResnetArchitecture(ChannelConfig.uniform(8), 3, in_channels=1, out_channels=1)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANCOMP_CACHE", str(tmp_path))
+
+
+@pytest.fixture
+def task():
+    generator = torch.Generator().manual_seed(0)
+    sources, targets = (torch.randint(0, 256, (n, 1, 16, 16), generator=generator).to(torch.uint8) for n in (12, 9))
+    scored = PictureSet(sources[:8], targets[:8])
+    return Task("tiny", False, 16, 1, 1, PictureSet(sources, targets), scored, scored, "tiny", hidden_pairs=True)
+
+
+def teacher(seed=3):
+    return initialise(ResnetGenerator(TEACHER), seed, std=0.1)
+
+
+def test_every_source_gets_what_the_teacher_makes_of_it(task):
+    paired = pseudo_pairs(task, teacher())
+    assert paired.paired
+    assert len(paired.train) == 12, "sources without a partner have one now"
+    batch = paired.train.batch(slice(0, 12))
+    with torch.no_grad():
+        torch.testing.assert_close(batch.target, teacher()(batch.source), atol=1 / 255, rtol=0)
+    assert torch.equal(paired.train.sources, task.train.sources)
+
+
+def test_pictures_are_made_once_for_the_same_weights(task, monkeypatch):
+    first, other = pseudo_pairs(task, teacher()), pseudo_pairs(task, teacher(4))
+    assert first.fingerprint != other.fingerprint
+    assert len(list((files.cache_root() / "pseudo_pairs").iterdir())) == 6
+    monkeypatch.setattr(module, "in_threads", None)  # nothing is painted any more
+    again = pseudo_pairs(task, teacher())
+    assert torch.equal(again.train.targets, first.train.targets)
+    assert again.fingerprint == first.fingerprint
+
+
+def test_the_digest_is_that_of_weights_and_architecture():
+    changed = teacher()
+    with torch.no_grad():
+        changed.stages.stem[0].weight[0, 0, 0, 0] += 1e-6
+    affine = initialise(ResnetGenerator(dataclasses.replace(TEACHER, affine=True)), 3, std=0.1)
+    assert digest(teacher()) == digest(teacher())
+    assert len({digest(network) for network in (teacher(), changed, affine)}) == 3
+
+
+def test_a_teacher_is_perfect_on_its_own_pictures_and_not_on_real_ones(task):
+    ours = evaluate_generator(teacher(), pseudo_pairs(task, teacher()), seeds=(0,), frechet=False)
+    real = evaluate_generator(teacher(), task, seeds=(0,), frechet=False)
+    assert ours.psnr > 45
+    assert real.psnr < 20
+
+
+def test_the_student_follows_the_teacher_and_the_critic_sees_real_pictures(task):
+    paired = pseudo_pairs(task, teacher())
+    models = build(teacher(1), teacher(), paired, default_objective(), critic=fresh_critic(task, width=8))
+    scene = TaughtScene(models, Batches(paired.train, 4, 0, True).at(0), task.train.targets)
+    real = to_float(task.train.targets)
+    assert all(any(torch.equal(picture, other) for other in real) for picture in scene.real)
+    torch.testing.assert_close(scene.judge_both()[0], models["discriminator"](scene.real), atol=1e-5, rtol=1e-4)
+    assert torch.equal(scene.teacher_picture, scene.target)
+    value = default_objective()(scene)[1]["reconstruction"]
+    torch.testing.assert_close(value, F.l1_loss(scene.fake, scene.target))
+
+
+def test_training_goes_towards_the_teachers_pictures(task):
+    student = teacher(1)
+    given = fresh_critic(task, width=8)
+    before = {name: value.clone() for name, value in given.state_dict().items()}
+    trained = distil_unpaired(
+        student, teacher(), task, Settings(30, batch_size=4, precision="32-true"), critic=given, lr=3e-3, progress=False
+    )
+    distance = trained.history.reconstruction
+    assert distance.iloc[-5:].mean() < 0.8 * distance.iloc[:5].mean()
+    assert all(torch.equal(value, before[name]) for name, value in given.state_dict().items()), (
+        "a copy goes on learning"
+    )
+
+
+def test_a_teacher_of_another_task_is_refused(task):
+    colours = initialise(ResnetGenerator(dataclasses.replace(TEACHER, out_channels=3)), 3)
+    with pytest.raises(GancompError, match=r"pictures of shape \[3, 16, 16\], and 'tiny' needs \[1, 16, 16\]"):
+        pseudo_pairs(task, colours)
