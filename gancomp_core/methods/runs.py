@@ -316,16 +316,17 @@ def _cut_from_supernets() -> list[Run]:
 
 
 def _for_budgets() -> list[Run]:
-    """The networks that searches found for the budgets of the course: fine-tuned, and trained from scratch.
+    """The networks that searches found for the budgets of the course: fine-tuned, from scratch, and pruned.
 
     Fine-tuning takes 500 steps, because the 10,000 of the supernet are shared by five networks: 2,500 steps for each
-    of them in all, as many as from scratch. Two budgets are fine-tuned for long.
+    of them in all, as many as from scratch or pruned. Two budgets are fine-tuned for long.
     """
-    cut = _cut("edges2shoes")
+    cut, teacher = _cut("edges2shoes"), {"teacher": "edges2shoes/teacher"}
     ways: tuple[tuple[str, int | None, dict[str, Any]], ...] = (
         *(("fine-tuned", 500, configuration) for configuration in cut.values()),
         *(("plain", None, configuration["network"]) for configuration in cut.values()),
         *(("fine-tuned", 9_000, cut[times]) for times in (9, 20)),
+        *(("pruned", None, {**teacher, "network": cut[times]["network"]}) for times in (9, 20)),
     )
     return [
         Run("edges2shoes", method, configuration, seed, steps)
