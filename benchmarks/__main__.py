@@ -15,7 +15,7 @@ from typing import Protocol
 import psutil
 import torch
 
-from benchmarks import cost, frechet, loading, supernets, teachers, training
+from benchmarks import cost, frechet, loading, supernets, teachers, training, wavelets
 from benchmarks.side_by_side import FULL, QUICK, Budget
 from gancomp_core.errors import GancompError
 from gancomp_core.files import atomic_write
@@ -36,10 +36,15 @@ SUBJECTS: dict[str, Subject] = {
     "teachers": teachers.run,
     "frechet": frechet.run,
     "supernets": supernets.run,
+    "wavelets": wavelets.run,
 }
 README = Path(__file__).with_name("README.md")
 HEADER = ("what", "threads", "gancomp", "plain", "times as fast")
-HEADERS = {"teachers": teachers.HEADER, "supernets": supernets.HEADER}  # of those that compare with other things
+HEADERS = {  # of those that compare with other things
+    "teachers": teachers.HEADER,
+    "supernets": supernets.HEADER,
+    "wavelets": wavelets.HEADER,
+}
 BUSY = 0.3  # cores that other programs may use before the numbers say so
 
 
