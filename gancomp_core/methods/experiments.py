@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any, cast
 from gancomp_core import zoo
 from gancomp_core.data import Task
 from gancomp_core.errors import GancompError
-from gancomp_core.methods.feature_distillation import distil
+from gancomp_core.methods.feature_distillation import distil, feature_kd, logit_kd, pixel_kd
 from gancomp_core.methods.once_for_all import all_at_once, only, progressive_shrinking, warm_start
-from gancomp_core.nets import ArchitectureSpace, ElasticGenerator, ResnetArchitecture
+from gancomp_core.methods.pseudo_pairs import distil_unpaired
+from gancomp_core.methods.wavelet_distillation import wavelet_kd
+from gancomp_core.nets import ArchitectureSpace, ElasticGenerator, ResnetArchitecture, ResnetGenerator, initialise
+from gancomp_core.train.cyclegan import train_cyclegan
 from gancomp_core.train.loop import Trained
+from gancomp_core.train.objectives import Objective, gan, perceptual, reconstruction
 from gancomp_core.train.pix2pix import default_objective as pix2pix_objective
 from gancomp_core.train.pix2pix import train_pix2pix
 
@@ -75,10 +79,43 @@ def pruned(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
 
     Configuration: ``teacher`` by its name, ``network`` as plain values. The critic begins as the teacher's.
     """
-    teacher = zoo.load(run.configuration["teacher"])
-    student = warm_start(only(_network(run, task, run.configuration["network"])), teacher.generator).extract()
-    how: dict[str, Any] = {"critic": teacher.discriminator, "checkpoint": checkpoint, "until": until}
-    return distil(student, teacher.generator, task, run.settings, **how)
+    how = {"begin": "l1", "critic": "teacher", "terms": {"feature_kd": {"weight": 0.5}}}
+    return distilled(dataclasses.replace(run, configuration={**how, **run.configuration}), task, checkpoint, until)
+
+
+def distilled(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
+    """A network that learns from a teacher of the zoo: from pairs, or from the teacher's pictures where there are none.
+
+    Configuration: ``teacher`` by its name, ``network`` as plain values; ``terms`` of distillation by name, each with
+    its ``weight`` and the arguments of its function (default: none); ``reconstruction``, the weight of L1 (50);
+    ``begin`` is "random" (default) or "l1", the teacher's most important channels; ``critic`` is "fresh" (default, of
+    ``critic_width``) or "teacher"; ``taps`` as in :class:`DistilledScene`.
+    """
+    teacher, chosen = zoo.load(run.configuration["teacher"]), run.configuration
+    objective = gan() + chosen.get("reconstruction", 50) * reconstruction()
+    for name, arguments in chosen.get("terms", {}).items():
+        given = dict(arguments)
+        objective += given.pop("weight") * TERMS[name](**given)
+    if weight := teacher.card["settings"].get("perceptual_weight", 0.0):
+        objective += weight * perceptual()
+    how: dict[str, Any] = {name: chosen[name] for name in ("critic_width", "taps") if name in chosen}
+    how |= {"objective": objective, "checkpoint": checkpoint, "until": until}
+    how["critic"] = teacher.discriminator if chosen.get("critic") == "teacher" else None
+    network = _network(run, task, chosen["network"])
+    if chosen.get("begin") == "l1":
+        student: Any = warm_start(only(network), teacher.generator).extract()
+    else:
+        student = initialise(ResnetGenerator(network), run.seed)
+    if not task.paired:
+        return distil_unpaired(student, teacher.generator, task, run.settings, **how)
+    warp = teacher.card["settings"].get("warp", False)
+    return distil(student, teacher.generator, task, run.settings, warp=warp, **how)
+
+
+def cyclegan(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
+    """A CycleGAN of small networks on an unpaired task, without a teacher. Configuration: that of the network."""
+    network = _network(run, task, run.configuration)
+    return train_cyclegan(task, network, run.settings, checkpoint=checkpoint, until=until)
 
 
 def _network(run: Run, task: Task, values: Mapping[str, Any]) -> ResnetArchitecture:
@@ -90,9 +127,18 @@ def _network(run: Run, task: Task, values: Mapping[str, Any]) -> ResnetArchitect
         raise GancompError(f"The configuration of {run} is not one of a network; it may hold {allowed}.") from error
 
 
+#: Terms of distillation by the names that a configuration may use.
+TERMS: dict[str, Callable[..., Objective]] = {
+    "feature_kd": feature_kd,
+    "pixel_kd": pixel_kd,
+    "logit_kd": logit_kd,
+    "wavelet_kd": wavelet_kd,
+}
 METHODS = {
     "plain": Method(plain),
     "supernet": Method(supernet, watched=False),
     "fine-tuned": Method(fine_tuned, watched=False),
     "pruned": Method(pruned),
+    "distilled": Method(distilled),
+    "cyclegan": Method(cyclegan),
 }

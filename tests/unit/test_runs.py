@@ -174,8 +174,12 @@ SMALL = {"channels": "16_8_8_4_4_4_8_16", "blocks": 3}
         ("supernet", {"how": "all at once", "space": SPACE, "network": TINY}),
         ("fine-tuned", {"supernet": "edges2shoes/supernet", "network": SMALL}),
         ("pruned", {"teacher": "edges2shoes/teacher", "network": SMALL}),
+        ("distilled", {"teacher": "edges2shoes/teacher", "network": SMALL}),
+        ("distilled", {"teacher": "edges2shoes/teacher", "network": SMALL, "critic": "teacher", "begin": "l1"}
+                    | {"terms": {"wavelet_kd": {"weight": 5, "levels": 2}, "feature_kd": {"weight": 0.5}}}
+                    | {"taps": {"up1": "up1"}}),
     ],
-)
+)  # fmt: skip
 def test_every_method_trains_the_network_of_its_configuration(store, method, configuration):
     row = runs.record(Run("edges2shoes", method, configuration, steps=4))
     network = ResnetArchitecture(**configuration["network"], in_channels=1, out_channels=1)
@@ -184,6 +188,21 @@ def test_every_method_trains_the_network_of_its_configuration(store, method, con
     assert list(found.key) == [row["key"]]
     with pytest.raises(GancompError, match="No run"):
         runs.find("edges2shoes", method, **configuration)  # the protocol's number of steps
+
+
+@pytest.mark.parametrize(
+    ("method", "configuration"),
+    [
+        ("cyclegan", TINY),
+        ("distilled", {"teacher": "edges2shoes_unpaired/teacher", "network": SMALL, "reconstruction": 10}
+                    | {"critic": "teacher", "terms": {"feature_kd": {"weight": 0.1}}}),
+    ],
+)  # fmt: skip
+def test_unpaired_tasks_are_scored_in_their_hidden_pairs(store, monkeypatch, method, configuration):
+    monkeypatch.setitem(runs.PROTOCOLS, "edges2shoes_unpaired", runs.PROTOCOLS["edges2shoes"])
+    row = runs.record(Run("edges2shoes_unpaired", method, configuration, steps=4))
+    assert row["psnr_last"] > 0
+    assert row["fd_last"] > row["fd_floor_last"]
 
 
 def test_networks_of_one_supernet_share_its_training(store):
