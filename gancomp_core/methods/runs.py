@@ -25,15 +25,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
+import torch
 from filelock import FileLock
 from torch import nn
 
 from gancomp_core import files, zoo
 from gancomp_core.data import Task, load_task
 from gancomp_core.errors import GancompError
-from gancomp_core.measure import cost, evaluate_generator, machine_class
+from gancomp_core.measure import band_errors, cost, evaluate_generator, machine_class
 from gancomp_core.methods.architecture_search.recorded_searches import CHEAPER, recorded
 from gancomp_core.methods.experiments import METHODS
+from gancomp_core.methods.pseudo_pairs import pseudo_pairs
 from gancomp_core.nets import ArchitectureSpace, ChannelConfig, ResnetArchitecture, ResnetGenerator, search_space
 from gancomp_core.train.checkpoints import load_weights, save_weights
 from gancomp_core.train.loop import Settings, Trained, fastest_precision
@@ -255,7 +257,18 @@ def _train_and_watch(run: Run, task: Task, folder: Path) -> tuple[dict[int, floa
 
 
 def _evaluate(generator: nn.Module, run: Run, task: Task) -> dict[str, float]:
-    return evaluate_generator(generator, task, seeds=run.protocol.evaluation_seeds).as_dict()
+    """Scores of the test split; "band_..." errors by wavelet band, "taught_..." scores against a teacher's pictures."""
+    scores = evaluate_generator(generator, task, seeds=run.protocol.evaluation_seeds).as_dict()
+    pictures = task.test.batch(slice(0, len(task.test)))
+    with torch.inference_mode():
+        painted = torch.cat([generator(part) for part in pictures.source.split(64)]).clamp(-1, 1)
+    for band, error in band_errors(painted, pictures.target).items():
+        scores[f"band_{band.replace(' ', '_')}"] = error
+    if "teacher" in run.configuration and not task.paired:
+        taught = pseudo_pairs(task, zoo.load(run.configuration["teacher"]).generator)
+        against = evaluate_generator(generator, taught, seeds=run.protocol.evaluation_seeds).as_dict()
+        scores |= {f"taught_{name}": value for name, value in against.items()}
+    return scores
 
 
 def _path() -> Path:

@@ -69,6 +69,7 @@ def test_a_row_carries_result_cost_and_provenance(store):
     found = runs.find("edges2shoes", "plain", **TINY)
     assert found.fd_last.iloc[0] == row["fd_last"]
     assert row["best_step"] in (4, 8)
+    assert row["band_level_1_last"] > row["band_low_last"] > 0
 
 
 def test_key_changes_with_everything_that_determines_a_run_and_nothing_else(monkeypatch):
@@ -203,6 +204,7 @@ def test_unpaired_tasks_are_scored_in_their_hidden_pairs(store, monkeypatch, met
     row = runs.record(Run("edges2shoes_unpaired", method, configuration, steps=4))
     assert row["psnr_last"] > 0
     assert row["fd_last"] > row["fd_floor_last"]
+    assert ("taught_psnr_last" in row) == (method == "distilled")
 
 
 def test_networks_of_one_supernet_share_its_training(store):
