@@ -112,7 +112,9 @@ class Candidates:
     # --- what can be reached -----------------------------------------------------------------------------------------
 
     def _refuse_impossible(self) -> None:
-        names = list(self.budget.limits)
+        limited = list(self.budget.limits)
+        for name in (name for name in limited if name != "latency_ms"):
+            self._refuse_alone(name)  # known at once, without the costs of all networks
         if self.all is None:
             self._inside = self._descended(self._corners["least"], self._worst_share)
             possible = bool(self.admitted(self._inside[None])[0])
@@ -120,21 +122,25 @@ class Candidates:
             possible = len(self.all) > 0
         if possible:
             return
-        cheapest = {name: self._cheapest(name) for name in names}
-        how_many = f"{len(self.space):,} network" + ("s" if len(self.space) != 1 else "")
-        for name, limit in self.budget.limits.items():
-            if (least := cheapest[name][name]) > limit:
-                most = self._dearest(name)[name]
-                raise GancompError(
-                    f"No network of the space has at most {amount(name, limit)}: the {how_many} reach from "
-                    f"{amount(name, least)} to {amount(name, most)}; raise the limit to the least of these or more."
-                )
+        if "latency_ms" in limited:
+            self._refuse_alone("latency_ms")
+        cheapest = {name: self._cheapest(name) for name in limited}
         found = "; ".join(
-            f"the one with the least {UNITS[name]} has {amounts(row, names)}" for name, row in cheapest.items()
+            f"the one with the least {UNITS[name]} has {amounts(row, limited)}" for name, row in cheapest.items()
         )
         raise GancompError(
             f"No network of the space has {self.budget}, though each limit can be kept alone: {found}; raise one limit."
         )
+
+    def _refuse_alone(self, name: str) -> None:
+        limit, least = self.budget.limits[name], self._cheapest(name)[name]
+        if least > limit:
+            how_many = f"{len(self.space):,} network" + ("s" if len(self.space) != 1 else "")
+            raise GancompError(
+                f"No network of the space has at most {amount(name, limit)}: the {how_many} reach from "
+                f"{amount(name, least)} to {amount(name, self._dearest(name)[name])}; raise the limit to the least of "
+                "these or more."
+            )
 
     def _limited(self, choices: Choices) -> pd.DataFrame:
         """Costs without latencies that nobody limits: they may have to be measured."""
@@ -146,13 +152,13 @@ class Candidates:
         return np.max([table[name].to_numpy() / limit for name, limit in self.budget.limits.items()], axis=0)
 
     def _cheapest(self, name: str) -> dict[str, float]:
-        return self._extreme("least", lambda choices: self._limited(choices)[name].to_numpy())
+        return self._extreme("least", name, lambda choices: self._limited(choices)[name].to_numpy())
 
     def _dearest(self, name: str) -> dict[str, float]:
-        return self._extreme("most", lambda choices: -self._limited(choices)[name].to_numpy())
+        return self._extreme("most", name, lambda choices: -self._limited(choices)[name].to_numpy())
 
-    def _extreme(self, corner: str, value: Any) -> dict[str, float]:
-        if len(self.space) <= ENUMERABLE:
+    def _extreme(self, corner: str, name: str, value: Any) -> dict[str, float]:
+        if name == "latency_ms" and len(self.space) <= ENUMERABLE:
             choices = every_choice(self.space)
             best = choices[int(np.argmin(value(choices)))]
         else:
