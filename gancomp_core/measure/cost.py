@@ -26,7 +26,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.running import first_line
 from gancomp_core.nets.elastic import ElasticGenerator
-from gancomp_core.nets.resnet import ResnetArchitecture
+from gancomp_core.nets.resnet import ResnetArchitecture, ResnetGenerator
 from gancomp_core.nets.spade import SMALLEST, BlockShape, Spade, SpadeArchitecture
 from gancomp_core.nets.super_resolution import RrdbArchitecture, VdsrArchitecture
 
@@ -207,6 +207,9 @@ def _(architecture: ResnetArchitecture, height: int, width: int, in_channels: in
             f"This ResNet generator takes heights and widths that are multiples of {multiple} and at least "
             f"{a.smallest}, not {height} x {width}."
         )
+    if a.separable_ends:
+        with torch.device("meta"):  # shapes only
+            return cost(ResnetGenerator(a), height, width)
     full = round(height * width * a.resolution**2)
     half, quarter = full // 4, full // 16
     stem, down1, down2, up1, up2 = a.channels.ends

@@ -14,24 +14,33 @@ def instance_norm(channels: int, affine: bool = False) -> nn.GroupNorm:
     return nn.GroupNorm(channels, channels, affine=affine)
 
 
-def conv(c_in: int, c_out: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+def conv(c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     """A convolution that keeps height and width (divided by ``stride``); odd kernels pad by reflection at stride 1."""
     padding = {"padding": kernel // 2, "padding_mode": "reflect" if stride == 1 else "zeros"}
-    return nn.Conv2d(c_in, c_out, kernel, stride, **padding)  # type: ignore[arg-type]
+    return nn.Conv2d(c_in, c_out, kernel, stride, groups=groups, **padding)  # type: ignore[arg-type]
 
 
-def upsampling_conv(c_in: int, c_out: int) -> nn.ConvTranspose2d:
+def upsampling_conv(c_in: int, c_out: int, groups: int = 1) -> nn.ConvTranspose2d:
     """A transposed convolution that doubles height and width."""
-    return nn.ConvTranspose2d(c_in, c_out, 3, stride=2, padding=1, output_padding=1)
+    return nn.ConvTranspose2d(c_in, c_out, 3, stride=2, padding=1, output_padding=1, groups=groups)
 
 
-def separable_conv(c_in: int, c_out: int, kernel: int, affine: bool = False) -> nn.Sequential:
+def separable_conv(c_in: int, c_out: int, kernel: int, affine: bool = False, stride: int = 1) -> nn.Sequential:
     """Depthwise convolution, InstanceNorm, pointwise convolution; no activation between.
 
     Source: GAN Compression, section 3.3.
     """
-    depthwise = nn.Conv2d(c_in, c_in, kernel, padding=kernel // 2, padding_mode="reflect", groups=c_in)
-    return nn.Sequential(depthwise, instance_norm(c_in, affine), nn.Conv2d(c_in, c_out, 1))
+    return _separable(conv(c_in, c_in, kernel, stride, groups=c_in), c_out, affine)
+
+
+def separable_upsampling_conv(c_in: int, c_out: int, affine: bool = False) -> nn.Sequential:
+    """The same with a transposed depthwise convolution that doubles height and width."""
+    return _separable(upsampling_conv(c_in, c_in, groups=c_in), c_out, affine)
+
+
+def _separable(depthwise: nn.Conv2d | nn.ConvTranspose2d, c_out: int, affine: bool) -> nn.Sequential:
+    channels = depthwise.out_channels
+    return nn.Sequential(depthwise, instance_norm(channels, affine), nn.Conv2d(channels, c_out, 1))
 
 
 class ResidualBlock(nn.Module):

@@ -61,13 +61,13 @@ def channel_groups(generator: nn.Module) -> list[ChannelGroup]:
 
     Raises :class:`GancompError` for a network of another kind.
     """
-    if isinstance(generator, ResnetGenerator):
+    if isinstance(generator, ResnetGenerator) and not generator.architecture.separable_ends:
         return list(_resnet_groups(generator))
     if isinstance(generator, SpadeGenerator):
         return list(_spade_groups(generator))
     raise GancompError(
-        f"The channels of a {type(generator).__name__} cannot be sorted; give a ResNet or SPADE generator, "
-        "before an elastic one begins as it."
+        f"The channels of a {type(generator).__name__} cannot be sorted; give a ResNet generator with dense ends "
+        "or a SPADE generator, before an elastic one begins as it."
     )
 
 

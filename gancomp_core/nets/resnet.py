@@ -11,7 +11,16 @@ from typing import Any
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
-from gancomp_core.nets.blocks import ResidualBlock, check_picture, conv, instance_norm, resized, upsampling_conv
+from gancomp_core.nets.blocks import (
+    ResidualBlock,
+    check_picture,
+    conv,
+    instance_norm,
+    resized,
+    separable_conv,
+    separable_upsampling_conv,
+    upsampling_conv,
+)
 from gancomp_core.nets.channel_config import ChannelConfig, third_of
 from gancomp_core.nets.values import check_resolution, checked_kernels, working_multiple
 
@@ -26,6 +35,8 @@ class ResnetArchitecture:
     scale and shift, which the published generators do without and some public checkpoints have. ``kernels`` are the
     sizes (3, 5 or 7) of the convolutions in each third of the blocks; ``separable`` may name the thirds, too.
     ``resolution`` is the share of the picture's height and width at which the network works (1, 0.75 or 0.5).
+    ``separable_ends`` names what is depthwise-separable beside the blocks: "down", "up" or both. It serves to show what
+    that costs in quality; elastic generators keep these ends dense.
     """
 
     channels: ChannelConfig
@@ -36,6 +47,7 @@ class ResnetArchitecture:
     affine: bool = False
     kernels: tuple[int, int, int] = (3, 3, 3)
     resolution: float = 1.0
+    separable_ends: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.channels, str):
@@ -52,6 +64,7 @@ class ResnetArchitecture:
                 "use 1 for grey, 3 for colour."
             )
         self._check_thirds()
+        self._check_ends()
         check_resolution(self.resolution)
 
     def _check_thirds(self) -> None:
@@ -62,6 +75,11 @@ class ResnetArchitecture:
         # one architecture has one spelling
         object.__setattr__(self, "separable", thirds[0] if len(set(thirds)) == 1 else thirds)
         object.__setattr__(self, "kernels", checked_kernels(self.kernels))
+
+    def _check_ends(self) -> None:
+        if not set(self.separable_ends) <= {"down", "up"}:
+            raise GancompError(f"separable_ends is {self.separable_ends}; it may name 'down' and 'up'.")
+        object.__setattr__(self, "separable_ends", tuple(sorted(set(self.separable_ends))))
 
     def in_third(self, block: int) -> tuple[bool, int]:
         """Whether the residual block with this index is separable, and the size of its kernels."""
@@ -103,6 +121,7 @@ class ResnetArchitecture:
             **({"affine": True} if self.affine else {}),
             **({"kernels": list(self.kernels)} if self.kernels != (3, 3, 3) else {}),
             **({"resolution": self.resolution} if self.resolution != 1 else {}),
+            **({"separable_ends": list(self.separable_ends)} if self.separable_ends else {}),
         }
 
     @classmethod
@@ -131,16 +150,16 @@ class ResnetGenerator(nn.Module):
         self.stages = nn.Sequential(
             OrderedDict(
                 stem=_stage(conv(a.in_channels, stem, 7), a.affine),
-                down1=_stage(conv(stem, down1, 3, stride=2), a.affine),
-                down2=_stage(conv(down1, down2, 3, stride=2), a.affine),
+                down1=_down(stem, down1, a),
+                down2=_down(down1, down2, a),
                 **{
                     f"block{i + 1}": ResidualBlock(down2, width, separable, a.affine, kernel)
                     for i, (width, (separable, kernel)) in enumerate(
                         zip(inner, map(a.in_third, range(a.blocks)), strict=True)
                     )
                 },
-                up1=_stage(upsampling_conv(down2, up1), a.affine),
-                up2=_stage(upsampling_conv(up1, up2), a.affine),
+                up1=_up(down2, up1, a),
+                up2=_up(up1, up2, a),
                 tail=nn.Sequential(conv(up2, a.out_channels, 7), nn.Tanh()),
             )
         )
@@ -162,5 +181,19 @@ class ResnetGenerator(nn.Module):
         return resized(x, 1 / a.resolution), found
 
 
-def _stage(layer: nn.Conv2d | nn.ConvTranspose2d, affine: bool) -> nn.Sequential:
-    return nn.Sequential(layer, instance_norm(layer.out_channels, affine), nn.ReLU(inplace=True))
+def _down(c_in: int, c_out: int, a: ResnetArchitecture) -> nn.Sequential:
+    separable = "down" in a.separable_ends
+    layer = separable_conv(c_in, c_out, 3, a.affine, stride=2) if separable else conv(c_in, c_out, 3, stride=2)
+    return _stage(layer, a.affine)
+
+
+def _up(c_in: int, c_out: int, a: ResnetArchitecture) -> nn.Sequential:
+    separable = "up" in a.separable_ends
+    return _stage(
+        separable_upsampling_conv(c_in, c_out, a.affine) if separable else upsampling_conv(c_in, c_out), a.affine
+    )
+
+
+def _stage(layer: nn.Module, affine: bool) -> nn.Sequential:
+    last: Any = layer[-1] if isinstance(layer, nn.Sequential) else layer
+    return nn.Sequential(layer, instance_norm(last.out_channels, affine), nn.ReLU(inplace=True))

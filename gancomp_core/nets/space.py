@@ -49,6 +49,8 @@ class ArchitectureSpace:
             )
         if () in channels:
             raise GancompError(f"Entry c{channels.index(())} has nothing to choose from; give it at least one number.")
+        if isinstance(self.base, ResnetArchitecture) and self.base.separable_ends:
+            raise GancompError("Elastic generators have dense ends; leave separable_ends out of the base.")
         if self.separable and isinstance(self.base, SpadeArchitecture):
             raise GancompError("A SPADE generator is dense or separable as a whole; leave separable out of its space.")
         first = tuple(choice[0] for choice in self.genes.values())

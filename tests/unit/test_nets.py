@@ -1,18 +1,25 @@
+import dataclasses
+import json
+
 import pytest
 import torch
 from torch import nn
 
 from gancomp_core.errors import GancompError
+from gancomp_core.measure import cost
 from gancomp_core.nets import (
+    ArchitectureSpace,
     ChannelConfig,
     MultiScaleDiscriminator,
     PatchDiscriminator,
     ResnetArchitecture,
     ResnetGenerator,
+    SearchSpace,
     SegmenterArchitecture,
     UnetGenerator,
     build_generator,
     initialise,
+    sort_channels,
 )
 
 SMALL = ChannelConfig.uniform(8)
@@ -247,3 +254,30 @@ def test_initialisation_follows_the_seed_and_nothing_else():
 def test_a_dictionary_of_another_family_is_refused():
     with pytest.raises(GancompError, match="not 'unet'"):
         ResnetArchitecture.from_dict({"family": "unet", "channels": "8_8_8_8_8_8_8_8"})
+
+
+# --- ends that are separable, too
+
+
+@pytest.mark.parametrize("ends", [("down",), ("up",), ("up", "down")])
+@pytest.mark.parametrize("affine", [False, True])
+def test_separable_ends_make_pictures_of_the_same_size_for_fewer_macs(ends, affine):
+    dense = ResnetArchitecture(ChannelConfig.uniform(8), 1, affine=affine)
+    a = dataclasses.replace(dense, separable_ends=ends)
+    network = initialise(ResnetGenerator(a), 0)
+    assert network(torch.zeros(2, 3, 32, 24)).shape == (2, 3, 32, 24)
+    groups = {name.split(".")[1] for name, layer in network.named_modules() if getattr(layer, "groups", 1) > 1}
+    assert groups == {f"{end}{number}" for end in ends for number in (1, 2)}
+    assert cost(a, 32, 24) == cost(network, 32, 24)
+    assert cost(a, 32, 24).macs < cost(dense, 32, 24).macs
+    assert ResnetArchitecture.from_dict(json.loads(json.dumps(a.as_dict()))) == a
+
+
+def test_separable_ends_that_do_not_exist_or_should_be_elastic_are_refused():
+    with pytest.raises(GancompError, match="may name 'down' and 'up'"):
+        ResnetArchitecture(ChannelConfig.uniform(8), separable_ends=("stem",))
+    a = ResnetArchitecture(ChannelConfig.uniform(8), 3, separable_ends=("up",))
+    with pytest.raises(GancompError, match="dense ends"):
+        ArchitectureSpace(a, SearchSpace(((8,),) * 8))
+    with pytest.raises(GancompError, match="dense ends"):
+        sort_channels(ResnetGenerator(a))
