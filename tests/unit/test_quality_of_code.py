@@ -28,7 +28,7 @@ def test_an_import_that_points_upward_is_refused(tmp_path: Path, repository: Pat
     for name in ("train", "measure"):
         (package / name).mkdir(parents=True)
         (package / name / "__init__.py").touch()
-    for name in ("__init__", "files", "errors"):
+    for name in ("__init__", "tensor_cache", "files", "errors"):
         (package / f"{name}.py").touch()
     (package / "measure" / "__init__.py").write_text("from gancomp_core import train\n")
     (tmp_path / "pyproject.toml").write_bytes((repository / "pyproject.toml").read_bytes())
