@@ -124,7 +124,7 @@ def write_back(notebook: Path, executed: Path, profile: str, outcome: Outcome) -
 
     Solutions cost nothing worth recording, and give the same in every profile.
     """
-    if notebook.parent != files.NOTEBOOKS:
+    if notebook.parent.name == "solutions":
         files.write_notebook(files.with_outputs(files.read_notebook(notebook), files.read_notebook(executed)), notebook)
         return
     files.record_cost(notebook.stem, profile, outcome.minutes, outcome.memory_mb, outcome.disk_mb)
