@@ -15,16 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gancomp_core.data import Batch, PictureSet, Task, to_float
-from gancomp_core.data.pictures import Pictures
+from gancomp_core.data import Batch, Pictures, PictureSet, Task, to_float, to_uint8
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.features import in_threads
 from gancomp_core.measure.running import measuring
 from gancomp_core.methods.feature_distillation import DistilledScene, distil
-from gancomp_core.nets import PatchDiscriminator, initialise
-from gancomp_core.nets.discriminators import strided_layers_for
 from gancomp_core.tensor_cache import kept
 from gancomp_core.train.loop import Settings, Trained
+from gancomp_core.train.pix2pix import fresh_critic
 
 BATCH = 64
 
@@ -59,8 +57,7 @@ def _taught(sources: Pictures, task: Task, teacher: nn.Module, key: str) -> Tens
     """uint8 [N, C, size, size]."""
 
     def paint(indices: Tensor) -> Tensor:
-        pictures = teacher(to_float(sources[indices])).clamp(-1, 1)
-        return ((pictures + 1) * 127.5).round().to(torch.uint8)
+        return to_uint8(teacher(to_float(sources[indices])))
 
     def make() -> Tensor:
         with measuring(torch.device("cpu"), teacher):
@@ -119,13 +116,6 @@ def distil_unpaired(
     fresh one of ``critic_width``). ``options`` are those of :func:`gancomp_core.methods.feature_distillation.distil`;
     pictures are not warped.
     """
-    fresh = critic or fresh_critic(task, settings.seed, critic_width)
+    begun = critic or fresh_critic(task, settings.seed, critic_width, conditional=False)
     scene = partial(TaughtScene, real=task.train.targets)
-    return distil(student, teacher, pseudo_pairs(task, teacher), settings, critic=fresh, scene=scene, **options)
-
-
-def fresh_critic(task: Task, seed: int = 0, width: int = 32) -> PatchDiscriminator:
-    """A discriminator of pictures without their sources, as untrained as the one that a CycleGAN begins with."""
-    with torch.random.fork_rng():  # PyTorch fills fresh layers with random numbers, which initialise() replaces
-        critic = PatchDiscriminator(task.target_channels, width, strided_layers_for(task.size))
-    return initialise(critic, seed + 1)
+    return distil(student, teacher, pseudo_pairs(task, teacher), settings, critic=begun, scene=scene, **options)

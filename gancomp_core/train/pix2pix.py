@@ -61,12 +61,14 @@ def build(task: Task, architecture: ResnetArchitecture, seed: int = 0, critic_wi
     return {"generator": initialise(generator, seed), "discriminator": fresh_critic(task, seed, critic_width)}
 
 
-def fresh_critic(task: Task, seed: int = 0, width: int = 32) -> PatchDiscriminator:
-    """The discriminator that :func:`build` makes: sees source and picture, suits the task's picture size."""
+def fresh_critic(task: Task, seed: int = 0, width: int = 32, conditional: bool = True) -> PatchDiscriminator:
+    """The discriminator that :func:`build` makes: sees source and picture, suits the task's picture size.
+
+    One that is not ``conditional`` sees pictures alone, as that of a CycleGAN does.
+    """
+    channels = task.target_channels + (task.source_channels if conditional else 0)
     with torch.random.fork_rng():
-        discriminator = PatchDiscriminator(
-            task.source_channels + task.target_channels, width, strided_layers_for(task.size)
-        )
+        discriminator = PatchDiscriminator(channels, width, strided_layers_for(task.size))
     return initialise(discriminator, seed + 1)
 
 

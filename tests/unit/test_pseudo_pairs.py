@@ -13,9 +13,10 @@ from gancomp_core.errors import GancompError
 from gancomp_core.measure import evaluate_generator
 from gancomp_core.methods import pseudo_pairs as module
 from gancomp_core.methods.feature_distillation import build, default_objective
-from gancomp_core.methods.pseudo_pairs import TaughtScene, digest, distil_unpaired, fresh_critic, pseudo_pairs
+from gancomp_core.methods.pseudo_pairs import TaughtScene, digest, distil_unpaired, pseudo_pairs
 from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator, initialise
 from gancomp_core.train import Settings
+from gancomp_core.train.pix2pix import fresh_critic
 
 TEACHER = ResnetArchitecture(ChannelConfig.uniform(8), 3, in_channels=1, out_channels=1)
 
@@ -75,7 +76,9 @@ def test_a_teacher_is_perfect_on_its_own_pictures_and_not_on_real_ones(task):
 
 def test_the_student_follows_the_teacher_and_the_critic_sees_real_pictures(task):
     paired = pseudo_pairs(task, teacher())
-    models = build(teacher(1), teacher(), paired, default_objective(), critic=fresh_critic(task, width=8))
+    models = build(
+        teacher(1), teacher(), paired, default_objective(), critic=fresh_critic(task, width=8, conditional=False)
+    )
     scene = TaughtScene(models, Batches(paired.train, 4, 0, True).at(0), task.train.targets)
     real = to_float(task.train.targets)
     assert all(any(torch.equal(picture, other) for other in real) for picture in scene.real)
@@ -87,7 +90,7 @@ def test_the_student_follows_the_teacher_and_the_critic_sees_real_pictures(task)
 
 def test_training_goes_towards_the_teachers_pictures(task):
     student = teacher(1)
-    given = fresh_critic(task, width=8)
+    given = fresh_critic(task, width=8, conditional=False)
     before = {name: value.clone() for name, value in given.state_dict().items()}
     trained = distil_unpaired(
         student, teacher(), task, Settings(30, batch_size=4, precision="32-true"), critic=given, lr=3e-3, progress=False
