@@ -291,11 +291,46 @@ def _widths(*pairs: tuple[int, int]) -> list[dict[str, Any]]:
     return [{"channels": "_".join([str(width)] * 8), "blocks": blocks} for width, blocks in pairs]
 
 
+#: The student of the experiments on distillation, on shoes: 1/6.6 of the teacher's MACs.
+STUDENT: dict[str, Any] = {"channels": "_".join(["16"] * 8), "blocks": 3}
+#: Which stages of :data:`STUDENT` are compared with which of a teacher of six blocks, by what the reader calls them.
+TAPS = {
+    "before the blocks": {"down2": "down2"},
+    "the blocks": {"block1": "block2", "block2": "block4", "block3": "block6"},
+    "after the blocks": {"up1": "up1"},
+}
+
+
+def _of_one_student(method: str, ways: list[tuple[dict[str, Any], int]]) -> list[Run]:
+    """:data:`STUDENT` taught in these ways, each with so many seeds; the first seed of all ways comes first."""
+    return [
+        Run("edges2shoes", method, {"teacher": "edges2shoes/teacher", "network": STUDENT, **way}, seed)
+        for seed in range(max(seeds for _, seeds in ways))
+        for way, seeds in ways
+        if seed < seeds
+    ]
+
+
 PLANS: dict[str, Callable[[], list[Run]]] = {
     "edges2shoes/plain": lambda: [
         Run("edges2shoes", "plain", configuration, seed)
         for configuration in _widths((8, 3), (16, 3))
         for seed in range(5)
+    ],
+    "edges2shoes/features": lambda: _of_one_student(
+        "distilled",
+        [
+            ({"terms": {"feature_kd": {"weight": 0.5}}}, 5),
+            ({"terms": {"pixel_kd": {"weight": 50}}}, 5),
+            ({"terms": {"logit_kd": {"weight": 1, "temperature": 4}}}, 5),
+            ({"terms": {"feature_kd": {"weight": 0.5}}, "begin": "l1"}, 5),
+            *(({"terms": {"feature_kd": {"weight": 0.5}}, "taps": taps}, 3) for taps in TAPS.values()),
+        ],
+    ),
+    "edges2shoes/decomposition": lambda: [
+        Run("edges2shoes", "plain", {**STUDENT, **where}, seed)
+        for seed in range(5)
+        for where in ({"separable": True}, {"separable_ends": ["down"]}, {"separable_ends": ["up"]})
     ],
     "edges2shoes/supernets": lambda: _cut_from_supernets(),
     "edges2shoes/budgets": lambda: _for_budgets(),
