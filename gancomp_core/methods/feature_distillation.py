@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from gancomp_core.data import Batch, Batches, Task
 from gancomp_core.errors import GancompError
+from gancomp_core.methods.teacher_pictures import beside_targets
 from gancomp_core.nets import GeneratorArchitecture, initialise
 from gancomp_core.nets.resnet import ResnetArchitecture
 from gancomp_core.train.loop import Player, Settings, Trained, train
@@ -26,6 +27,9 @@ from gancomp_core.train.objectives import LSGAN, GanLoss, Objective, checked_gam
 from gancomp_core.train.objectives import critic as critic_term
 from gancomp_core.train.pix2pix import PairedScene, fresh_critic, preview
 from gancomp_core.train.pix2pix import default_objective as pix2pix_objective
+
+#: Terms that compare pictures; without features to compare, the teacher's pictures are painted once and kept.
+PICTURE_TERMS = ("pixel_kd", "logit_kd", "wavelet_kd")
 
 
 class Adaptors(nn.Module):
@@ -75,14 +79,16 @@ class DistilledScene(PairedScene):
     """One step of a paired task with a teacher: as in pix2pix, and the features of both networks at their taps.
 
     ``taps`` names stages of the student and the stage of the teacher that each is compared with (None: the
-    architecture's own, which end the downsampling and every third of the blocks).
+    architecture's own, which end the downsampling and every third of the blocks). Targets with the teacher's pictures
+    stacked under them (:func:`beside_targets`) spare the teacher the work.
     """
 
     def __init__(self, models: Mapping[str, nn.Module], batch: Batch, taps: Mapping[str, str] | None = None) -> None:
-        self.models, self.source, self.target, self.taps = models, batch.source, batch.target, taps
+        self.models, self.source, self.taps = models, batch.source, taps
         generator: Any = models["generator"]
         names = list(taps) if taps else running_architecture(generator).taps
         self.fake, found = generator(batch.source, features=names)
+        self.target, *self.painted = batch.target.split(self.fake.shape[1], dim=1)
         self.features: list[Tensor] = [found[name] for name in names]
 
     @cached_property
@@ -92,7 +98,7 @@ class DistilledScene(PairedScene):
 
     @property
     def teacher_picture(self) -> Tensor:
-        return self.taught[0]
+        return self.painted[0] if self.painted else self.taught[0]
 
     @property
     def teacher_features(self) -> list[Tensor]:
@@ -182,11 +188,13 @@ def build(
             f"'{task.name}' has no pairs to distil with; make pseudo pairs from the teacher's pictures first, or take "
             "a paired task such as 'edges2shoes'."
         )
+    if teacher is None and _asks_for(objective, "feature_kd", *PICTURE_TERMS):
+        raise GancompError(f"The objective '{objective}' compares with a teacher, and there is none; pass one.")
     models = {"generator": student}
     if teacher is not None:
         models["teacher"] = copy.deepcopy(teacher).eval().requires_grad_(False)
     with torch.random.fork_rng():  # PyTorch fills fresh layers with random numbers, which initialise() replaces
-        if _asks_for_features(objective):
+        if _asks_for(objective, "feature_kd"):
             widest = getattr(student, "space", student.architecture)
             ours, theirs = (list(taps), list(taps.values())) if taps else (None, None)
             channels = tap_channels(getattr(widest, "widest", widest), ours), tap_channels(teacher.architecture, theirs)
@@ -197,15 +205,15 @@ def build(
 
 def players(objective: Objective, critics: Objective, lr: float) -> list[Player]:
     """The critic moves first; then the student and, where features are compared, its adaptors."""
-    owned = ("generator", "adaptors") if _asks_for_features(objective) else ("generator",)
+    owned = ("generator", "adaptors") if _asks_for(objective, "feature_kd") else ("generator",)
     return [
         Player("discriminator", ("discriminator",), critics, lr),
         Player("generator", owned, objective, lr),
     ]
 
 
-def _asks_for_features(objective: Objective) -> bool:
-    return "feature_kd" in [name for _, name, _ in objective.terms]
+def _asks_for(objective: Objective, *terms: str) -> bool:
+    return any(name in terms for _, name, _ in objective.terms)
 
 
 def distil(
@@ -237,11 +245,14 @@ def distil(
     task without pairs.
     """
     objective = checked_game(objective, loss) or default_objective(loss, perceptual_weight)
+    models, pictures = build(student, teacher, task, objective, settings.seed, critic, critic_width, taps), task.train
+    if scene is DistilledScene and _asks_for(objective, *PICTURE_TERMS) and not _asks_for(objective, "feature_kd"):
+        pictures = beside_targets(models["teacher"], task, visited=settings.steps * settings.batch_size)
     return train(
-        build(student, teacher, task, objective, settings.seed, critic, critic_width, taps),
+        models,
         functools.partial(scene, taps=taps) if taps else scene,
         players(over(objective), over(critic_term(loss)), lr),
-        Batches(task.train, settings.batch_size, settings.seed, task.paired, warp=warp),
+        Batches(pictures, settings.batch_size, settings.seed, task.paired, warp=warp),
         settings,
         **{"preview": preview, **options},
     )

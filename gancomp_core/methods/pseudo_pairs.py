@@ -6,7 +6,6 @@ of a source is a target for it, so unpaired training becomes paired; the critic 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -15,16 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gancomp_core.data import Batch, Pictures, PictureSet, Task, to_float, to_uint8
-from gancomp_core.errors import GancompError
-from gancomp_core.measure.features import in_threads
-from gancomp_core.measure.running import measuring
+from gancomp_core.data import Batch, Pictures, PictureSet, Task, to_float
 from gancomp_core.methods.feature_distillation import DistilledScene, distil
-from gancomp_core.tensor_cache import kept
+from gancomp_core.methods.teacher_pictures import taught_by, teacher_pictures
 from gancomp_core.train.loop import Settings, Trained
 from gancomp_core.train.pix2pix import fresh_critic
-
-BATCH = 64
 
 
 def pseudo_pairs(task: Task, teacher: nn.Module) -> Task:
@@ -35,42 +29,12 @@ def pseudo_pairs(task: Task, teacher: nn.Module) -> Task:
     the teacher and the pictures of the task. Raises :class:`GancompError` for a teacher whose pictures are not of the
     task's size and channels.
     """
-    identity = f"{task.fingerprint} taught by {digest(teacher)}"
     train, search, test = (
-        PictureSet(split.sources, _taught(split.sources, task, teacher, f"{identity} {name}"), split.labels)
-        for name, split in (("train", task.train), ("search", task.search), ("test", task.test))
+        PictureSet(getattr(task, name).sources, teacher_pictures(teacher, task, name), getattr(task, name).labels)
+        for name in ("train", "search", "test")
     )
-    paired = replace(task, name=f"{task.name} taught", paired=True, hidden_pairs=False, fingerprint=identity)
-    return replace(paired, train=train, search=search, test=test)
-
-
-def digest(teacher: Any) -> str:
-    """SHA-256 of a generator: its architecture and its weights."""
-    found = hashlib.sha256(str(teacher.architecture).encode())
-    for name, tensor in teacher.state_dict().items():
-        found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
-
-
-def _taught(sources: Pictures, task: Task, teacher: nn.Module, key: str) -> Tensor:
-    """uint8 [N, C, size, size]."""
-
-    def paint(indices: Tensor) -> Tensor:
-        return to_uint8(teacher(to_float(sources[indices])))
-
-    def make() -> Tensor:
-        with measuring(torch.device("cpu"), teacher):
-            return torch.cat(in_threads(torch.inference_mode()(paint), torch.arange(len(sources)).split(BATCH)))
-
-    found = kept("pseudo_pairs", ("pictures", key), make)
-    wanted = (len(sources), task.target_channels, task.size, task.size)
-    if tuple(found.shape) != wanted:
-        raise GancompError(
-            f"The teacher makes pictures of shape {list(found.shape[1:])}, and '{task.name}' needs {list(wanted[1:])}; "
-            "take a teacher that was trained for this task."
-        )
-    return found
+    taught = replace(task, name=f"{task.name} taught", fingerprint=taught_by(teacher, task))
+    return replace(taught, paired=True, hidden_pairs=False, train=train, search=search, test=test)
 
 
 class TaughtScene(DistilledScene):

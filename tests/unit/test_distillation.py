@@ -11,6 +11,7 @@ from gancomp_core.data import Batches, PictureSet
 from gancomp_core.data.tasks import Task
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.wavelets import wavelet_transform
+from gancomp_core.methods import feature_distillation, teacher_pictures
 from gancomp_core.methods.feature_distillation import (
     DistilledScene,
     build,
@@ -21,6 +22,7 @@ from gancomp_core.methods.feature_distillation import (
     pixel_kd,
     tap_channels,
 )
+from gancomp_core.methods.teacher_pictures import beside_targets
 from gancomp_core.methods.wavelet_distillation import wavelet_kd
 from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator, initialise
 from gancomp_core.train import Settings, gan, reconstruction
@@ -28,6 +30,11 @@ from gancomp_core.train import Settings, gan, reconstruction
 TEACHER = ResnetArchitecture(ChannelConfig.uniform(16), 6, in_channels=1, out_channels=1)
 STUDENT = dataclasses.replace(TEACHER, channels=ChannelConfig.uniform(8), blocks=3)
 TAPS = {"down1": "down1", "block2": "block4", "up1": "up1"}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANCOMP_CACHE", str(tmp_path))
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +124,44 @@ def test_logit_distillation_does_not_see_brightness():
     assert value(pixel_kd(), ours + 0.4, ours) == pytest.approx(0.4, abs=1e-6)
     with pytest.raises(GancompError, match="temperature is above 0, not 0"):
         logit_kd(0)
+
+
+# --- the teacher's pictures, painted once
+
+
+def test_pictures_kept_beside_the_targets_are_flipped_and_cut_like_them(task, models):
+    teacher = initialise(ResnetGenerator(TEACHER), 3, std=0.1)
+    batch = Batches(beside_targets(teacher, task, visited=12), 12, 0, True, flip=False).at(0)
+    scene = DistilledScene(models, batch)
+    alone = Batches(task.train, 12, 0, True, flip=False).at(0)
+    assert torch.equal(scene.target, alone.target)
+    torch.testing.assert_close(scene.teacher_picture, teacher(alone.source), atol=1 / 255, rtol=0)
+    flipped = Batches(beside_targets(teacher, task, visited=12), 12, 0, True).at(0)
+    mirrored = (flipped.source != batch.source).flatten(1).any(1)
+    assert mirrored.any()
+    assert torch.equal(flipped.target[mirrored], batch.target[mirrored].flip(-1))
+
+
+def test_the_teacher_paints_as_it_goes_where_few_pictures_are_seen_or_many_would_be_kept(task, monkeypatch):
+    teacher = initialise(ResnetGenerator(TEACHER), 3, std=0.1)
+    assert beside_targets(teacher, task, visited=11) is task.train
+    monkeypatch.setattr(teacher_pictures, "MOST_BYTES", 12 * 256 - 1)
+    assert beside_targets(teacher, task, visited=12) is task.train
+
+
+@pytest.mark.parametrize(("terms", "painted"), [(pixel_kd(), 0), (pixel_kd() + feature_kd(), 5)])
+def test_a_training_that_compares_only_pictures_asks_the_teacher_once(task, terms, painted, monkeypatch):
+    asked = []
+    answer = feature_distillation.teacher_answer
+    monkeypatch.setattr(feature_distillation, "teacher_answer", lambda *given: asked.append(1) or answer(*given))
+    student, teacher = (initialise(ResnetGenerator(a), 3, std=0.1) for a in (STUDENT, TEACHER))
+    distil(student, teacher, task, settings(5), objective=gan() + terms, critic_width=8, progress=False)
+    assert len(asked) == painted
+
+
+def test_a_term_without_its_teacher_is_refused(task):
+    with pytest.raises(GancompError, match=r"'gan_lsgan \+ pixel_kd' compares with a teacher, and there is none"):
+        distil(ResnetGenerator(STUDENT), None, task, settings(), objective=gan() + pixel_kd(), progress=False)
 
 
 # --- wavelets

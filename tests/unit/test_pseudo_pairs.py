@@ -11,9 +11,10 @@ from gancomp_core.data import Batches, PictureSet, to_float
 from gancomp_core.data.tasks import Task
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import evaluate_generator
-from gancomp_core.methods import pseudo_pairs as module
+from gancomp_core.methods import teacher_pictures as module
 from gancomp_core.methods.feature_distillation import build, default_objective
-from gancomp_core.methods.pseudo_pairs import TaughtScene, digest, distil_unpaired, pseudo_pairs
+from gancomp_core.methods.pseudo_pairs import TaughtScene, distil_unpaired, pseudo_pairs
+from gancomp_core.methods.teacher_pictures import digest
 from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator, initialise
 from gancomp_core.train import Settings
 from gancomp_core.train.pix2pix import fresh_critic

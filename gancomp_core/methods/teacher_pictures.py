@@ -1,0 +1,83 @@
+"""What a teacher makes of every source of a task: painted once and kept on disk, instead of again in every step."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gancomp_core.data import Pictures, PictureSet, Task, to_float, to_uint8
+from gancomp_core.errors import GancompError
+from gancomp_core.measure.features import in_threads
+from gancomp_core.measure.running import measuring
+from gancomp_core.tensor_cache import kept
+
+BATCH = 64
+MOST_BYTES = 1 << 29  # of pictures held in memory beside a training
+
+
+def teacher_pictures(teacher: nn.Module, task: Task, split: str) -> Tensor:
+    """uint8 [N, C, size, size]: what the teacher makes of each source of a split ("train", "search" or "test").
+
+    Kept in the cache folder under the weights of the teacher and the pictures of the task. Raises
+    :class:`GancompError` for a teacher whose pictures are not of the task's size and channels.
+    """
+    sources = getattr(task, split).sources
+
+    def paint(indices: Tensor) -> Tensor:
+        return to_uint8(teacher(to_float(sources[indices])))
+
+    def make() -> Tensor:
+        with measuring(torch.device("cpu"), teacher):
+            return torch.cat(in_threads(torch.inference_mode()(paint), torch.arange(len(sources)).split(BATCH)))
+
+    found = kept("pseudo_pairs", ("pictures", f"{taught_by(teacher, task)} {split}"), make)
+    wanted = (len(sources), task.target_channels, task.size, task.size)
+    if tuple(found.shape) != wanted:
+        raise GancompError(
+            f"The teacher makes pictures of shape {list(found.shape[1:])}, and '{task.name}' needs {list(wanted[1:])}; "
+            "take a teacher that was trained for this task."
+        )
+    return found
+
+
+def taught_by(teacher: nn.Module, task: Task) -> str:
+    """What names a task's sources together with this teacher's pictures of them."""
+    return f"{task.fingerprint} taught by {digest(teacher)}"
+
+
+def digest(teacher: Any) -> str:
+    """SHA-256 of a generator: its architecture and its weights."""
+    found = hashlib.sha256(str(teacher.architecture).encode())
+    for name, tensor in teacher.state_dict().items():
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def beside_targets(teacher: nn.Module, task: Task, visited: int) -> PictureSet:
+    """The training split of a paired task with the teacher's pictures stacked under its targets, along the channels.
+
+    Flips and cuts then treat all three pictures alike. The split stays as it is where a training of so many ``visited``
+    pictures would see fewer than the split has, or where the pictures would fill the memory: then the teacher paints as
+    it goes.
+    """
+    train, side = task.train, task.size
+    if visited < len(train) or len(train) * task.target_channels * side * side > MOST_BYTES:
+        return train
+    return PictureSet(train.sources, _Stacked(train.targets, teacher_pictures(teacher, task, "train")), train.labels)
+
+
+class _Stacked:
+    """Two sets of pictures as one, of as many channels as both have."""
+
+    def __init__(self, *parts: Pictures) -> None:
+        self.parts = parts
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def __getitem__(self, indices: Tensor | slice, /) -> Tensor:
+        return torch.cat([part[indices] for part in self.parts], dim=1)
