@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,8 @@ from gancomp_core.errors import GancompError
 from gancomp_core.files import data_root, sha256
 from gancomp_core.measure import cost
 from gancomp_core.methods import runs
-from gancomp_core.methods.runs import Run
+from gancomp_core.methods.runs import Run, records
+from gancomp_core.methods.runs.__main__ import main
 from gancomp_core.nets import ArchitectureSpace, ResnetArchitecture, SearchSpace
 
 TINY = {"channels": "8_8_8_8_8_8_8_8", "blocks": 1}
@@ -36,8 +38,10 @@ def store(tmp_path, monkeypatch):
     monkeypatch.setenv("GANCOMP_CACHE", str(tmp_path / "cache"))
     quick = runs.Protocol(version=1, steps=8, batch_size=2, evaluations=2, evaluation_seeds=(0,))
     monkeypatch.setitem(runs.PROTOCOLS, "edges2shoes", quick)
-    original = runs.evaluate_generator
-    monkeypatch.setattr(runs, "evaluate_generator", lambda *a, **k: original(*a, **k, n=24))  # speed; the real measure
+    original = records.evaluate_generator
+    monkeypatch.setattr(
+        records, "evaluate_generator", lambda *a, **k: original(*a, **k, n=24)
+    )  # speed; the real measure
     return tmp_path
 
 
@@ -112,9 +116,10 @@ def test_a_plan_goes_on_where_it_stopped(store, monkeypatch):
 KILLED = """
 import sys
 from gancomp_core.methods import runs
+from gancomp_core.methods.runs import records
 runs.PROTOCOLS["edges2shoes"] = runs.Protocol(version=1, steps=60, batch_size=2, evaluations=2, evaluation_seeds=(0,))
-original = runs.evaluate_generator
-runs.evaluate_generator = lambda *a, **k: original(*a, **k, n=24)
+original = records.evaluate_generator
+records.evaluate_generator = lambda *a, **k: original(*a, **k, n=24)
 print(runs.record(runs.Run("edges2shoes", "plain", {"channels": "8_8_8_8_8_8_8_8", "blocks": 1}))["fd_last"])
 """
 
@@ -226,8 +231,16 @@ def test_missing_runs_plans_and_methods_are_explained(store):
         runs.planned("nonsense")
     with pytest.raises(GancompError, match="known method"):
         Run("edges2shoes", "magic", {})
-    assert runs.main(["do", "nonsense"]) == 1
-    assert runs.main(["do"]) == 1
+    assert main(["do", "nonsense"]) == 1
+    assert main(["do"]) == 1
+
+
+def test_the_bill_of_every_plan_is_listed(capsys):
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(runs.PLANS)
+    bill = re.compile(r"edges2shoes/plain: 10 of 10 runs recorded, (\d+) minutes of training")
+    assert int(bill.fullmatch(lines[0]).group(1)) > 10
 
 
 def test_shipped_table_holds_three_seeds_of_every_planned_configuration():

@@ -1,24 +1,12 @@
-"""Recorded runs: every experiment of the course, done once, kept in one table.
-
-    python -m gancomp_core.methods.runs list                     # the plans
-    python -m gancomp_core.methods.runs do edges2shoes/plain     # whatever of the plan is not recorded yet;
-                                                                 # resumes when killed
-    python -m gancomp_core.methods.runs show                     # the table
-
-A run is keyed by what determines it; the table is ``data/results/runs.parquet``. The *protocol* of a task fixes what
-all methods share (steps, batch, pictures, metrics), so that their rows compare. "Best" is chosen on the search split
-and, like "last", reported on the test split: a minimum over test scores would flatter every method.
-"""
+"""One recorded run: what determines it, how it is done, and the row that it leaves in the table."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import logging
 import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,10 +21,9 @@ from gancomp_core import files, zoo
 from gancomp_core.data import Task, load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import band_errors, cost, evaluate_generator, machine_class
-from gancomp_core.methods.architecture_search.recorded_searches import CHEAPER, recorded
 from gancomp_core.methods.experiments import METHODS
 from gancomp_core.methods.pseudo_pairs import pseudo_pairs
-from gancomp_core.nets import ArchitectureSpace, ChannelConfig, ResnetArchitecture, ResnetGenerator, search_space
+from gancomp_core.nets import ResnetGenerator
 from gancomp_core.train.checkpoints import load_weights, save_weights
 from gancomp_core.train.loop import Settings, Trained, fastest_precision
 
@@ -181,16 +168,6 @@ def _recorded(key: str) -> dict[str, Any] | None:
     return None if found.empty else found.iloc[0].to_dict()
 
 
-def do(plan: str) -> pd.DataFrame:
-    """Every run of a plan that is not recorded yet; returns the plan's rows."""
-    runs = planned(plan)
-    rows = []
-    for number, run in enumerate(runs, start=1):
-        log.info("run %d of %d: %s", number, len(runs), run)
-        rows.append(record(run))
-    return pd.DataFrame(rows)
-
-
 def _lock(path: Path) -> FileLock:
     """One process at a time for what ``path`` stands beside."""
     try:
@@ -285,150 +262,3 @@ def _commit() -> str:
     except OSError:
         return "unknown"
     return f"{commit or 'unknown'}{'-changed' if changed else ''}"
-
-
-def _widths(*pairs: tuple[int, int]) -> list[dict[str, Any]]:
-    return [{"channels": "_".join([str(width)] * 8), "blocks": blocks} for width, blocks in pairs]
-
-
-#: The student of the experiments on distillation, on shoes: 1/6.6 of the teacher's MACs.
-STUDENT: dict[str, Any] = {"channels": "_".join(["16"] * 8), "blocks": 3}
-#: Which stages of :data:`STUDENT` are compared with which of a teacher of six blocks, by what the reader calls them.
-TAPS = {
-    "before the blocks": {"down2": "down2"},
-    "the blocks": {"block1": "block2", "block2": "block4", "block3": "block6"},
-    "after the blocks": {"up1": "up1"},
-}
-
-
-def _of_one_student(method: str, ways: list[tuple[dict[str, Any], int]]) -> list[Run]:
-    """:data:`STUDENT` taught in these ways, each with so many seeds; the first seed of all ways comes first."""
-    return [
-        Run("edges2shoes", method, {"teacher": "edges2shoes/teacher", "network": STUDENT, **way}, seed)
-        for seed in range(max(seeds for _, seeds in ways))
-        for way, seeds in ways
-        if seed < seeds
-    ]
-
-
-PLANS: dict[str, Callable[[], list[Run]]] = {
-    "edges2shoes/plain": lambda: [
-        Run("edges2shoes", "plain", configuration, seed)
-        for configuration in _widths((8, 3), (16, 3))
-        for seed in range(5)
-    ],
-    "edges2shoes/features": lambda: _of_one_student(
-        "distilled",
-        [
-            ({"terms": {"feature_kd": {"weight": 0.5}}}, 5),
-            ({"terms": {"pixel_kd": {"weight": 50}}}, 5),
-            ({"terms": {"logit_kd": {"weight": 1, "temperature": 4}}}, 5),
-            ({"terms": {"feature_kd": {"weight": 0.5}}, "begin": "l1"}, 5),
-            *(({"terms": {"feature_kd": {"weight": 0.5}}, "taps": taps}, 3) for taps in TAPS.values()),
-        ],
-    ),
-    "edges2shoes/decomposition": lambda: [
-        Run("edges2shoes", "plain", {**STUDENT, **where}, seed)
-        for seed in range(5)
-        for where in ({"separable": True}, {"separable_ends": ["down"]}, {"separable_ends": ["up"]})
-    ],
-    "edges2shoes/supernets": lambda: _cut_from_supernets(),
-    "edges2shoes/budgets": lambda: _for_budgets(),
-    "flat2gloss/budgets": lambda: [
-        Run("flat2gloss", "fine-tuned", configuration, seed)
-        for configuration in _cut("flat2gloss").values()
-        for seed in range(3)
-    ],
-}
-
-
-def _cut_from_supernets() -> list[Run]:
-    """Networks from the widest to the narrowest, out of supernets trained in two ways, paired by seed."""
-    base = ResnetArchitecture(ChannelConfig.uniform(16), 6, in_channels=1, out_channels=1)
-    space = ArchitectureSpace(base, search_space("course/channels-16"), depths=(3, 6), kernels=(3, 5)).as_dict()
-    networks: list[dict[str, Any]] = [
-        {"channels": channels, "blocks": blocks, "kernels": [kernel] * 3}
-        for channels, blocks, kernel in (
-            ("16_16_16_16_16_16_16_16", 6, 5),
-            ("16_16_16_16_16_16_16_16", 6, 3),
-            ("16_12_12_12_12_12_12_16", 6, 3),
-            ("16_12_12_8_8_8_12_16", 3, 3),
-            ("8_8_8_4_4_4_8_8", 3, 3),
-        )
-    ]
-    return [
-        Run("edges2shoes", "supernet", {"how": how, "space": space, "network": network}, seed)
-        for seed in range(5)
-        for how in ("progressive shrinking", "all at once")
-        for network in networks
-    ]
-
-
-def _for_budgets() -> list[Run]:
-    """The networks that searches found for the budgets of the course: fine-tuned, from scratch, and pruned.
-
-    Fine-tuning takes 500 steps, because the 10,000 of the supernet are shared by five networks: 2,500 steps for each
-    of them in all, as many as from scratch or pruned. Two budgets are fine-tuned for long.
-    """
-    cut, teacher = _cut("edges2shoes"), {"teacher": "edges2shoes/teacher"}
-    ways: tuple[tuple[str, int | None, dict[str, Any]], ...] = (
-        *(("fine-tuned", 500, configuration) for configuration in cut.values()),
-        *(("plain", None, configuration["network"]) for configuration in cut.values()),
-        *(("fine-tuned", 9_000, cut[times]) for times in (9, 20)),
-        *(("pruned", None, {**teacher, "network": cut[times]["network"]}) for times in (9, 20)),
-    )
-    return [
-        Run("edges2shoes", method, configuration, seed, steps)
-        for method, steps, configuration in ways
-        for seed in range(3)
-    ]
-
-
-def _cut(task: str) -> dict[int, dict[str, Any]]:
-    """For how many times fewer MACs than the teacher's: the network that was found in the task's supernet."""
-    found = {times: recorded(f"{task}/{times} times cheaper").best for times in CHEAPER[task]}
-    networks = {times: {"channels": str(best.channels), "blocks": best.blocks} for times, best in found.items()}
-    return {times: {"supernet": f"{task}/supernet", "network": network} for times, network in networks.items()}
-
-
-def planned(plan: str) -> list[Run]:
-    """The runs of a plan by name; raises :class:`GancompError` with the list of plans."""
-    if plan not in PLANS:
-        raise GancompError(f"There is no plan '{plan}'; choose one of {', '.join(PLANS)}.")
-    return PLANS[plan]()
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m gancomp_core.methods.runs", description="Recorded runs of the course."
-    )
-    parser.add_argument("action", choices=("list", "do", "show"))
-    parser.add_argument("plans", nargs="*")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    try:
-        return _act(options.action, options.plans)
-    except GancompError as error:
-        print(error, file=sys.stderr)
-        return 1
-
-
-def _act(action: str, plans: list[str]) -> int:
-    if action == "list":
-        recorded = set(table().get("key", []))
-        for name in PLANS:
-            runs = planned(name)
-            print(f"{name}: {sum(run.key in recorded for run in runs)} of {len(runs)} runs recorded")
-    elif action == "do":
-        if not plans:
-            raise GancompError(f"Name a plan; there are {', '.join(PLANS)}.")
-        for name in plans:
-            columns = ("method", "configuration", "seed", "fd_last", "kid_last", "psnr_last", "minutes")
-            print(do(name).filter(columns).to_string(index=False))
-    else:
-        print(table().to_string(index=False))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,167 @@
+"""Plans: lists of runs by name, each of which answers one question of the course."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pandas as pd
+
+from gancomp_core.errors import GancompError
+from gancomp_core.methods.architecture_search.recorded_searches import CHEAPER, recorded
+from gancomp_core.methods.runs.records import Run, record
+from gancomp_core.nets import ArchitectureSpace, ChannelConfig, ResnetArchitecture, search_space
+
+log = logging.getLogger("gancomp")
+
+
+def _widths(*pairs: tuple[int, int]) -> list[dict[str, Any]]:
+    return [{"channels": "_".join([str(width)] * 8), "blocks": blocks} for width, blocks in pairs]
+
+
+#: The student of the experiments on distillation, on shoes: 1/6.6 of the teacher's MACs.
+STUDENT: dict[str, Any] = {"channels": "_".join(["16"] * 8), "blocks": 3}
+#: Which stages of :data:`STUDENT` are compared with which of a teacher of six blocks, by what the reader calls them.
+TAPS = {
+    "before the blocks": {"down2": "down2"},
+    "the blocks": {"block1": "block2", "block2": "block4", "block3": "block6"},
+    "after the blocks": {"up1": "up1"},
+}
+
+
+def _taught(ways: Iterable[dict[str, Any]], seeds: int = 5) -> list[Run]:
+    """:data:`STUDENT` distilled on shoes in these ways; the first seed of all ways comes first."""
+    given = {"teacher": "edges2shoes/teacher", "network": STUDENT}
+    return [Run("edges2shoes", "distilled", {**given, **way}, seed) for seed in range(seeds) for way in ways]
+
+
+def _term(name: str, weight: float, **arguments: Any) -> dict[str, Any]:
+    return {"terms": {name: {"weight": weight, **arguments}}}
+
+
+def _by_features() -> list[Run]:
+    """What a student may imitate, and where. Without a teacher: "edges2shoes/plain"."""
+    features = _term("feature_kd", 0.5)
+    random = [features, _term("pixel_kd", 50), _term("logit_kd", 1, temperature=4)]
+    pruned: list[dict[str, Any]] = [{**features, "begin": "l1"}, {"terms": {}, "begin": "l1"}]
+    return _taught(random + pruned) + _taught([{**features, "taps": taps} for taps in TAPS.values()], seeds=3)
+
+
+def _by_pseudo_pairs() -> list[Run]:
+    """CycleGANs of small networks, and the same networks on pseudo pairs, whose critic goes on or begins afresh."""
+    task, teacher = "edges2shoes_unpaired", "edges2shoes_unpaired/teacher"
+    networks = _widths((16, 3), (12, 3), (8, 3))
+    given = {"teacher": teacher, "reconstruction": 10, "critic": "teacher"}
+    plan = [
+        run
+        for seed in range(3)
+        for network in networks
+        for run in (
+            Run(task, "cyclegan", network, seed),
+            Run(task, "distilled", {**given, "network": network}, seed),
+        )
+    ]
+    widest = {**given, "network": networks[0]}
+    plan += [Run(task, "distilled", {**widest, "reconstruction": 50}, seed) for seed in range(3)]
+    plan += [Run(task, "distilled", widest, seed) for seed in (3, 4)]
+    return plan + [Run(task, "distilled", {**widest, "critic": "fresh"}, seed) for seed in range(5)]
+
+
+def _by_wavelets() -> list[Run]:
+    """A first look with one seed: how much weight, on which bands, and what another pixel loss would do."""
+    high = [_term("wavelet_kd", weight) for weight in (1, 5, 20, 50)]
+    other = [_term("wavelet_kd", weight, bands=bands) for bands in ("low", "all") for weight in (1, 5)]
+    pixels = [_term("pixel_kd", weight) for weight in (5, 20)]
+    both = [{"terms": {"feature_kd": {"weight": 0.5}, "wavelet_kd": {"weight": weight}}} for weight in (1, 5)]
+    return _taught([*high, *other, *pixels, *both], seeds=1)
+
+
+PLANS: dict[str, Callable[[], list[Run]]] = {
+    "edges2shoes/plain": lambda: [
+        Run("edges2shoes", "plain", configuration, seed)
+        for configuration in _widths((8, 3), (16, 3))
+        for seed in range(5)
+    ],
+    "edges2shoes/features": lambda: _by_features(),
+    "edges2shoes/decomposition": lambda: [
+        Run("edges2shoes", "plain", {**STUDENT, **where}, seed)
+        for seed in range(5)
+        for where in ({"separable": True}, {"separable_ends": ["down"]}, {"separable_ends": ["up"]})
+    ],
+    "edges2shoes/wavelets": lambda: _by_wavelets(),
+    "edges2shoes_unpaired/pseudo pairs": lambda: _by_pseudo_pairs(),
+    "edges2shoes/supernets": lambda: _cut_from_supernets(),
+    "edges2shoes/budgets": lambda: _for_budgets(),
+    "flat2gloss/budgets": lambda: [
+        Run("flat2gloss", "fine-tuned", configuration, seed)
+        for configuration in _cut("flat2gloss").values()
+        for seed in range(3)
+    ],
+}
+
+
+def _cut_from_supernets() -> list[Run]:
+    """Networks from the widest to the narrowest, out of supernets trained in two ways, paired by seed."""
+    base = ResnetArchitecture(ChannelConfig.uniform(16), 6, in_channels=1, out_channels=1)
+    space = ArchitectureSpace(base, search_space("course/channels-16"), depths=(3, 6), kernels=(3, 5)).as_dict()
+    networks: list[dict[str, Any]] = [
+        {"channels": channels, "blocks": blocks, "kernels": [kernel] * 3}
+        for channels, blocks, kernel in (
+            ("16_16_16_16_16_16_16_16", 6, 5),
+            ("16_16_16_16_16_16_16_16", 6, 3),
+            ("16_12_12_12_12_12_12_16", 6, 3),
+            ("16_12_12_8_8_8_12_16", 3, 3),
+            ("8_8_8_4_4_4_8_8", 3, 3),
+        )
+    ]
+    return [
+        Run("edges2shoes", "supernet", {"how": how, "space": space, "network": network}, seed)
+        for seed in range(5)
+        for how in ("progressive shrinking", "all at once")
+        for network in networks
+    ]
+
+
+def _for_budgets() -> list[Run]:
+    """The networks that searches found for the budgets of the course: fine-tuned, from scratch, and pruned.
+
+    Fine-tuning takes 500 steps, because the 10,000 of the supernet are shared by five networks: 2,500 steps for each
+    of them in all, as many as from scratch or pruned. Two budgets are fine-tuned for long.
+    """
+    cut, teacher = _cut("edges2shoes"), {"teacher": "edges2shoes/teacher"}
+    ways: tuple[tuple[str, int | None, dict[str, Any]], ...] = (
+        *(("fine-tuned", 500, configuration) for configuration in cut.values()),
+        *(("plain", None, configuration["network"]) for configuration in cut.values()),
+        *(("fine-tuned", 9_000, cut[times]) for times in (9, 20)),
+        *(("pruned", None, {**teacher, "network": cut[times]["network"]}) for times in (9, 20)),
+    )
+    return [
+        Run("edges2shoes", method, configuration, seed, steps)
+        for method, steps, configuration in ways
+        for seed in range(3)
+    ]
+
+
+def _cut(task: str) -> dict[int, dict[str, Any]]:
+    """For how many times fewer MACs than the teacher's: the network that was found in the task's supernet."""
+    found = {times: recorded(f"{task}/{times} times cheaper").best for times in CHEAPER[task]}
+    networks = {times: {"channels": str(best.channels), "blocks": best.blocks} for times, best in found.items()}
+    return {times: {"supernet": f"{task}/supernet", "network": network} for times, network in networks.items()}
+
+
+def planned(plan: str) -> list[Run]:
+    """The runs of a plan by name; raises :class:`GancompError` with the list of plans."""
+    if plan not in PLANS:
+        raise GancompError(f"There is no plan '{plan}'; choose one of {', '.join(PLANS)}.")
+    return PLANS[plan]()
+
+
+def do(plan: str) -> pd.DataFrame:
+    """Every run of a plan that is not recorded yet; returns the plan's rows."""
+    runs = planned(plan)
+    rows = []
+    for number, run in enumerate(runs, start=1):
+        log.info("run %d of %d: %s", number, len(runs), run)
+        rows.append(record(run))
+    return pd.DataFrame(rows)
