@@ -14,11 +14,13 @@ import importlib
 import math
 import pkgutil
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
 from IPython.display import display
+from torch import Tensor
 
 Status = Literal["passed", "not done yet", "wrong"]
 Attempt = Callable[..., Any]
@@ -199,6 +201,59 @@ def compare(attempt: Attempt, cases: Cases, suspects: Sequence[Suspect] = (), re
             raise Wrong(suspect.hint)
     arguments, first = cases.rows[bad[0]][0], bad[0]
     raise Wrong(f"{called_with(arguments, {}, cases.names)} {_off(got[first], want[first])}")
+
+
+def compare_tensors(
+    attempt: Attempt,
+    right: Callable[..., Tensor],
+    cases: Mapping[str, tuple[Any, ...]],
+    mistakes: Sequence[tuple[Callable[..., Tensor], str]] = (),
+    tolerance: float = 1e-4,
+) -> None:
+    """Hold the learner's function against ``right`` on every case, whose name completes "For ...".
+
+    Each mistake is a function of the same arguments and the words that point to it.
+    """
+    got = {case: _tensor(call(attempt, *given), case) for case, given in cases.items()}
+    want = {case: right(*copy.deepcopy(given)) for case, given in cases.items()}
+    bad = [case for case in cases if not _alike(got[case], want[case], tolerance)]
+    if not bad:
+        return
+    for mistake, hint in mistakes:
+        if all(_alike(got[case], _made(mistake, given), tolerance) for case, given in cases.items()):
+            raise Wrong(hint)
+    case = bad[0]
+    if got[case].shape != want[case].shape:
+        shapes = [list(tensor.shape) for tensor in (got[case], want[case])]
+        raise Wrong(f"For {case} your function returns the shape {shapes[0]}, and {shapes[1]} is right.")
+    if want[case].numel() == 1:
+        raise Wrong(f"For {case} {_off(float(got[case]), float(want[case]))}")
+    difference = (got[case].double() - want[case].double()).abs().max()
+    raise Wrong(f"For {case} the shape is right, and the numbers are up to {difference:.3g} off.")
+
+
+def _tensor(value: Any, case: str) -> Tensor:
+    if isinstance(value, int | float):
+        value = torch.tensor(float(value))
+    if not isinstance(value, Tensor):
+        raise Wrong(f"For {case} a tensor is wanted, and your function returns a {type(value).__name__}.")
+    if not value.isfinite().all():
+        raise Wrong(f"For {case} your function returns NaN or infinite numbers; look for a division or logarithm of 0.")
+    return value.detach()
+
+
+def _made(mistake: Callable[..., Tensor], given: tuple[Any, ...]) -> Tensor:
+    try:
+        return mistake(*copy.deepcopy(given)).detach()
+    except (RuntimeError, IndexError):  # a mistake need not fit the shapes of every case
+        return torch.tensor(math.nan)
+
+
+def _alike(ours: Tensor, theirs: Tensor, tolerance: float) -> bool:
+    same: bool = ours.shape == theirs.shape and torch.allclose(
+        ours.double(), theirs.double(), tolerance, tolerance / 10
+    )
+    return same
 
 
 def called_with(args: Sequence[Any], kwargs: dict[str, Any], names: Sequence[str] = ()) -> str:
