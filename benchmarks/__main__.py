@@ -36,6 +36,7 @@ SUBJECTS: dict[str, Subject] = {
     "teachers": teachers.run,
     "frechet": frechet.run,
     "supernets": supernets.run,
+    "published": supernets.run_published,
     "wavelets": wavelets.run,
 }
 README = Path(__file__).with_name("README.md")
@@ -43,6 +44,7 @@ HEADER = ("what", "threads", "gancomp", "plain", "times as fast")
 HEADERS = {  # of those that compare with other things
     "teachers": teachers.HEADER,
     "supernets": supernets.HEADER,
+    "published": supernets.HEADER,
     "wavelets": wavelets.HEADER,
 }
 BUSY = 0.3  # cores that other programs may use before the numbers say so

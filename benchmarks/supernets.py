@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain_pix2pix import with_weights_of
 from benchmarks.plain_supernet import (
@@ -23,7 +24,7 @@ from benchmarks.plain_supernet import (
     plain_critic,
     train_plain_supernet,
 )
-from benchmarks.side_by_side import Budget, Comparison, compare, pictures_a_second, repeated, torch_threads
+from benchmarks.side_by_side import Block, Budget, Comparison, compare, pictures_a_second, repeated, torch_threads
 from gancomp_core import zoo
 from gancomp_core.data import Batch, Batches, PictureSet, Task, load_task
 from gancomp_core.measure import cost, evaluate_generator
@@ -45,6 +46,7 @@ from gancomp_core.train.objectives import HINGE, LSGAN, GanLoss, Objective
 HEADER = ("what", "against", "threads", "gancomp", "other side", "times as fast")
 PRECISIONS = {"32-true": "fp32", "bf16-mixed": "bf16"}
 PUBLISHED_SIZES = ((64, 16), (256, 4))  # pixels, pictures in a batch
+SQUARE = 4096  # side of the matrices whose product shows how fast the machine multiplies
 WARM_UP = 2  # steps at the start of a block that do not count: they allocate memory and fill caches
 CONFIGS = 6  # networks that a block of steps goes through, again and again
 
@@ -116,9 +118,8 @@ class Game:
 
 
 def run(budget: Budget) -> Iterator[Against]:
-    """Steps against an ordinary network's, steps against the plain way, an evaluation, a search, costs."""
+    """Steps against an ordinary network's, an evaluation, a search, costs."""
     yield from _against_ordinary(budget)
-    yield from _against_plain(budget)
     yield _evaluation(budget)
     yield _search(budget)
     yield _costs(budget)
@@ -141,18 +142,47 @@ def _against_ordinary(budget: Budget) -> Iterator[Against]:
             yield Against("distilled alone", found)
 
 
-def _against_plain(budget: Budget) -> Iterator[Against]:
-    """GAN Compression's own setting on all threads; the plain side is float32 in every row."""
+def run_published(budget: Budget) -> Iterator[Against]:
+    """GAN Compression's own setting on all threads; the plain side is float32 in every row.
+
+    The last row of each size says what the plain side's multiplications take at the speed of a large matrix product:
+    nothing that multiplies as much in float32 can be faster by more than that.
+    """
     steps = max(1, round(3 * budget.seconds))
     rounds = max(1, budget.rounds // 2)  # a round of the largest takes a minute and more
     for size, batch_size in PUBLISHED_SIZES:
         game = published(size, batch_size)
         chosen = game.drawn(steps)
+        theirs = functools.partial(plain_step, game, chosen, steps)
         for precision in precisions():
             what = f"GAN Compression's step, {size} px, batch {batch_size}, {PRECISIONS[precision]}"
             ours = functools.partial(supernet_step, game, chosen, steps, precision)
-            theirs = functools.partial(plain_step, game, chosen, steps)
             yield Against("written plainly, fp32", compare(what, ours, theirs, rounds))
+        macs = plain_macs(game, chosen)
+        what = f"its {macs / 1e9:,.0f} G multiplications as matrix products, {size} px, fp32"
+        product = repeated(square_product(), 1.0, SQUARE**3)
+
+        def multiplied(product: Block = product, macs: float = macs) -> float:
+            return macs * product()
+
+        yield Against("written plainly, fp32", compare(what, multiplied, theirs, rounds))
+
+
+def plain_macs(game: Game, networks: Sequence[ResnetArchitecture]) -> float:
+    """Multiply-accumulates of a plain step, forward and backward, the mean over a step of each of these networks."""
+    counts = []
+    for network in networks:
+        steps = Laps(1)
+        with FlopCounterMode(display=False) as counter, contextlib.suppress(Enough):
+            train_plainly(game, [network], 1, steps)
+        counts.append(counter.get_total_flops() / 2 / len(steps.times[1:]))
+    return statistics.mean(counts)
+
+
+def square_product() -> Callable[[], torch.Tensor]:
+    """The product of two large float32 matrices."""
+    left, right = torch.randn(2, SQUARE, SQUARE)
+    return lambda: left @ right
 
 
 def _score(budget: Budget) -> tuple[SupernetScore, Task, int]:

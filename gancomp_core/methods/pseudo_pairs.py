@@ -18,6 +18,7 @@ from gancomp_core.data import Batch, Pictures, PictureSet, Task, to_float
 from gancomp_core.methods.feature_distillation import DistilledScene, distil
 from gancomp_core.methods.teacher_pictures import taught_by, teacher_pictures
 from gancomp_core.train.loop import Settings, Trained
+from gancomp_core.train.objectives import scores_of_both
 from gancomp_core.train.pix2pix import fresh_critic
 
 
@@ -59,9 +60,8 @@ class TaughtScene(DistilledScene):
         return self.models["discriminator"](picture)
 
     def judge_both(self) -> tuple[Tensor, Tensor]:
-        """Scores of real pictures and of the detached fakes, from one pass."""
-        real, fake = self.models["discriminator"](torch.cat([self.real, self.fake.detach()])).chunk(2)
-        return real, fake
+        """Scores of real pictures and of the detached fakes."""
+        return scores_of_both(self.models["discriminator"], self.real, self.fake.detach())
 
 
 def distil_unpaired(

@@ -18,7 +18,16 @@ from gancomp_core.nets import PatchDiscriminator, ResnetArchitecture, ResnetGene
 from gancomp_core.nets.discriminators import strided_layers_for
 from gancomp_core.nets.values import check_whole
 from gancomp_core.train.loop import Player, Settings, Trained, train
-from gancomp_core.train.objectives import LSGAN, GanLoss, Objective, checked_game, companions, critic, gan
+from gancomp_core.train.objectives import (
+    LSGAN,
+    GanLoss,
+    Objective,
+    checked_game,
+    companions,
+    critic,
+    gan,
+    scores_of_both,
+)
 from gancomp_core.train.pix2pix import SMALLEST
 from gancomp_core.train.progress import tile
 
@@ -79,9 +88,8 @@ class Direction:
         return self.discriminator(picture)
 
     def judge_both(self) -> tuple[Tensor, Tensor]:
-        """Scores of real targets, and of fakes by way of the pool, from one pass."""
-        real, fake = self.discriminator(torch.cat([self.target, self.pool(self.fake.detach())])).chunk(2)
-        return real, fake
+        """Scores of real targets, and of fakes by way of the pool."""
+        return scores_of_both(self.discriminator, self.target, self.pool(self.fake.detach()))
 
 
 class UnpairedScene:

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import PerceptualDistance
 
+TOGETHER = 1 << 17  # pixels of a batch that a discriminator judges in one pass with as many others
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -88,7 +90,7 @@ def gan(loss: GanLoss = LSGAN) -> Objective:
 def critic(loss: GanLoss = LSGAN) -> Objective:
     """The discriminator's side: half the loss on real pictures plus half on fakes, which are detached.
 
-    Reads ``scene.judge_both``, which scores real and fake pictures in one pass.
+    Reads ``scene.judge_both``, which scores real and fake pictures.
     """
 
     def term(scene: Any) -> Tensor:
@@ -96,6 +98,18 @@ def critic(loss: GanLoss = LSGAN) -> Objective:
         return 0.5 * (_each(loss.real, real) + _each(loss.fake, fake))
 
     return Objective(((1.0, f"critic_{loss.name}", term),))
+
+
+def scores_of_both(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """What a discriminator makes of real and of fake pictures [N, C, H, W] of one shape, each by itself.
+
+    Small pictures go through it in one pass, which is 4-11 % faster at 16 of 64 pixels; large ones in two, which is
+    8 % faster at 4 of 256 pixels (benchmark "published").
+    """
+    if len(real) * real.shape[-2] * real.shape[-1] > TOGETHER:
+        return discriminator(real), discriminator(fake)
+    first, second = discriminator(torch.cat([real, fake])).chunk(2)
+    return first, second
 
 
 def companions(objective: Objective | None) -> dict[str, nn.Module]:

@@ -25,6 +25,7 @@ from gancomp_core.train.objectives import (
     gan,
     perceptual,
     reconstruction,
+    scores_of_both,
 )
 from gancomp_core.train.progress import tile
 
@@ -43,10 +44,9 @@ class PairedScene:
         return self.models["discriminator"](torch.cat([self.source, picture], dim=1))
 
     def judge_both(self) -> tuple[Tensor, Tensor]:
-        """Scores of the real targets and of the detached fakes, from one pass."""
-        pairs = [torch.cat([self.source, picture], dim=1) for picture in (self.target, self.fake.detach())]
-        real, fake = self.models["discriminator"](torch.cat(pairs)).chunk(2)
-        return real, fake
+        """Scores of the real targets and of the detached fakes."""
+        real, fake = (torch.cat([self.source, picture], dim=1) for picture in (self.target, self.fake.detach()))
+        return scores_of_both(self.models["discriminator"], real, fake)
 
 
 def preview(scene: PairedScene) -> Image.Image:

@@ -31,7 +31,7 @@ from gancomp_core.zoo.recipes import RECIPES, Recipe
 TINY = Budget(rounds=1, seconds=0, pictures=8)
 
 
-@pytest.mark.parametrize("name", [name for name in SUBJECTS if name not in ("teachers", "supernets")])
+@pytest.mark.parametrize("name", [name for name in SUBJECTS if name not in ("teachers", "supernets", "published")])
 def test_every_benchmark_gives_finite_ratios(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "NETWORKS", ((8, 1),))
     comparisons = list(SUBJECTS[name](TINY))

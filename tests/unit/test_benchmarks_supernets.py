@@ -12,6 +12,7 @@ import torch
 from benchmarks import supernets
 from benchmarks.__main__ import README, main, table, write
 from benchmarks.side_by_side import Budget, torch_threads
+from gancomp_core.measure import cost
 from gancomp_core.nets import ArchitectureSpace, ChannelConfig, ElasticGenerator, ResnetArchitecture, SearchSpace
 from gancomp_core.train import fastest_precision
 
@@ -98,13 +99,14 @@ def test_a_quick_run_prints_a_finite_ratio_for_every_row_and_writes_nothing(
     monkeypatch.setattr(supernets, "published", lambda size, batch_size: tiny_game(batch_size=batch_size // 4))
     monkeypatch.setattr(supernets, "shoes", tiny_game)
     monkeypatch.setattr(supernets, "CONFIGS", 2)
+    monkeypatch.setattr(supernets, "SQUARE", 64)
     monkeypatch.setattr("benchmarks.__main__.QUICK", TINY)
     before = README.read_bytes()
     with torch_threads(1):
-        assert main(["supernets", "--quick"]) == 0
+        assert main(["supernets", "published", "--quick"]) == 0
     rows = [line.split("  |  ") for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
     precisions = 2 if fastest_precision("cpu") == "bf16-mixed" else 1
-    assert len(rows) == 4 * precisions + 3
+    assert len(rows) == 2 * precisions + 3 + 2 * (precisions + 1)
     for row in rows:
         ratio = float(
             dict(zip(supernets.HEADER, row, strict=True))["times as fast"].removesuffix(" x").replace(",", "")
@@ -112,6 +114,15 @@ def test_a_quick_run_prints_a_finite_ratio_for_every_row_and_writes_nothing(
         assert math.isfinite(ratio)
         assert ratio > 0
     assert README.read_bytes() == before
+
+
+def test_the_multiplications_of_a_step_are_those_of_its_pictures() -> None:
+    """Twice as many with twice the batch."""
+    small, large = (tiny_game(batch_size=batch_size) for batch_size in (1, 2))
+    counts = [supernets.plain_macs(game, [game.space.widest]) for game in (small, large)]
+    assert counts[1] == pytest.approx(2 * counts[0], rel=1e-3)
+    critic = cost(supernets.plain_models(small).critic, 64, 64, 6).macs
+    assert counts[0] > 8 * critic  # two pictures forward and back, and one more through it for the generator
 
 
 def test_the_table_has_a_place_in_the_readme(tmp_path: Path) -> None:

@@ -13,8 +13,18 @@ from torch import nn
 from gancomp_core.data import Batch, Batches, PictureSet, load_task
 from gancomp_core.errors import GancompError, TrainingDiverged
 from gancomp_core.files import REPOSITORY
-from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator
-from gancomp_core.train import Objective, Player, Settings, critic, gan, reconstruction, train, train_pix2pix
+from gancomp_core.nets import ChannelConfig, PatchDiscriminator, ResnetArchitecture, ResnetGenerator, initialise
+from gancomp_core.train import (
+    Objective,
+    Player,
+    Settings,
+    critic,
+    gan,
+    objectives,
+    reconstruction,
+    train,
+    train_pix2pix,
+)
 from gancomp_core.train.checkpoints import load_state, load_weights, read_about, save_state, save_weights
 from gancomp_core.train.loop import linear_decay
 from gancomp_core.train.pix2pix import PairedScene, build
@@ -60,6 +70,18 @@ def test_objectives_can_be_scaled_from_either_side():
 def test_two_terms_of_one_name_are_refused_because_one_would_hide_the_other():
     with pytest.raises(GancompError, match="two terms of one name"):
         gan() + 10 * gan()
+
+
+@pytest.mark.parametrize("most", [8 * 24 * 24 - 1, 8 * 24 * 24])
+def test_real_and_fake_pictures_are_judged_alike_together_and_apart(most, monkeypatch):
+    monkeypatch.setattr(objectives, "TOGETHER", most)
+    critic, seen = initialise(PatchDiscriminator(1, 8, 2), 0), []
+    critic.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    real, fake = torch.rand(2, 8, 1, 24, 24, generator=torch.Generator().manual_seed(0))
+    scores = objectives.scores_of_both(critic, real, fake)
+    assert seen == ([16] if most == 8 * 24 * 24 else [8, 8])
+    for found, pictures in zip(scores, (real, fake), strict=True):
+        torch.testing.assert_close(found, critic(pictures), rtol=1e-4, atol=1e-5)
 
 
 def test_two_players_with_a_term_of_one_name_are_refused():
