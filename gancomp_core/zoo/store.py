@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import lzma
 import shutil
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,8 @@ from gancomp_core.zoo.scores import differences, grade
 TABLE_BEGINS, TABLE_ENDS = "<!-- zoo table: written by python -m gancomp_core.zoo table --write -->", "<!-- end -->"
 SHOWN = ("generator", "backward_generator")  # of a recipe that keeps nothing, for its card alone
 TOLERANCE = {"cost": 0.0, "quality": 0.01}
+#: How weights in float16 are packed: two bytes that belong together, of which the upper one says most.
+PACKING = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0, "lp": 1, "pb": 1}]
 CARD_KEYS = {"name", "task", "architecture", "settings", "data", "cost", "quality", "files"}
 
 
@@ -75,14 +79,23 @@ def load(name: str) -> ZooModel:
             f"'python -m gancomp_core.zoo train {name}' trains it."
         )
     card = _read_card(folder)
-    for file, digest in card["files"].items():
-        if not (folder / file).is_file() or sha256(folder / file) != digest:
-            raise GancompError(
-                f"The shipped file {folder / file} is missing or damaged; 'git checkout -- data/zoo/{name}/{file}' "
-                f"restores it, or 'python -m gancomp_core.zoo train {name}' trains it again."
-            )
-    models = {Path(file).stem: _read_network(folder / file) for file in card["files"]}
+    with tempfile.TemporaryDirectory(prefix="gancomp-") as opened:
+        models = {}
+        for file, digest in card["files"].items():
+            plain = Path(opened) / file
+            if not _unpack(folder / _packed(file), plain) or sha256(plain) != digest:
+                raise GancompError(
+                    f"The shipped file {folder / _packed(file)} is missing or damaged; "
+                    f"'git checkout -- data/zoo/{name}/{_packed(file)}' restores it, "
+                    f"or 'python -m gancomp_core.zoo train {name}' trains it again."
+                )
+            models[plain.stem] = _read_network(plain)
     return ZooModel(name, models, card)
+
+
+def card(name: str) -> dict[str, Any]:
+    """The model card of a shipped model as plain values, without its networks; raises as :func:`load` does."""
+    return _read_card(_folder(name))
 
 
 def train(name: str) -> ZooModel:
@@ -105,11 +118,15 @@ def train(name: str) -> ZooModel:
     card["quality"] = grade(models, task, judge)
     card["files"] = {f"{network}.safetensors": sha256(cache / f"{network}.safetensors") for network in recipe.keeps}
     cards.write(cache, card, models, task)
-    for file in (*card["files"], cards.GRID, "card.md", "card.json"):
-        with atomic_write(data_root() / "zoo" / name / file) as temporary:
+    folder = data_root() / "zoo" / name
+    for file in card["files"]:
+        with atomic_write(folder / _packed(file)) as temporary:
+            temporary.write_bytes(lzma.compress((cache / file).read_bytes(), filters=PACKING))
+    for file in (cards.GRID, "card.md", "card.json"):
+        with atomic_write(folder / file) as temporary:
             shutil.copyfile(cache / file, temporary)
-    for left in _networks_in(data_root() / "zoo" / name) - set(card["files"]):  # of an older recipe
-        (data_root() / "zoo" / name / left).unlink()
+    for left in _networks_in(folder) - set(card["files"]):  # of an older recipe
+        (folder / _packed(left)).unlink()
     return load(name) if recipe.keeps else ZooModel(name, models, card)
 
 
@@ -225,8 +242,23 @@ def _odd_files(folder: Path, card: Mapping[str, Any], recipe: Recipe) -> list[st
     return odd
 
 
+def _packed(file: str) -> str:
+    """The name under which the weights in ``file`` are shipped."""
+    return f"{file}.xz"
+
+
+def _unpack(packed: Path, plain: Path) -> bool:
+    """Whether a packed file could be read; its content is in ``plain`` then."""
+    try:
+        with lzma.open(packed) as source, plain.open("wb") as target:
+            shutil.copyfileobj(source, target)
+    except (OSError, EOFError, lzma.LZMAError):
+        return False
+    return True
+
+
 def _networks_in(folder: Path) -> set[str]:
-    return {path.name for path in folder.glob("*.safetensors") if not path.name.startswith(".")}
+    return {path.stem for path in folder.glob(_packed("*.safetensors")) if not path.name.startswith(".")}
 
 
 def _networks(trained: Trained, keeps: Iterable[str]) -> dict[str, nn.Module]:

@@ -9,12 +9,10 @@ import time
 
 import pandas as pd
 import pytest
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
-from gancomp_core.files import data_root, sha256
+from gancomp_core.files import data_root
 from gancomp_core.measure import cost
 from gancomp_core.methods import runs
 from gancomp_core.methods.runs import Run, records
@@ -96,11 +94,7 @@ def test_key_of_a_run_that_begins_with_a_model_of_the_zoo_changes_with_its_weigh
     shutil.copytree(shipped, folder)
     assert run.key == before
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    weights = load_file(folder / "discriminator.safetensors")
-    with safe_open(folder / "discriminator.safetensors", "pt") as file:
-        about = file.metadata()
-    save_file({name: 2 * tensor for name, tensor in weights.items()}, folder / "discriminator.safetensors", about)
-    card["files"]["discriminator.safetensors"] = sha256(folder / "discriminator.safetensors")
+    card["files"]["discriminator.safetensors"] = "0" * 64  # what the card of other weights says
     (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")
     assert run.key != before
 

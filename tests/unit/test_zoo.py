@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import lzma
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -58,7 +59,8 @@ def test_the_files_are_exactly_the_networks_that_the_recipe_keeps(name):
     folder = data_root() / "zoo" / name
     networks = {f"{network}.safetensors" for network in zoo.RECIPES[name].keeps}
     assert set(zoo.load(name).card["files"]) == networks
-    assert {path.name for path in folder.iterdir()} == networks | {"card.json", "card.md", "grid.webp"}
+    packed = {f"{file}.xz" for file in networks}
+    assert {path.name for path in folder.iterdir()} == packed | {"card.json", "card.md", "grid.webp"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -169,10 +171,21 @@ def test_unknown_model_is_told_the_names():
         zoo.load("edges2shoes/giant")
 
 
-def test_damaged_weights_name_the_file_and_both_ways_out(copied_zoo):
-    path = copied_zoo / "edges2shoes/teacher/generator.safetensors"
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(GancompError, match=r"generator\.safetensors.*git checkout.*zoo train") as caught:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda packed: packed[:-1],
+        lambda packed: packed[: len(packed) // 2],
+        lambda packed: b"no xz at all",
+        lambda packed: b"",
+        lambda packed: lzma.compress(lzma.decompress(packed)[:-1]),
+        lambda packed: lzma.compress(lzma.decompress(packed)[:-1] + b"?"),
+    ],
+)
+def test_damaged_weights_name_the_file_and_both_ways_out(copied_zoo, damage):
+    path = copied_zoo / "edges2shoes/teacher/generator.safetensors.xz"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(GancompError, match=r"generator\.safetensors\.xz.*git checkout.*zoo train") as caught:
         zoo.load("edges2shoes/teacher")
     assert "\n" not in str(caught.value)
 
@@ -348,7 +361,7 @@ def test_recipe_is_trained_graded_and_shipped(tiny_zoo, name):
     assert model.card["settings"]["steps"] == 2
     assert model.generator.architecture == TINY[name]
     assert set(model.models) == set(zoo.RECIPES[name].keeps)
-    assert {path.stem for path in folder.glob("*.safetensors")} == set(zoo.RECIPES[name].keeps)
+    assert {path.name.split(".")[0] for path in folder.glob("*.safetensors.xz")} == set(zoo.RECIPES[name].keeps)
     assert f"# {name}" in (folder / "card.md").read_text(encoding="utf-8")
     with Image.open(folder / "grid.webp") as grid:
         assert grid.width > 300

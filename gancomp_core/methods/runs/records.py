@@ -96,7 +96,7 @@ class Run:
             self.configuration,
             str(self.settings),
             str(self.protocol),
-            *(zoo.load(name).card["files"] for name in named),
+            *(zoo.card(name)["files"] for name in named),
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
