@@ -215,7 +215,7 @@ def compare_tensors(
     Each mistake is a function of the same arguments and the words that point to it.
     """
     got = {case: _tensor(call(attempt, *given), case) for case, given in cases.items()}
-    want = {case: right(*copy.deepcopy(given)) for case, given in cases.items()}
+    want = {case: right(*copy.deepcopy(given)).detach() for case, given in cases.items()}
     bad = [case for case in cases if not _alike(got[case], want[case], tolerance)]
     if not bad:
         return

@@ -196,19 +196,19 @@ def _gradients(attempt: Attempt) -> None:
     for feature in (*ours, *theirs):
         feature.requires_grad_()
     loss = attempt(adaptors, ours, theirs)
+    if not isinstance(loss, Tensor):
+        raise Wrong("The value is right, but it is a plain number, which nothing can be trained through: no `.item()`.")
     weight: Any = adaptors[0].weight
     wanted: dict[str, Tensor] = {"student's features": ours[0], "adaptors": weight, "teacher's features": theirs[0]}
-    found = (
-        torch.autograd.grad(loss, list(wanted.values()), allow_unused=True)
-        if isinstance(loss, Tensor) and loss.requires_grad
-        else (None,) * 3
-    )
+    if not loss.requires_grad:
+        raise Wrong("The value is right, but no gradient reaches anything: only the teacher belongs under no_grad().")
+    found = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True)
     reached = dict(zip(wanted, (gradient is not None for gradient in found), strict=True))
     for name in ("student's features", "adaptors"):
         if not reached[name]:
             raise Wrong(
-                f"The value is right, but no gradient reaches the {name}, so nothing would be learned; leave "
-                "`torch.no_grad()` and `.detach()` to the teacher's side."
+                f"The value is right, but no gradient reaches the {name}, so half of what should learn would not; "
+                "`.detach()` belongs on the teacher's side alone."
             )
     if reached["teacher's features"]:
         raise Wrong(
@@ -280,6 +280,10 @@ _CHAINS: list[tuple[Callable[..., list[Tensor]], str]] = [
         "of its inputs, those that the layer before kept.",
     ),
     (
+        lambda w, n: [_chain(w, n)[0], *w[1:]],
+        "Only the first layer got narrower; go on with the next one, whose inputs are the first one's outputs.",
+    ),
+    (
         _inputs_as_they_lie,
         "The outputs are right, but of its inputs every layer takes the leading ones, where the layer before has kept "
         "others, in another order: index them with the same places.",
@@ -319,9 +323,9 @@ _CHAINS: list[tuple[Callable[..., list[Tensor]], str]] = [
 
 @exercise("narrower_chain")
 def narrower_chain(attempt: Attempt) -> None:
-    for seed, (channels, widths) in enumerate(
-        [((2, 8, 6), (4,)), ((1, 8, 12, 6, 3), (4, 6, 3)), ((3, 9, 7, 5), (5, 4))]
-    ):
+    # the longest first: it tells most mistakes apart
+    chains = [((1, 8, 12, 6, 3), (4, 6, 3)), ((3, 9, 7, 5), (5, 4)), ((2, 8, 6), (4,))]
+    for seed, (channels, widths) in enumerate(chains):
         weights = [
             _random(outputs, inputs, 3, 3, seed=100 * seed + layer)
             for layer, (inputs, outputs) in enumerate(zip(channels, channels[1:], strict=False))

@@ -43,38 +43,14 @@ def _term(name: str, weight: float, **arguments: Any) -> dict[str, Any]:
 def _by_features() -> list[Run]:
     """What a student may imitate, and where. Without a teacher: "edges2shoes/plain"."""
     features = _term("feature_kd", 0.5)
-    random = [features, _term("pixel_kd", 50), _term("logit_kd", 1, temperature=4)]
-    pruned: list[dict[str, Any]] = [{**features, "begin": "l1"}, {"terms": {}, "begin": "l1"}]
-    return _taught(random + pruned) + _taught([{**features, "taps": taps} for taps in TAPS.values()], seeds=3)
-
-
-def _by_pseudo_pairs() -> list[Run]:
-    """CycleGANs of small networks, and the same networks on pseudo pairs, whose critic goes on or begins afresh."""
-    task, teacher = "edges2shoes_unpaired", "edges2shoes_unpaired/teacher"
-    networks = _widths((16, 3), (12, 3), (8, 3))
-    given = {"teacher": teacher, "reconstruction": 10, "critic": "teacher"}
-    plan = [
-        run
-        for seed in range(3)
-        for network in networks
-        for run in (
-            Run(task, "cyclegan", network, seed),
-            Run(task, "distilled", {**given, "network": network}, seed),
-        )
+    five: list[dict[str, Any]] = [
+        features,
+        _term("pixel_kd", 50),
+        {**features, "begin": "l1"},
+        {"terms": {}, "begin": "l1"},
     ]
-    widest = {**given, "network": networks[0]}
-    plan += [Run(task, "distilled", {**widest, "reconstruction": 50}, seed) for seed in range(3)]
-    plan += [Run(task, "distilled", widest, seed) for seed in (3, 4)]
-    return plan + [Run(task, "distilled", {**widest, "critic": "fresh"}, seed) for seed in range(5)]
-
-
-def _by_wavelets() -> list[Run]:
-    """A first look with one seed: how much weight, on which bands, and what another pixel loss would do."""
-    high = [_term("wavelet_kd", weight) for weight in (1, 5, 20, 50)]
-    other = [_term("wavelet_kd", weight, bands=bands) for bands in ("low", "all") for weight in (1, 5)]
-    pixels = [_term("pixel_kd", weight) for weight in (5, 20)]
-    both = [{"terms": {"feature_kd": {"weight": 0.5}, "wavelet_kd": {"weight": weight}}} for weight in (1, 5)]
-    return _taught([*high, *other, *pixels, *both], seeds=1)
+    three = [_term("logit_kd", 1, temperature=4), *({**features, "taps": taps} for taps in TAPS.values())]
+    return _taught(five) + _taught(three, seeds=3)
 
 
 PLANS: dict[str, Callable[[], list[Run]]] = {
@@ -89,8 +65,6 @@ PLANS: dict[str, Callable[[], list[Run]]] = {
         for seed in range(5)
         for where in ({"separable": True}, {"separable_ends": ["down"]}, {"separable_ends": ["up"]})
     ],
-    "edges2shoes/wavelets": lambda: _by_wavelets(),
-    "edges2shoes_unpaired/pseudo pairs": lambda: _by_pseudo_pairs(),
     "edges2shoes/supernets": lambda: _cut_from_supernets(),
     "edges2shoes/budgets": lambda: _for_budgets(),
     "flat2gloss/budgets": lambda: [
