@@ -103,8 +103,8 @@ def critic(loss: GanLoss = LSGAN) -> Objective:
 def scores_of_both(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     """What a discriminator makes of real and of fake pictures [N, C, H, W] of one shape, each by itself.
 
-    Batches of up to ``TOGETHER`` pixels go through it in one pass, larger ones in two. Norms look at each picture alone,
-    so the scores are the same; only the time differs.
+    Batches of up to ``TOGETHER`` pixels go through it in one pass, larger ones in two. Norms look at each picture
+    alone, so the scores are the same; only the time differs.
     """
     if len(real) * real.shape[-2] * real.shape[-1] > TOGETHER:
         return discriminator(real), discriminator(fake)
