@@ -178,6 +178,8 @@ def test_the_high_bands_are_compared_level_by_level():
     torch.testing.assert_close(value(wavelet_kd("db3", bands="all"), ours, theirs), high + low.abs().mean())
     squares = sum(level.square().mean() for level in levels)
     torch.testing.assert_close(value(wavelet_kd("db3", distance="mse"), ours, theirs), squares)
+    alike = sum(level.abs().sum() for level in levels) / ours.numel()
+    torch.testing.assert_close(value(wavelet_kd("db3", weighting="coefficients"), ours, theirs), alike)
 
 
 def test_high_bands_leave_brightness_to_other_terms():
@@ -199,6 +201,7 @@ def test_every_term_adds_up_in_one_training(task):
     [
         ({"bands": "middle"}, "knows the bands high, low, all, not 'middle'"),
         ({"distance": "l2"}, "knows the distance l1, mse, not 'l2'"),
+        ({"weighting": "bands"}, "knows the weighting levels, coefficients, not 'bands'"),
         ({"wavelet": "db99"}, "no discrete wavelet 'db99'"),
         ({"levels": 0}, "at least 1 level"),
     ],
