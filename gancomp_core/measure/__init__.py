@@ -5,7 +5,7 @@ from gancomp_core.measure.distances import frechet_distance, kid, true_fid
 from gancomp_core.measure.features import extract_features
 from gancomp_core.measure.latency import Latency, eager_latency, latency, machine_class, onnx_latency
 from gancomp_core.measure.onnx_export import OnnxGenerator, export_onnx
-from gancomp_core.measure.quality import Distance, Quality, evaluate_generator
+from gancomp_core.measure.quality import Distance, Quality, evaluate_generator, likeness, set_distance
 from gancomp_core.measure.segmentation import (
     SegmentationQuality,
     SegmentationScore,
@@ -60,6 +60,7 @@ __all__ = [
     "labels_of",
     "latency",
     "layer_costs",
+    "likeness",
     "luma",
     "machine_class",
     "mean_iou",
@@ -69,6 +70,7 @@ __all__ = [
     "pixel_accuracy",
     "psnr",
     "psnr_y",
+    "set_distance",
     "ssim",
     "ssim_y",
     "true_fid",

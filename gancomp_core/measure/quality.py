@@ -223,7 +223,7 @@ def evaluate_generator(
     with_frechet = len(pictures) >= FD_MINIMUM if frechet is None else frechet
 
     def measure(i: int) -> tuple[tuple[float, float], float, tuple[float, float]]:
-        size = max(2, min(500, len(features) // 2, len(references[i]) // 2))
+        size = _subset_size(features, references[i])
         among_real = _Floors(task, split, chosen, draws[i], real, references[i], device)
         return (
             kid(features, references[i], subset_size=size, seed=seeds[i]),
@@ -244,6 +244,52 @@ def evaluate_generator(
         _mean([deviation for _, deviation in kids]),
         **similarity,
     )
+
+
+def set_distance(
+    generator: Callable[[Tensor], Tensor],
+    task: Task,
+    split: str = "test",
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    batch_size: int = 64,
+) -> float:
+    """What ``evaluate_generator(..., seeds=(seed,)).set_distance`` would be, without measuring anything else.
+
+    Arguments and errors are those of :func:`evaluate_generator`.
+    """
+    pictures = scored_split(task, split)
+    chosen = _spread_evenly(len(pictures), None)
+    features = extract_features(_run(generator, pictures, chosen, torch.device(device), batch_size), device=device)
+    reference = _real_features(task, "train", _draw(len(task.train.targets), len(chosen), seed), device)
+    if len(pictures) >= FD_MINIMUM:
+        return frechet_distance(features, reference)
+    return kid(features, reference, subset_size=_subset_size(features, reference), seed=seed)[0]
+
+
+def likeness(
+    generator: Callable[[Tensor], Tensor],
+    task: Task,
+    split: str = "test",
+    device: torch.device | str = "cpu",
+    batch_size: int = 64,
+) -> dict[str, float]:
+    """PSNR (dB), SSIM and perceptual distance of the outputs from their own targets: mean and "..._spread" of each.
+
+    The numbers of :func:`evaluate_generator` without its distances. Arguments and errors are the same; the task has
+    pairs, at least for scoring.
+    """
+    pictures = scored_split(task, split)
+    if not task.scored_in_pairs:
+        raise GancompError(f"'{task.name}' has no pairs, so its outputs have no targets; use set_distance.")
+    chosen = _spread_evenly(len(pictures), None)
+    outputs = _run(generator, pictures, chosen, torch.device(device), batch_size)
+    return _similarity(outputs, pictures, chosen, torch.device(device))
+
+
+def _subset_size(features: Tensor, reference: Tensor) -> int:
+    """Of KID: 500 pictures, or half of those that there are."""
+    return max(2, min(500, len(features) // 2, len(reference) // 2))
 
 
 def _spread_evenly(length: int, n: int | None) -> Tensor:

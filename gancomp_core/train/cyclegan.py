@@ -238,6 +238,5 @@ def train_cyclegan(
         Batches(task.train, settings.batch_size, settings.seed, paired=False, warp=warp),
         settings,
         averaged=GENERATORS,
-        preview=preview,
-        **options,
+        **{"preview": preview, **options},
     )

@@ -120,7 +120,6 @@ def train_gaugan(
         players(objective, lr, loss),
         batches,
         settings,
-        preview=preview,
-        **options,
+        **{"preview": preview, **options},
     )
     return recalibrate_average(trained, batches, "source")

@@ -122,6 +122,5 @@ def train_pix2pix(
         players(objective, lr, loss),
         Batches(task.train, settings.batch_size, settings.seed, task.paired, warp=warp),
         settings,
-        preview=preview,
-        **options,
+        **{"preview": preview, **options},
     )

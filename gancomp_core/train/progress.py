@@ -72,15 +72,16 @@ class Progress:
             return
         self.bar.set_postfix_str(losses)
         if picture is not None:
-            self._show(picture())
+            self._show(picture(), f"Pictures of the training at step {step}: {losses}")
 
-    def _show(self, image: Image.Image) -> None:
+    def _show(self, image: Image.Image, alt: str) -> None:
         from IPython.display import display
 
+        about = {"image/png": {"alt": alt}}
         if self.picture is None:
-            self.picture = display(image, display_id=True)
+            self.picture = display(image, display_id=True, metadata=about)
         else:
-            self.picture.update(image)
+            self.picture.update(image, metadata=about)
 
     def __enter__(self) -> Progress:
         return self

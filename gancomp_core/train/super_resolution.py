@@ -81,6 +81,5 @@ def train_super_resolution(
         players(objective or default_objective(), lr),
         batches,
         settings,
-        preview=preview,
-        **options,
+        **{"preview": preview, **options},
     )

@@ -23,8 +23,10 @@ from gancomp_core.measure.quality import (
     extract_features,
     frechet_distance,
     kid,
+    likeness,
     perceptual_distance,
     psnr,
+    set_distance,
     ssim,
     true_fid,
 )
@@ -430,3 +432,16 @@ def test_true_fid_without_its_package_says_what_to_install_and_what_to_use():
         GancompError, match=r"pip install torch-fidelity.*use frechet_distance \(FD-EfficientNet-Lite0\)"
     ):
         true_fid(torch.zeros(2, 1, 8, 8), torch.zeros(2, 1, 8, 8))
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_part_of_an_evaluation_equals_the_whole(paired):
+    task = small_task(paired)
+    whole = evaluate_generator(torch.sin, task, seeds=(3,))
+    assert set_distance(torch.sin, task, seed=3) == pytest.approx(whole.set_distance, rel=1e-6)
+    if paired:
+        numbers = whole.as_dict()
+        assert likeness(torch.sin, task) == {name: numbers[name] for name in likeness(torch.sin, task)}
+        return
+    with pytest.raises(GancompError, match="has no pairs, so its outputs have no targets; use set_distance"):
+        likeness(torch.sin, task)

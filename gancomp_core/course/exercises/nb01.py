@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gancomp_core.course.checks import Attempt, Wrong, call, exercise
+from gancomp_core.course.checks import Attempt, Wrong, call, compare_tensors, exercise
 
 #: A plausible mistake as a function of the same arguments, and the words that point to it.
 Mistake = tuple[Callable[..., Any], str]
@@ -85,10 +85,22 @@ _MATRICES: list[Mistake] = [
 
 @exercise("smaller_kernel")
 def smaller_kernel(attempt: Attempt) -> None:
-    for kernel, size in ((_random(4, 3, 7, 7, seed=1), 5), (_random(2, 5, 7, 7, seed=2), 3)):
-        _same(attempt, (kernel, size, torch.eye(size**2)), _smaller, _CROPS, "with the identity as matrix")
-    for kernel, size in ((_random(4, 3, 7, 7, seed=3), 5), (_random(2, 5, 5, 5, seed=4), 3)):
-        _same(attempt, (kernel, size, _random(size**2, size**2, seed=5)), _smaller, _MATRICES, "with a random matrix")
+    def cases(how: str, shapes: list[tuple[tuple[int, ...], int]], matrix: Callable[[int], Tensor]) -> dict[str, Any]:
+        return {
+            f"a kernel of shape {list(shape)} and size={size}, {how},": (
+                _random(*shape, seed=seed),
+                size,
+                matrix(size**2),
+            )
+            for seed, (shape, size) in enumerate(shapes, start=1)
+        }
+
+    still = cases("with the identity as matrix", [((4, 3, 7, 7), 5), ((2, 5, 7, 7), 3)], torch.eye)
+    moved = cases(
+        "with a random matrix", [((4, 3, 7, 7), 5), ((2, 5, 5, 5), 3)], lambda side: _random(side, side, seed=5)
+    )
+    compare_tensors(attempt, _smaller, still, _CROPS)
+    compare_tensors(attempt, _smaller, moved, _MATRICES)
     _learnable(attempt)
 
 
@@ -109,25 +121,6 @@ def _learnable(attempt: Attempt) -> None:
                 f"The numbers are right, but no gradient reaches the {name}, so it could never be learned; leave "
                 "`.detach()`, `.data`, `.numpy()` and `torch.no_grad()` out."
             )
-
-
-def _same(
-    attempt: Attempt, given: tuple[Any, ...], right: Callable[..., Tensor], wrong: list[Mistake], how: str
-) -> None:
-    got, want = call(attempt, *given), right(*given)
-    case = f"For a kernel of shape {list(given[0].shape)} and size={given[1]}, {how},"
-    if not isinstance(got, Tensor):
-        raise Wrong(
-            f"{case} your function returns a {type(got).__name__}; a tensor of shape {list(want.shape)} is due."
-        )
-    if got.shape != want.shape:
-        raise Wrong(f"{case} your function returns the shape {list(got.shape)}, and {list(want.shape)} is right.")
-    if torch.allclose(got, want, rtol=1e-4, atol=1e-5):
-        return
-    for mistake, hint in wrong:
-        if torch.allclose(got, mistake(*given), rtol=1e-4, atol=1e-5):
-            raise Wrong(hint)
-    raise Wrong(f"{case} the shape is right, and the numbers are up to {(got - want).abs().max():.3g} off.")
 
 
 # --- the blocks of a shallower network -------------------------------------------------------------------------------

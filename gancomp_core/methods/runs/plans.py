@@ -73,27 +73,6 @@ def _by_pseudo_pairs() -> list[Run]:
     return plan + [Run(task, "distilled", {**widest, "critic": "fresh"}, seed) for seed in range(5)]
 
 
-def _by_wavelets() -> list[Run]:
-    """A first look with one seed: how much weight, on which bands, and beside which other losses.
-
-    A weight of 1 on the high bands pulls on a picture as hard as one of 5 on its pixels.
-    """
-    high = [_term("wavelet_kd", weight) for weight in (5, 1, 10, 20, 50)]
-    other = [_term("wavelet_kd", weight, bands=bands) for bands in ("low", "all") for weight in (1, 5, 10)]
-    alike = [_term("wavelet_kd", weight, weighting="coefficients") for weight in (20, 50)]
-    pixels = [_term("pixel_kd", weight) for weight in (5, 20)]
-    both = [{"terms": {"feature_kd": {"weight": 0.5}, "wavelet_kd": {"weight": weight}}} for weight in (5, 10)]
-    freer = [
-        {**way, "reconstruction": 10}
-        for way in ({"terms": {}}, _term("pixel_kd", 50), _term("wavelet_kd", 5), _term("wavelet_kd", 20))
-    ]
-    narrow = [
-        {**way, "network": {"channels": "_".join(["8"] * 8), "blocks": 3}}
-        for way in (_term("pixel_kd", 50), _term("wavelet_kd", 5), _term("wavelet_kd", 20))
-    ]
-    return _taught([{"terms": {}}, *high, *other, *pixels, *both, *alike, *freer, *narrow], seeds=1)
-
-
 PLANS: dict[str, Callable[[], list[Run]]] = {
     "edges2shoes/plain": lambda: [
         Run("edges2shoes", "plain", configuration, seed)
@@ -106,7 +85,6 @@ PLANS: dict[str, Callable[[], list[Run]]] = {
         for seed in range(5)
         for where in ({"separable": True}, {"separable_ends": ["down"]}, {"separable_ends": ["up"]})
     ],
-    "edges2shoes/wavelets": lambda: _by_wavelets(),
     "edges2shoes_unpaired/pseudo pairs": lambda: _by_pseudo_pairs(),
     "edges2shoes/supernets": lambda: _cut_from_supernets(),
     "edges2shoes/budgets": lambda: _for_budgets(),

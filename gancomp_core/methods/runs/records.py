@@ -20,7 +20,7 @@ from torch import nn
 from gancomp_core import files, zoo
 from gancomp_core.data import Task, load_task
 from gancomp_core.errors import GancompError
-from gancomp_core.measure import band_errors, cost, evaluate_generator, machine_class
+from gancomp_core.measure import band_errors, cost, evaluate_generator, likeness, machine_class, set_distance
 from gancomp_core.methods.experiments import METHODS
 from gancomp_core.methods.pseudo_pairs import pseudo_pairs
 from gancomp_core.nets import ResnetGenerator
@@ -224,9 +224,7 @@ def _train_and_watch(run: Run, task: Task, folder: Path) -> tuple[dict[int, floa
         trained = method.train(run, task, folder / "training.ckpt", point)
         if point not in curve:
             save_weights(trained.averaged["generator"], folder / f"{point}.safetensors")
-            curve[point] = evaluate_generator(
-                trained.averaged["generator"], task, split="search", seeds=(0,)
-            ).set_distance
+            curve[point] = set_distance(trained.averaged["generator"], task, split="search")
             with files.atomic_write(curve_file) as temporary:
                 temporary.write_text(json.dumps(curve))
             log.info("step %d: distance on the search split %.4g", point, curve[point])
@@ -234,7 +232,7 @@ def _train_and_watch(run: Run, task: Task, folder: Path) -> tuple[dict[int, floa
 
 
 def _evaluate(generator: nn.Module, run: Run, task: Task) -> dict[str, float]:
-    """Scores of the test split; "band_..." errors by wavelet band, "taught_..." scores against a teacher's pictures."""
+    """Scores of the test split; "band_..." errors by wavelet band, "taught_..." likeness to a teacher's pictures."""
     scores = evaluate_generator(generator, task, seeds=run.protocol.evaluation_seeds).as_dict()
     pictures = task.test.batch(slice(0, len(task.test)))
     with torch.inference_mode():
@@ -243,8 +241,7 @@ def _evaluate(generator: nn.Module, run: Run, task: Task) -> dict[str, float]:
         scores[f"band_{band.replace(' ', '_')}"] = error
     if "teacher" in run.configuration and not task.paired:
         taught = pseudo_pairs(task, zoo.load(run.configuration["teacher"]).generator)
-        against = evaluate_generator(generator, taught, seeds=run.protocol.evaluation_seeds).as_dict()
-        scores |= {f"taught_{name}": value for name, value in against.items()}
+        scores |= {f"taught_{name}": value for name, value in likeness(generator, taught).items()}
     return scores
 
 
