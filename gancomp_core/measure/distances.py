@@ -78,6 +78,18 @@ def kid(
     return float(found.mean()), float(found.std(unbiased=False))
 
 
+def subset_size(generated: Tensor, reference: Tensor) -> int:
+    """Of an evaluation's KID: 500 pictures, or half of those that there are."""
+    return max(2, min(500, len(generated) // 2, len(reference) // 2))
+
+
+def frechet_or_kid(generated: Tensor, reference: Tensor, frechet: bool, seed: int) -> float:
+    """The one number by which an evaluation chooses among networks, of features [N, D]; lower is better."""
+    if frechet:
+        return frechet_distance(generated, reference)
+    return kid(generated, reference, subset_size=subset_size(generated, reference), seed=seed)[0]
+
+
 def _two_feature_sets(generated: Pictures, reference: Pictures) -> tuple[Tensor, Tensor]:
     a, b = (_as_features(given).double() for given in (generated, reference))
     if a.shape[1] != b.shape[1]:

@@ -13,7 +13,6 @@ Pictures are float32 NCHW in [-1, 1], grey or colour; the feature space is state
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from torch import Tensor
 
 from gancomp_core.data import PictureSet, Task, to_float
 from gancomp_core.errors import GancompError
-from gancomp_core.measure.distances import NAME, frechet_distance, kid, true_fid
+from gancomp_core.measure.distances import NAME, frechet_distance, frechet_or_kid, kid, subset_size, true_fid
 from gancomp_core.measure.features import PROTOCOL, PictureFeatures, Pictures, extract_features, in_threads
 from gancomp_core.measure.running import check_output, measuring, scored_split
 from gancomp_core.measure.similarity import (
@@ -62,7 +61,7 @@ __all__ = [
 FD_MINIMUM = 1000
 """A split of fewer pictures gets no Frechet distance: its 1280 features would be mostly chance."""
 
-log = logging.getLogger("gancomp")
+BATCH = 64
 
 
 # --- the evaluation of a generator ----------------------------------------------------------------------------------
@@ -189,7 +188,7 @@ def evaluate_generator(
     seeds: Sequence[int] = (0, 1, 2),
     n: int | None = None,
     device: torch.device | str = "cpu",
-    batch_size: int = 64,
+    batch_size: int = BATCH,
     frechet: bool | None = None,
 ) -> Quality:
     """Run a generator over a split's sources and measure the pictures it makes.
@@ -223,7 +222,7 @@ def evaluate_generator(
     with_frechet = len(pictures) >= FD_MINIMUM if frechet is None else frechet
 
     def measure(i: int) -> tuple[tuple[float, float], float, tuple[float, float]]:
-        size = _subset_size(features, references[i])
+        size = subset_size(features, references[i])
         among_real = _Floors(task, split, chosen, draws[i], real, references[i], device)
         return (
             kid(features, references[i], subset_size=size, seed=seeds[i]),
@@ -252,7 +251,6 @@ def set_distance(
     split: str = "test",
     seed: int = 0,
     device: torch.device | str = "cpu",
-    batch_size: int = 64,
 ) -> float:
     """What ``evaluate_generator(..., seeds=(seed,)).set_distance`` would be, without measuring anything else.
 
@@ -260,11 +258,9 @@ def set_distance(
     """
     pictures = scored_split(task, split)
     chosen = _spread_evenly(len(pictures), None)
-    features = extract_features(_run(generator, pictures, chosen, torch.device(device), batch_size), device=device)
+    features = extract_features(_run(generator, pictures, chosen, torch.device(device), BATCH), device=device)
     reference = _real_features(task, "train", _draw(len(task.train.targets), len(chosen), seed), device)
-    if len(pictures) >= FD_MINIMUM:
-        return frechet_distance(features, reference)
-    return kid(features, reference, subset_size=_subset_size(features, reference), seed=seed)[0]
+    return frechet_or_kid(features, reference, len(pictures) >= FD_MINIMUM, seed)
 
 
 def likeness(
@@ -272,7 +268,6 @@ def likeness(
     task: Task,
     split: str = "test",
     device: torch.device | str = "cpu",
-    batch_size: int = 64,
 ) -> dict[str, float]:
     """PSNR (dB), SSIM and perceptual distance of the outputs from their own targets: mean and "..._spread" of each.
 
@@ -283,13 +278,8 @@ def likeness(
     if not task.scored_in_pairs:
         raise GancompError(f"'{task.name}' has no pairs, so its outputs have no targets; use set_distance.")
     chosen = _spread_evenly(len(pictures), None)
-    outputs = _run(generator, pictures, chosen, torch.device(device), batch_size)
+    outputs = _run(generator, pictures, chosen, torch.device(device), BATCH)
     return _similarity(outputs, pictures, chosen, torch.device(device))
-
-
-def _subset_size(features: Tensor, reference: Tensor) -> int:
-    """Of KID: 500 pictures, or half of those that there are."""
-    return max(2, min(500, len(features) // 2, len(reference) // 2))
 
 
 def _spread_evenly(length: int, n: int | None) -> Tensor:

@@ -31,6 +31,7 @@ def test_a_committed_notebook_is_valid_and_cleaned(path):
     notebook = files.read_notebook(path)
     nbformat.validate(notebook)
     assert files.cleaned(notebook).metadata == notebook.metadata
+    assert any("parameters" in files.tags(cell) for cell in notebook.cells), "no cell is tagged 'parameters'"
 
 
 @pytest.mark.notebooks

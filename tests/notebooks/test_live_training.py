@@ -19,7 +19,9 @@ def test_a_training_in_a_notebook_shows_a_bar_the_losses_and_a_live_picture():
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     outputs = notebook.cells[0].outputs
     shown = [output.get("data", {}) for output in outputs]
-    assert any("image/png" in data for data in shown), "no picture"
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert pictures, "no picture"
+    assert all(picture["metadata"]["image/png"]["alt"].strip() for picture in pictures), "a picture without alt text"
     bars = [data["text/plain"] for data in shown if "application/vnd.jupyter.widget-view+json" in data]
     assert len(bars) == 1
     assert not [output for output in outputs if output.get("name") == "stderr"], "warnings reach the reader"

@@ -120,26 +120,23 @@ def cycle_loss(attempt: Attempt) -> None:
         )
         for seed, (count, channels) in enumerate([(2, 1), (3, 3), (5, 2)])
     }
-    compare_tensors(attempt, lambda *given: _cycle(*given).detach(), cases, _CYCLES)
-    x, y, there, back = cases["3 pictures a side, of 3 channels"]
-    _same_gradients(attempt(x, y, there, back), _cycle(x, y, there, back), {"there": there, "back": back})
+    compare_tensors(attempt, _cycle, cases, _CYCLES)
+    x, y = _pictures(3, 3, 6, seed=1), _pictures(3, 3, 6, seed=21)
+    ours, theirs = ({"there": _Painter(3, seed=41), "back": _Painter(3, seed=61)} for _ in range(2))
+    _same_gradients(attempt(x, y, *ours.values()), ours, _cycle(x, y, **theirs), theirs)
 
 
-def _same_gradients(got: Any, want: Tensor, networks: dict[str, nn.Module]) -> None:
-    for name, network in networks.items():
-        weights = list(network.parameters())
-        right = torch.autograd.grad(want, weights, retain_graph=True)
-        found: Sequence[Tensor | None] = [None] * len(weights)
-        if isinstance(got, Tensor) and got.requires_grad:
-            found = torch.autograd.grad(got, weights, retain_graph=True, allow_unused=True)
+def _same_gradients(got: Any, ours: dict[str, nn.Module], want: Tensor, theirs: dict[str, nn.Module]) -> None:
+    for name, network in ours.items():
+        right = torch.autograd.grad(want, list(theirs[name].parameters()), retain_graph=True)
+        found = _gradients(got, network)
         if all(gradient is None for gradient in found):
             raise Wrong(
                 f"The value is right, but no gradient reaches the network `{name}`, so it could not learn; leave "
                 "`torch.no_grad()`, `.detach()` and `.item()` out."
             )
         if any(
-            ours is None or not torch.allclose(ours, theirs, 1e-3, 1e-5)
-            for ours, theirs in zip(found, right, strict=True)
+            one is None or not torch.allclose(one, other, 1e-3, 1e-5) for one, other in zip(found, right, strict=True)
         ):
             raise Wrong(
                 f"The value is right, but `{name}` gets only a part of its gradient: the picture is detached half way. "
@@ -147,29 +144,34 @@ def _same_gradients(got: Any, want: Tensor, networks: dict[str, nn.Module]) -> N
             )
 
 
+def _gradients(loss: Any, network: nn.Module) -> list[Tensor | None]:
+    """One for each weight; None for a weight that the loss does not reach, or that was frozen."""
+    found: list[Tensor | None] = []
+    for weight in network.parameters():
+        reached = isinstance(loss, Tensor) and loss.requires_grad and weight.requires_grad
+        found += torch.autograd.grad(loss, weight, retain_graph=True, allow_unused=True) if reached else [None]
+    return found
+
+
 # --- what a student minimises on pseudo pairs ------------------------------------------------------------------------
 
 
-def _training(network: nn.Module, training: bool) -> nn.Module:
-    return network.train(training)
-
-
 def _taught(student: nn.Module, teacher: nn.Module, source: Tensor) -> Tensor:
-    return F.l1_loss(student(source), _training(teacher, False)(source)).detach()
+    return F.l1_loss(student(source), teacher.eval()(source))
 
 
 _TAUGHT: list[Mistake] = [
     (
-        lambda s, t, x: F.l1_loss(s(x), _training(t, True)(x)),
+        lambda s, t, x: F.l1_loss(s(x), t.train()(x)),
         "Your teacher paints in training mode, so its BatchNorm measures this very batch instead of using what it "
         "has learned (and dropout would throw dice): call teacher.eval() first.",
     ),
     (
-        lambda s, t, x: F.l1_loss(_training(s, False)(x), _training(t, False)(x)),
+        lambda s, t, x: F.l1_loss(s.eval()(x), t.eval()(x)),
         "You put the *student* into eval mode as well; it is in training, and only the teacher has finished.",
     ),
     (
-        lambda s, t, x: F.l1_loss(_training(s, False)(x), _training(t, True)(x)),
+        lambda s, t, x: F.l1_loss(s.eval()(x), t.train()(x)),
         "The modes are exchanged: the teacher has finished and belongs into eval mode, the student is in training.",
     ),
     (
@@ -178,49 +180,49 @@ _TAUGHT: list[Mistake] = [
         "teacher makes of the source.",
     ),
     (
-        lambda s, t, x: F.l1_loss(_training(t, False)(x), x),
+        lambda s, t, x: F.l1_loss(t.eval()(x), x),
         "You compare the teacher's picture with the source, and the student does not appear in it.",
     ),
     (
-        lambda s, t, x: F.l1_loss(s(_training(t, False)(x)), x),
+        lambda s, t, x: F.l1_loss(s(t.eval()(x)), x),
         "You send the teacher's picture through the student, as a way back; here both translate the same source in "
         "the same direction.",
     ),
     (
-        lambda s, t, x: F.l1_loss(s(_training(t, False)(x)), _training(t, False)(x)),
+        lambda s, t, x: F.l1_loss(s(t.eval()(x)), t.eval()(x)),
         "Your student gets the teacher's picture as its input; it has to start from the source, which is all that it "
         "will have later.",
     ),
     (
-        lambda s, t, x: F.mse_loss(s(x), _training(t, False)(x)),
+        lambda s, t, x: F.mse_loss(s(x), t.eval()(x)),
         "You square the differences; wanted is L1, the mean of their absolute values.",
     ),
     (
-        lambda s, t, x: F.mse_loss(s(x), _training(t, False)(x)).sqrt(),
+        lambda s, t, x: F.mse_loss(s(x), t.eval()(x)).sqrt(),
         "That is the root of the mean square; wanted is L1, the mean of the absolute values.",
     ),
     (
-        lambda s, t, x: (s(x) - _training(t, False)(x)).mean(),
+        lambda s, t, x: (s(x) - t.eval()(x)).mean(),
         "Without absolute values, too bright here and too dark there cancel: take .abs() before the mean.",
     ),
     (
-        lambda s, t, x: (s(x) - _training(t, False)(x)).abs().sum(),
+        lambda s, t, x: (s(x) - t.eval()(x)).abs().sum(),
         "You sum over all pixels; take the mean, or the weight of the loss would depend on the size of the pictures.",
     ),
     (
-        lambda s, t, x: (s(x) - _training(t, False)(x)).abs().sum() / len(x),
+        lambda s, t, x: (s(x) - t.eval()(x)).abs().sum() / len(x),
         "You divide by the number of pictures alone; the mean goes over channels and pixels as well.",
     ),
     (
-        lambda s, t, x: 127.5 * F.l1_loss(s(x), _training(t, False)(x)),
+        lambda s, t, x: 127.5 * F.l1_loss(s(x), t.eval()(x)),
         "You compare bytes (0 to 255); both pictures are wanted in [-1, 1], so convert the teacher's back.",
     ),
     (
-        lambda s, t, x: F.l1_loss(s(x), (_training(t, False)(x) + 1) * 127.5),
+        lambda s, t, x: F.l1_loss(s(x), (t.eval()(x) + 1) * 127.5),
         "The teacher's picture is still in bytes (0 to 255) and the student's in [-1, 1]; convert it back first.",
     ),
     (
-        lambda s, t, x: -F.l1_loss(s(x), _training(t, False)(x)),
+        lambda s, t, x: -F.l1_loss(s(x), t.eval()(x)),
         "The sign is turned round: a student that minimises this runs away from its teacher.",
     ),
 ]
@@ -261,13 +263,7 @@ def pseudo_pair_loss(attempt: Attempt) -> None:
 
 
 def _reached(loss: Any, network: nn.Module) -> bool:
-    if not isinstance(loss, Tensor) or not loss.requires_grad:
-        return False
-    weights = [weight for weight in network.parameters() if weight.requires_grad]
-    if not weights:
-        return False
-    found = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
-    return any(gradient is not None for gradient in found)
+    return any(gradient is not None for gradient in _gradients(loss, network))
 
 
 # --- how far from the truth a student can be -------------------------------------------------------------------------

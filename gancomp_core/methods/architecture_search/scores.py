@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from gancomp_core import files
 from gancomp_core.data import Task, to_float
 from gancomp_core.errors import GancompError
-from gancomp_core.measure.distances import frechet_distance, kid
+from gancomp_core.measure.distances import frechet_or_kid
 from gancomp_core.measure.features import PROTOCOL, extract_features, in_threads
 from gancomp_core.measure.quality import FD_MINIMUM
 from gancomp_core.measure.running import scored_split
@@ -84,10 +84,7 @@ class SupernetScore:
             return made
 
         features = extract_features(self._checked(in_threads(make, self.sources.split(BATCH)), architecture))
-        if self.frechet:
-            return frechet_distance(features, self.real)
-        size = max(2, min(500, len(features) // 2, len(self.real) // 2))
-        return kid(features, self.real, subset_size=size, seed=0)[0]
+        return frechet_or_kid(features, self.real, self.frechet, seed=0)
 
     def network(self, architecture: GeneratorArchitecture) -> nn.Module:
         """The sub-network that is scored, in eval mode, ready for use."""

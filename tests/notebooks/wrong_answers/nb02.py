@@ -113,6 +113,7 @@ WRONG_ANSWERS = {
         "two numbers": lambda x, y, there, back: (F.l1_loss(back(there(x)), x), F.l1_loss(there(back(y)), y)),
         "detached half way": _cycle_detached,
         "no gradient": _cycle_without_gradient,
+        "one way frozen": _cycle_frozen_back,
     },
     "pseudo_pair_loss": {
         "no eval": _no_eval,
