@@ -73,6 +73,54 @@ def _by_pseudo_pairs() -> list[Run]:
     return plan + [Run(task, "distilled", {**widest, "critic": "fresh"}, seed) for seed in range(5)]
 
 
+def _by_wavelets() -> list[Run]:
+    """A first look with one seed: how much weight, on which bands, and beside which other losses.
+
+    Students begin with their teacher's channels, because chance moves those less than students begun at random. A
+    weight of 1 on the high bands pulls on a picture as hard as one of 5 on its pixels.
+    """
+    high = [_term("wavelet_kd", weight) for weight in (5, 1, 10, 20, 50)]
+    low = _term("wavelet_kd", 1, bands="low")
+    alike = [_term("wavelet_kd", weight, weighting="coefficients") for weight in (20, 50)]
+    pixels = [_term("pixel_kd", weight) for weight in (50, 5, 20)]
+    some: list[dict[str, Any]] = [{"terms": {}}, pixels[0], high[0], high[3]]
+    freer = [{**way, "reconstruction": 10} for way in some]
+    narrow = [{**way, "network": {"channels": "_".join(["8"] * 8), "blocks": 3}} for way in some[:3]]
+    ways = [*high, *pixels, low, *alike, *freer, *narrow]
+    return _taught([{**way, "begin": "l1"} for way in ways], seeds=1)
+
+
+#: What that look leaves to decide: an L1 of weight 10 to the photograph, and terms that pull about twice as hard.
+FREER: dict[str, Any] = {"reconstruction": 10}
+FINALISTS: tuple[dict[str, Any], ...] = ({"terms": {}}, _term("wavelet_kd", 5), _term("pixel_kd", 20))
+
+
+def _confirmed() -> list[Run]:
+    """The finalists with five paired seeds, the other bands with three."""
+    features = _term("feature_kd", 0.5)
+    both = {"terms": {**features["terms"], **FINALISTS[1]["terms"]}}
+    bands = [_term("wavelet_kd", 5, bands=bands) for bands in ("low", "all")]
+    begun = [{**way, **FREER, "begin": "l1"} for way in (*FINALISTS, features, both)]
+    return _taught(begun) + _taught([{**way, **FREER, "begin": "l1"} for way in bands], seeds=3)
+
+
+def _critics() -> list[Run]:
+    """A critic of half the channels, which is a quarter of the parameters."""
+    student: dict[str, Any] = {**FINALISTS[0], **FREER, "begin": "l1"}
+    return _taught([student, {**student, "critic_width": 16}], seeds=3)
+
+
+def _by_wavelets_in_colour() -> list[Run]:
+    given = {"teacher": "flat2gloss/teacher", "network": STUDENT, "begin": "l1", **FREER}
+    return [Run("flat2gloss", "distilled", {**given, **way}, seed) for seed in range(5) for way in FINALISTS]
+
+
+def _by_wavelets_unpaired(task: str) -> list[Run]:
+    """Students of a CycleGAN, whose L1 to the teacher weighs as little."""
+    given = {"teacher": f"{task}/teacher", "network": STUDENT, "begin": "l1", "critic": "teacher", **FREER}
+    return [Run(task, "distilled", {**given, **way}, seed) for seed in range(3) for way in FINALISTS[:2]]
+
+
 PLANS: dict[str, Callable[[], list[Run]]] = {
     "edges2shoes/plain": lambda: [
         Run("edges2shoes", "plain", configuration, seed)
@@ -85,6 +133,12 @@ PLANS: dict[str, Callable[[], list[Run]]] = {
         for seed in range(5)
         for where in ({"separable": True}, {"separable_ends": ["down"]}, {"separable_ends": ["up"]})
     ],
+    "edges2shoes/wavelets": lambda: _by_wavelets(),
+    "edges2shoes/wavelets confirmed": lambda: _confirmed(),
+    "edges2shoes/critics": lambda: _critics(),
+    "flat2gloss/wavelets": lambda: _by_wavelets_in_colour(),
+    "flat2gloss_unpaired/wavelets": lambda: _by_wavelets_unpaired("flat2gloss_unpaired"),
+    "edges2shoes_unpaired/wavelets": lambda: _by_wavelets_unpaired("edges2shoes_unpaired"),
     "edges2shoes_unpaired/pseudo pairs": lambda: _by_pseudo_pairs(),
     "edges2shoes/supernets": lambda: _cut_from_supernets(),
     "edges2shoes/budgets": lambda: _for_budgets(),

@@ -49,6 +49,7 @@ PROTOCOLS = {
     "edges2shoes": Protocol(version=1, steps=2_500, batch_size=16, evaluations=4, evaluation_seeds=(0, 1, 2)),
     "edges2shoes_unpaired": Protocol(version=1, steps=2_500, batch_size=8, evaluations=4, evaluation_seeds=(0, 1, 2)),
     "flat2gloss": Protocol(version=1, steps=1_000, batch_size=8, evaluations=2, evaluation_seeds=(0, 1, 2)),
+    "flat2gloss_unpaired": Protocol(version=1, steps=1_000, batch_size=8, evaluations=2, evaluation_seeds=(0, 1, 2)),
 }
 
 
