@@ -86,7 +86,7 @@ def _by_wavelets() -> list[Run]:
     some: list[dict[str, Any]] = [{"terms": {}}, pixels[0], high[0], high[3]]
     freer = [{**way, "reconstruction": 10} for way in some]
     narrow = [{**way, "network": {"channels": "_".join(["8"] * 8), "blocks": 3}} for way in some[:3]]
-    ways = [*high, *pixels, low, *alike, *freer, *narrow]
+    ways = [{"terms": {}}, *high, *pixels, low, *alike, *freer, *narrow]
     return _taught([{**way, "begin": "l1"} for way in ways], seeds=1)
 
 
