@@ -73,6 +73,57 @@ def _by_pseudo_pairs() -> list[Run]:
     return plan + [Run(task, "distilled", {**widest, "critic": "fresh"}, seed) for seed in range(5)]
 
 
+def _by_wavelets() -> list[Run]:
+    """A first look with one seed: how much weight, on which bands, and beside which other losses.
+
+    Students begin with their teacher's channels, because chance moves those less than students begun at random. A
+    weight of 1 on the high bands pulls on a picture as hard as one of 5 on its pixels.
+    """
+    high = [_term("wavelet_kd", weight) for weight in (5, 1, 10, 20, 50)]
+    other = [_term("wavelet_kd", weight, bands=bands) for bands in ("low", "all") for weight in (1, 5, 10)]
+    alike = [_term("wavelet_kd", weight, weighting="coefficients") for weight in (20, 50)]
+    pixels = [_term("pixel_kd", weight) for weight in (50, 5, 20)]
+    both = [{"terms": {"feature_kd": {"weight": 0.5}, "wavelet_kd": {"weight": weight}}} for weight in (5, 10)]
+    some: list[dict[str, Any]] = [{"terms": {}}, pixels[0], high[0], high[3]]
+    freer = [{**way, "reconstruction": 10} for way in some]
+    narrow = [{**way, "network": {"channels": "_".join(["8"] * 8), "blocks": 3}} for way in some]
+    ways = [*high, *pixels, *other, *both, *alike, *freer, *narrow]
+    return _taught([{**way, "begin": "l1"} for way in ways], seeds=1)
+
+
+#: What that look leaves to decide: an L1 of weight 10 to the photograph, and terms that pull about twice as hard.
+FREER: dict[str, Any] = {"reconstruction": 10}
+FINALISTS: tuple[dict[str, Any], ...] = ({"terms": {}}, _term("wavelet_kd", 5), _term("pixel_kd", 20))
+
+
+def _confirmed() -> list[Run]:
+    """The finalists with five paired seeds, begun with the teacher's channels and at random."""
+    features = _term("feature_kd", 0.5)
+    both = {"terms": {**features["terms"], **FINALISTS[1]["terms"]}}
+    bands = [_term("wavelet_kd", 5, bands=bands) for bands in ("low", "all")]
+    begun = [{**way, **FREER, "begin": "l1"} for way in (*FINALISTS, *bands, features, both)]
+    heavier = [{**way, "begin": "l1"} for way in FINALISTS]
+    return _taught([*begun, *heavier, *({**way, **FREER} for way in FINALISTS[:2])])
+
+
+def _critics() -> list[Run]:
+    """Critics of a half and a quarter of the channels."""
+    student: dict[str, Any] = {**FINALISTS[0], **FREER, "begin": "l1"}
+    return _taught([student, *({**student, "critic_width": width} for width in (16, 8))], seeds=3)
+
+
+def _by_wavelets_in_colour() -> list[Run]:
+    given = {"teacher": "flat2gloss/teacher", "network": STUDENT, "begin": "l1", **FREER}
+    return [Run("flat2gloss", "distilled", {**given, **way}, seed) for seed in range(5) for way in FINALISTS]
+
+
+def _by_wavelets_unpaired() -> list[Run]:
+    """Students of a CycleGAN, whose L1 to the teacher weighs as little."""
+    given = {"teacher": "edges2shoes_unpaired/teacher", "network": STUDENT, "begin": "l1", "critic": "teacher", **FREER}
+    ways = ({"terms": {}}, _term("wavelet_kd", 1), _term("wavelet_kd", 5))
+    return [Run("edges2shoes_unpaired", "distilled", {**given, **way}, seed) for seed in range(3) for way in ways]
+
+
 PLANS: dict[str, Callable[[], list[Run]]] = {
     "edges2shoes/plain": lambda: [
         Run("edges2shoes", "plain", configuration, seed)
@@ -85,6 +136,11 @@ PLANS: dict[str, Callable[[], list[Run]]] = {
         for seed in range(5)
         for where in ({"separable": True}, {"separable_ends": ["down"]}, {"separable_ends": ["up"]})
     ],
+    "edges2shoes/wavelets": lambda: _by_wavelets(),
+    "edges2shoes/wavelets confirmed": lambda: _confirmed(),
+    "edges2shoes/critics": lambda: _critics(),
+    "flat2gloss/wavelets": lambda: _by_wavelets_in_colour(),
+    "edges2shoes_unpaired/wavelets": lambda: _by_wavelets_unpaired(),
     "edges2shoes_unpaired/pseudo pairs": lambda: _by_pseudo_pairs(),
     "edges2shoes/supernets": lambda: _cut_from_supernets(),
     "edges2shoes/budgets": lambda: _for_budgets(),
