@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -126,7 +126,7 @@ def cycle_loss(attempt: Attempt) -> None:
     _same_gradients(attempt(x, y, *ours.values()), ours, _cycle(x, y, **theirs), theirs)
 
 
-def _same_gradients(got: Any, ours: dict[str, nn.Module], want: Tensor, theirs: dict[str, nn.Module]) -> None:
+def _same_gradients(got: Any, ours: Mapping[str, nn.Module], want: Tensor, theirs: Mapping[str, nn.Module]) -> None:
     for name, network in ours.items():
         right = torch.autograd.grad(want, list(theirs[name].parameters()), retain_graph=True)
         found = _gradients(got, network)
