@@ -25,6 +25,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.running import first_line
+from gancomp_core.nets.agd import AgdArchitecture, AgdNetwork
 from gancomp_core.nets.elastic import ElasticGenerator
 from gancomp_core.nets.resnet import ResnetArchitecture, ResnetGenerator
 from gancomp_core.nets.spade import SMALLEST, BlockShape, Spade, SpadeArchitecture
@@ -65,8 +66,8 @@ def cost(network: Any, height: int, width: int, in_channels: int | None = None) 
     """The :class:`Cost` of a network at ``height`` x ``width`` input pixels.
 
     ``network`` is a module, which is traced on torch's meta device (shapes only, no arithmetic), or the architecture of
-    a generator (ResNet, SPADE, RRDBNet, VDSR), whose cost is a formula. A network that enlarges takes the size of the
-    small picture. ``in_channels`` is needed only for a module that does not tell (no ``architecture`` or
+    a generator (ResNet, SPADE, RRDBNet, VDSR, AGD), whose cost is a formula. A network that enlarges takes the size of
+    the small picture. ``in_channels`` is needed only for a module that does not tell (no ``architecture`` or
     ``in_channels`` attribute, no convolution first). Convolutions and transposed convolutions of one, two or three
     dimensions and linear layers are counted. Raises :class:`GancompError` for sizes that the network cannot take, and
     for layers with a weight matrix of another kind, which would be left out silently.
@@ -289,6 +290,14 @@ def _(architecture: RrdbArchitecture, height: int, width: int, in_channels: int 
     weights = small + ups * 9 * square + large
     outputs = (3 + ups) * a.width + 3 * a.blocks * (4 * a.growth + a.width) + a.out_channels
     return Cost(macs, macs, weights + outputs, weights + 8 * outputs)
+
+
+@cost.register
+def _(architecture: AgdArchitecture, height: int, width: int, in_channels: int | None = None) -> Cost:
+    if not architecture.derived:
+        raise GancompError("A supernet has no cost of its own; choose one of its networks with chosen(...) first.")
+    with torch.device("meta"):  # shapes only
+        return cost(AgdNetwork(architecture), height, width)
 
 
 @cost.register

@@ -67,10 +67,10 @@ def beside_targets(teacher: nn.Module, task: Task, visited: int) -> PictureSet:
     train, side = task.train, task.size
     if visited < len(train) or len(train) * task.target_channels * side * side > MOST_BYTES:
         return train
-    return PictureSet(train.sources, _Stacked(train.targets, teacher_pictures(teacher, task, "train")), train.labels)
+    return PictureSet(train.sources, Stacked(train.targets, teacher_pictures(teacher, task, "train")), train.labels)
 
 
-class _Stacked:
+class Stacked:
     """Two sets of pictures as one, of as many channels as both have."""
 
     def __init__(self, *parts: Pictures) -> None:

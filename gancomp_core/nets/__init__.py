@@ -1,5 +1,13 @@
 """What is compressed: generators, discriminators and the strings that describe their widths."""
 
+from gancomp_core.nets.agd import (
+    AgdArchitecture,
+    AgdLayer,
+    AgdNetwork,
+    initialise_agd,
+    super_resolution_supernet,
+    translation_supernet,
+)
 from gancomp_core.nets.channel_config import SEARCH_SPACES, ChannelConfig, SearchSpace, search_space
 from gancomp_core.nets.channel_groups import sort_channels
 from gancomp_core.nets.discriminators import MultiScaleDiscriminator, PatchDiscriminator
@@ -23,6 +31,9 @@ from gancomp_core.nets.unet import UnetGenerator
 __all__ = [
     "FAMILIES",
     "SEARCH_SPACES",
+    "AgdArchitecture",
+    "AgdLayer",
+    "AgdNetwork",
     "Architecture",
     "ArchitectureSpace",
     "ChannelConfig",
@@ -44,9 +55,12 @@ __all__ = [
     "VdsrArchitecture",
     "build_generator",
     "initialise",
+    "initialise_agd",
     "initialise_rrdb",
     "initialise_vdsr",
     "read_architecture",
     "search_space",
     "sort_channels",
+    "super_resolution_supernet",
+    "translation_supernet",
 ]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from gancomp_core.errors import GancompError
+from gancomp_core.nets.agd import AgdArchitecture, AgdNetwork
 from gancomp_core.nets.elastic import ElasticGenerator
 from gancomp_core.nets.resnet import ResnetArchitecture, ResnetGenerator
 from gancomp_core.nets.segmenter import Segmenter, SegmenterArchitecture
@@ -21,6 +22,7 @@ Architecture = (
     | VdsrArchitecture
     | SegmenterArchitecture
     | ArchitectureSpace
+    | AgdArchitecture
 )
 
 
@@ -38,6 +40,7 @@ FAMILIES = {
     "vdsr": Family(VdsrArchitecture, Vdsr),
     "segmenter": Family(SegmenterArchitecture, Segmenter),
     "elastic": Family(ArchitectureSpace, ElasticGenerator),
+    "agd": Family(AgdArchitecture, AgdNetwork),
 }
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import PerceptualDistance
+from gancomp_core.train.feature_maps import FeatureMaps
 
 TOGETHER = 1 << 17  # pixels of a batch that a discriminator judges in one pass with as many others
 
@@ -114,10 +115,10 @@ def scores_of_both(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tupl
 
 def companions(objective: Objective | None) -> dict[str, nn.Module]:
     """Frozen networks that the terms of an objective ask for, by the name under which a scene's models hold them."""
-    if objective is None or "perceptual" not in [name for _, name, _ in objective.terms]:
-        return {}
-    with torch.random.fork_rng():  # its layers draw numbers before the weights are read
-        return {"perceptual": PerceptualDistance()}
+    terms = {name for _, name, _ in objective.terms} if objective else set()
+    with torch.random.fork_rng():  # their layers draw numbers before the weights are read
+        found: dict[str, nn.Module] = {"perceptual": PerceptualDistance()} if "perceptual" in terms else {}
+        return found | ({"features": FeatureMaps()} if terms & {"content", "style"} else {})
 
 
 def checked_game(objective: Objective | None, loss: GanLoss) -> Objective | None:
@@ -159,3 +160,50 @@ def feature_matching() -> Objective:
 def perceptual() -> Objective:
     """PD-EfficientNet-Lite0 between ``scene.fake`` and ``scene.target``; the scene's models hold it as "perceptual"."""
     return Objective(((1.0, "perceptual", lambda scene: scene.models["perceptual"](scene.fake, scene.target).mean()),))
+
+
+def content() -> Objective:
+    """Squared difference of the feature maps of ``scene.fake`` and ``scene.target``, as a share of the target's.
+
+    Averaged over the maps that ``scene.feature_maps`` holds in pairs (Johnson et al., ECCV 2016, arXiv 1603.08155; in
+    their loss each map counts as it is, here all weigh alike).
+    """
+
+    def term(scene: Any) -> Tensor:
+        return torch.stack([_relative_error(ours, theirs) for ours, theirs in scene.feature_maps]).mean()
+
+    return Objective(((1.0, "content", term),))
+
+
+def style() -> Objective:
+    """The same of Gram matrices: which features occur together, wherever they occur (Gatys et al., CVPR 2016).
+
+    The Gram matrix of a map [C, h, w] is [C, C]: products of two channels, averaged over positions.
+    """
+
+    def term(scene: Any) -> Tensor:
+        return torch.stack([_relative_error(gram(ours), gram(theirs)) for ours, theirs in scene.feature_maps]).mean()
+
+    return Objective(((1.0, "style", term),))
+
+
+def gram(maps: Tensor) -> Tensor:
+    """The Gram matrices [N, C, C] of feature maps [N, C, h, w], in float32."""
+    with torch.autocast(maps.device.type, enabled=False):
+        flat = maps.float().flatten(2)
+        return flat @ flat.transpose(1, 2) / flat.shape[2]
+
+
+def _relative_error(ours: Tensor, theirs: Tensor) -> Tensor:
+    ours, theirs = ours.float(), theirs.float()
+    return (ours - theirs).square().mean() / theirs.square().mean().clamp_min(1e-8)
+
+
+def total_variation() -> Objective:
+    """Mean absolute difference of neighbouring pixels of ``scene.fake``, down and across: a price on noise."""
+
+    def term(scene: Any) -> Tensor:
+        x = scene.fake
+        return (x[..., 1:, :] - x[..., :-1, :]).abs().mean() + (x[..., 1:] - x[..., :-1]).abs().mean()
+
+    return Objective(((1.0, "total_variation", term),))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -38,6 +39,14 @@ class PairedScene:
     def __init__(self, models: Mapping[str, nn.Module], batch: Batch) -> None:
         self.models, self.source, self.target = models, batch.source, batch.target
         self.fake: Tensor = models["generator"](batch.source)
+
+    @cached_property
+    def feature_maps(self) -> list[tuple[Tensor, Tensor]]:
+        """Feature maps of ``fake`` and, without gradient, of ``target``, in pairs."""
+        features = self.models["features"]
+        with torch.no_grad():
+            theirs = features(self.target)
+        return list(zip(features(self.fake), theirs, strict=True))
 
     def judge(self, picture: Tensor) -> Tensor:
         """The discriminator's scores of pictures beside their sources."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gancomp_core.data import Task
 from gancomp_core.files import atomic_write
 from gancomp_core.measure import bicubic, cost, machine_class
-from gancomp_core.nets import ArchitectureSpace, Segmenter
+from gancomp_core.nets import AgdArchitecture, ArchitectureSpace, Segmenter
 from gancomp_core.train.loop import Trained
 from gancomp_core.train.progress import paint, tile
 from gancomp_core.zoo.recipes import Recipe
@@ -184,6 +184,8 @@ def _architecture(values: Mapping[str, Any]) -> str:
         space = ArchitectureSpace.from_dict(dict(values))
         ends = f"{_architecture(space.narrowest.as_dict())} and {_architecture(space.widest.as_dict())}"
         return f"elastic generator: {len(space):,} networks between {ends}"
+    if values["family"] == "agd":
+        return f"AGD network for {values['kind']}: {AgdArchitecture.from_dict(dict(values))}"
     told = {key.replace("_", " "): value for key, value in values.items() if key != "family" and value is not False}
     return f"{names[values['family']]}: {', '.join(k if v is True else f'{k} {v}' for k, v in told.items())}"
 
