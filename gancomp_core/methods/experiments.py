@@ -11,11 +11,20 @@ from typing import TYPE_CHECKING, Any, cast
 from gancomp_core import zoo
 from gancomp_core.data import Task
 from gancomp_core.errors import GancompError
+from gancomp_core.methods.agd import train_derived
 from gancomp_core.methods.feature_distillation import distil, feature_kd, logit_kd, pixel_kd
 from gancomp_core.methods.once_for_all import all_at_once, only, progressive_shrinking, warm_start
 from gancomp_core.methods.pseudo_pairs import distil_unpaired
 from gancomp_core.methods.wavelet_distillation import wavelet_kd
-from gancomp_core.nets import ArchitectureSpace, ElasticGenerator, ResnetArchitecture, ResnetGenerator, initialise
+from gancomp_core.nets import (
+    AgdArchitecture,
+    ArchitectureSpace,
+    ElasticGenerator,
+    ResnetArchitecture,
+    ResnetGenerator,
+    initialise,
+)
+from gancomp_core.nets.agd import TRANSLATION
 from gancomp_core.train.cyclegan import train_cyclegan
 from gancomp_core.train.loop import Trained
 from gancomp_core.train.objectives import Objective, gan, perceptual, reconstruction
@@ -118,6 +127,22 @@ def cyclegan(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
     return train_cyclegan(task, network, run.settings, checkpoint=checkpoint, until=until)
 
 
+def agd(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
+    """A network that learns as AutoGAN-Distiller's do: from a teacher's pictures, without a discriminator.
+
+    Configuration: ``teacher`` by its name, ``network`` as the text of an AGD network or as the plain values of a ResNet
+    generator.
+    """
+    chosen = run.configuration["network"]
+    teacher = zoo.load(run.configuration["teacher"]).generator
+    student: Any
+    if isinstance(chosen, str):
+        student = AgdArchitecture.parse(TRANSLATION, chosen, task.source_channels, task.target_channels)
+    else:
+        student = initialise(ResnetGenerator(_network(run, task, chosen)), run.seed)
+    return train_derived(task, student, run.settings, teacher=teacher, checkpoint=checkpoint, until=until)
+
+
 def _network(run: Run, task: Task, values: Mapping[str, Any]) -> ResnetArchitecture:
     pictures = {"in_channels": task.source_channels, "out_channels": task.target_channels}
     try:
@@ -141,4 +166,5 @@ METHODS = {
     "pruned": Method(pruned),
     "distilled": Method(distilled),
     "cyclegan": Method(cyclegan),
+    "agd": Method(agd),
 }

@@ -312,7 +312,7 @@ def test_record_holds_every_look():
     for _ in range(4):
         found.look()
     history = found.history()
-    assert sorted(set(history.step)) == [0, 1, 2, 3]
+    assert sorted(set(history.step)) == [0, 1, 2, 3, 4]
     sums = history.groupby(["step", "layer", "kind"]).probability.sum()
     assert sums.to_numpy() == pytest.approx(1)
     assert set(history[history.layer == "cell1"].choice) == {*CELL_OPERATORS, *map(str, SMALL.layers[3].widths)}

@@ -6,18 +6,24 @@ learn by gradient, from the pictures of a teacher and from a price on multiply-a
 """
 
 from gancomp_core.methods.agd.choices import Choices, Controller, MacTable, kept_channels
+from gancomp_core.methods.agd.recorded import SEARCHES, Recorded, derived_from, recorded
 from gancomp_core.methods.agd.searching import Search, SearchScene, for_choices, for_weights, halves, search
 from gancomp_core.methods.agd.students import (
     TaughtScene,
     default_objective,
     describe,
     fresh,
+    from_teacher,
     random_architectures,
     taught,
     train_derived,
 )
 
 __all__ = [
+    "SEARCHES",
+    "Recorded",
+    "derived_from",
+    "recorded",
     "Choices",
     "Controller",
     "MacTable",
@@ -29,6 +35,7 @@ __all__ = [
     "for_choices",
     "for_weights",
     "fresh",
+    "from_teacher",
     "halves",
     "kept_channels",
     "random_architectures",

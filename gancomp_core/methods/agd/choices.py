@@ -177,26 +177,29 @@ class Choices(nn.Module):
     def look(self) -> None:
         """One step has come: when a look is due, write down what is preferred and set the price anew."""
         number = int(self.step) * self.looks // self.steps
-        due = int(self.step) * self.looks % self.steps < self.looks
-        if due:
-            macs = self.table.exact(self.best("operators"), self.best("widths"))
-            shares = torch.cat([*self.shares("operators"), *self.shares("widths")]).double()
-            head = torch.tensor([float(self.step), float(macs), float(self.price)], dtype=torch.float64)
-            self.record[number] = torch.cat([head, shares])
+        if int(self.step) * self.looks % self.steps < self.looks:
+            self.record[number] = now = self._now()
             if number:  # nothing has been learned before the first look
-                self.price.fill_(self.controller.next_price(float(self.price), macs))
+                self.price.fill_(self.controller.next_price(float(self.price), float(now[1])))
         self.step += 1
+
+    def _now(self) -> Tensor:
+        """A row of the record."""
+        macs = self.table.exact(self.best("operators"), self.best("widths"))
+        head = torch.tensor([float(self.step), float(macs), float(self.price)], dtype=torch.float64)
+        return torch.cat([head, *self.shares("operators"), *self.shares("widths")])
 
     def history(self) -> pd.DataFrame:
         """The record as a table: a row for each look, layer, kind ("operator" or "width") and choice.
 
-        Columns: step, macs, price, layer, kind, choice, probability.
+        Columns: step, macs, price, layer, kind, choice, probability. The last look is at what is preferred now.
         """
         layers = self.table.architecture.layers
         names = [(layer.name, "operator", choice) for layer in layers for choice in layer.operators]
         names += [(layer.name, "width", str(choice)) for layer in layers for choice in layer.widths]
         rows = []
-        for step, macs, price, *shares in self.record[~self.record[:, 0].isnan()].tolist():
+        looks = self.record[~self.record[:, 0].isnan()]
+        for step, macs, price, *shares in [*looks.tolist(), self._now().tolist()]:
             now = {"step": int(step), "macs": int(macs), "price": price}
             for (layer, kind, choice), share in zip(names, shares, strict=True):
                 rows.append({**now, "layer": layer, "kind": kind, "choice": choice, "probability": share})

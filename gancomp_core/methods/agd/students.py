@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import nn
 
+from gancomp_core import zoo
 from gancomp_core.data import Batch, Batches, PictureSet, Task
 from gancomp_core.errors import GancompError
 from gancomp_core.methods.agd.choices import MacTable
@@ -105,6 +108,31 @@ def fresh(architecture: AgdArchitecture, seed: int) -> AgdNetwork:
     """The network of an architecture with random weights."""
     with torch.random.fork_rng():  # PyTorch fills fresh layers with random numbers, which are replaced
         return initialise_agd(AgdNetwork(architecture), seed)
+
+
+def from_teacher(
+    task: Task, architecture: AgdArchitecture, settings: Settings, *, teacher: str, backward: str = "", **options: Any
+) -> Trained:
+    """A derived network under a teacher of the zoo; with ``backward``, also one for the way back of a CycleGAN.
+
+    ``backward`` is the text of that network's architecture (:meth:`AgdArchitecture.parse`); it learns from the
+    teacher's backward generator by the same ``options``, which are those of :func:`train_derived`.
+    """
+    model = zoo.load(teacher)
+    there = train_derived(task, architecture, settings, teacher=model.generator, **options)
+    if not backward:
+        return there
+    way_back = AgdArchitecture.parse(architecture.kind, backward, architecture.out_channels, architecture.in_channels)
+    kept = options.pop("checkpoint", None)
+    again = kept and Path(kept).with_suffix(".backward.ckpt")
+    back = train_derived(
+        task.reversed(), way_back, settings, teacher=model.models["backward_generator"], checkpoint=again, **options
+    )
+    both: dict[str, Any] = {
+        part: {**getattr(there, part), "backward_generator": getattr(back, part)["generator"]}
+        for part in ("models", "averaged")
+    }
+    return replace(there, **both, seconds=there.seconds + back.seconds)
 
 
 def describe(architecture: AgdArchitecture, height: int, width: int) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 import torch
@@ -23,7 +23,7 @@ from gancomp_core.errors import GancompError
 from gancomp_core.measure import band_errors, cost, evaluate_generator, likeness, machine_class, set_distance
 from gancomp_core.methods.experiments import METHODS
 from gancomp_core.methods.pseudo_pairs import pseudo_pairs
-from gancomp_core.nets import ResnetGenerator
+from gancomp_core.nets import build_generator
 from gancomp_core.train.checkpoints import load_weights, save_weights
 from gancomp_core.train.loop import Settings, Trained, fastest_precision
 
@@ -183,9 +183,9 @@ def _lock(path: Path) -> FileLock:
 def _execute(run: Run, folder: Path) -> dict[str, Any]:
     task, commit = load_task(run.task), _commit()
     curve, trained = _train_and_watch(run, task, folder)
-    last = cast(ResnetGenerator, trained.averaged["generator"])
+    last: Any = trained.averaged["generator"]
     best_step = min(curve, key=lambda step: curve[step])
-    best = load_weights(ResnetGenerator(last.architecture), folder / f"{best_step}.safetensors").eval()
+    best = load_weights(build_generator(last.architecture.as_dict()), folder / f"{best_step}.safetensors").eval()
     quality = {"last": _evaluate(last, run, task)}
     quality["best"] = quality["last"] if best_step == run.settings.steps else _evaluate(best, run, task)
     expense = cost(last, task.size, task.size)

@@ -1,0 +1,125 @@
+"""Searches that the course tells of, done once and kept as tables of how their preferences moved.
+
+    python -m gancomp_core.methods.agd list
+    python -m gancomp_core.methods.agd do               # all of them
+    python -m gancomp_core.methods.agd do photos_x4
+
+The tables lie in ``data/results/searches``; networks trained from what was found are models of the zoo.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow
+import pyarrow.parquet
+from torch import nn
+
+from gancomp_core import files, zoo
+from gancomp_core.data import Task, load_task
+from gancomp_core.errors import GancompError
+from gancomp_core.measure import machine_class
+from gancomp_core.methods.agd.choices import Controller
+from gancomp_core.methods.agd.searching import search
+from gancomp_core.nets import AgdArchitecture, super_resolution_supernet, translation_supernet
+from gancomp_core.train.loop import Settings
+
+
+@dataclass(frozen=True)
+class RecordedSearch:
+    """A search under a teacher of the zoo; ``back`` is the way back of a CycleGAN.
+
+    ``base`` and ``cells`` are those of the supernet.
+    """
+
+    task_name: str
+    base: int
+    cells: int
+    controller: Controller
+    settings: Settings
+    choice_lr: float = 1e-2
+    back: bool = False
+
+    @property
+    def task(self) -> Task:
+        there = load_task(self.task_name)
+        return there.reversed() if self.back else there
+
+    @property
+    def teacher(self) -> nn.Module:
+        return zoo.load(f"{self.task_name}/teacher").models["backward_generator" if self.back else "generator"]
+
+    @property
+    def space(self) -> AgdArchitecture:
+        task = self.task
+        if task.scale > 1:
+            return super_resolution_supernet(self.base, self.cells, channels=task.source_channels)
+        return translation_supernet(self.base, self.cells, task.source_channels, task.target_channels)
+
+
+_SHOES = RecordedSearch("edges2shoes_unpaired", 16, 6, Controller(4e6, 5e6), Settings(1_200, 16), choice_lr=2e-2)
+SEARCHES: dict[str, RecordedSearch] = {"edges2shoes_unpaired": _SHOES}
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A search that was done: the network it found, and :meth:`Choices.history` of it.
+
+    ``minutes`` of training on ``machine`` with so many ``threads``.
+    """
+
+    architecture: AgdArchitecture
+    history: pd.DataFrame
+    minutes: float
+    machine: str
+
+
+def recorded(name: str) -> Recorded:
+    """A search that was done, by its name; raises :class:`GancompError` naming the command where it was not."""
+    space = _chosen(name).space
+    try:
+        table = pyarrow.parquet.read_table(_path(name))
+    except (OSError, pyarrow.ArrowInvalid) as error:
+        raise GancompError(
+            f"The search '{name}' is not recorded, or {_path(name)} is damaged; 'python -m gancomp_core.methods.agd do "
+            f'"{name}"\' does it.'
+        ) from error
+    history, about = table.to_pandas(), table.schema.metadata
+    return Recorded(derived_from(space, history), history, float(about[b"minutes"]), about[b"machine"].decode())
+
+
+def do(name: str) -> Recorded:
+    """Do a search and record it; one that was killed goes on from its checkpoints in the cache folder."""
+    chosen, path = _chosen(name), _path(name)
+    kept = files.cache_root() / "agd" / f"{path.stem}.ckpt"
+    how: dict[str, Any] = {"choice_lr": chosen.choice_lr, "checkpoint": kept}
+    found = search(chosen.task, chosen.teacher, chosen.space, chosen.settings, chosen.controller, **how)
+    history = found.history.astype({"probability": "float32", "price": "float32"})
+    about = {"minutes": f"{found.seconds / 60:.1f}", "machine": machine_class()}
+    with files.atomic_write(path) as temporary:
+        table = pyarrow.Table.from_pandas(history, preserve_index=False).replace_schema_metadata(about)
+        pyarrow.parquet.write_table(table, temporary, compression="zstd")
+    return recorded(name)
+
+
+def derived_from(space: AgdArchitecture, history: pd.DataFrame, look: int = -1) -> AgdArchitecture:
+    """The network of the most probable choices at one look of a history (the last)."""
+    steps = sorted(history.step.unique())
+    now = history[history.step == steps[look]]
+    best = now.loc[now.groupby(["layer", "kind"]).probability.idxmax()].set_index(["layer", "kind"]).choice
+    operators = [layer.operators.index(best[layer.name, "operator"]) for layer in space.layers]
+    widths = [layer.widths.index(int(best[layer.name, "width"])) for layer in space.layers]
+    return space.chosen(operators, widths)
+
+
+def _chosen(name: str) -> RecordedSearch:
+    if name not in SEARCHES:
+        raise GancompError(f"There is no search '{name}'; choose one of {', '.join(SEARCHES)}.")
+    return SEARCHES[name]
+
+
+def _path(name: str) -> Path:
+    return files.data_root() / "results" / "searches" / f"agd-{name.replace(' ', '_')}.parquet"
