@@ -263,9 +263,9 @@ def choices(price: float = 0.05, low: float = 1e5, high: float = 2e5, steps: int
     return agd.Choices(agd.MacTable(SMALL, 16, 16), agd.Controller(low, high, price), steps, looks=steps)
 
 
-def test_first_network_is_wide():
+def test_first_network_is_the_costliest():
     found = choices()
-    assert found.best("widths") == [len(layer.widths) - 1 for layer in SMALL.layers]
+    assert found.table.exact(found.best("operators"), found.best("widths")) == found.table.widest
     assert found.derived() == SMALL.chosen(found.best("operators"), found.best("widths"))
 
 
@@ -298,13 +298,34 @@ def test_price_doubles_above_the_range_halves_below_and_rests_within(low, high, 
     assert float(found.price) == pytest.approx(0.1 * factor)
 
 
-def test_a_price_of_zero_stays_zero_and_others_stay_within_reach():
-    dead = agd.Controller(1, 2, price=0.0)
-    assert dead.next_price(0.0, macs=1e9) == 0
-    alive, price = agd.Controller(1, 2, price=0.1), 0.1
-    for _ in range(100):
-        price = alive.next_price(price, macs=1e9)
-    assert price == pytest.approx(0.1 * 256)
+def prices(controller: agd.Controller, macs: float, start: float, looks: int) -> list[float]:
+    found = [start]
+    for _ in range(looks):
+        found.append(controller.next_price(found[-1], macs))
+    return found
+
+
+def test_a_price_of_zero_stays_zero():
+    assert prices(agd.Controller(1, 2, price=0.0), 1e9, 0.0, 9)[-1] == 0
+    assert prices(agd.Controller(1, 2, price=0.0), 0.5, 0.0, 9)[-1] == 0
+
+
+def test_prices_stay_within_reach_of_their_start():
+    published = agd.Controller(1, 2, price=0.1, rewards=False)
+    assert prices(published, 1e9, 0.1, 100)[-1] == pytest.approx(0.1 * 256)
+    assert prices(published, 0.5, 0.1, 100)[-1] == pytest.approx(0.1 / 256)
+
+
+def test_a_price_too_low_to_help_becomes_a_reward_and_comes_back():
+    controller = agd.Controller(1, 2, price=0.1)
+    down = prices(controller, 0.5, 0.1, 100)
+    assert down[:9] == pytest.approx([0.1 / 2**i for i in range(9)])
+    assert down[9] == pytest.approx(-0.1 / 256)
+    assert down[-1] == pytest.approx(-0.1 * 256)
+    up = prices(controller, 3.0, down[-1], 100)
+    assert up[1] == pytest.approx(-0.1 * 128)
+    assert up[-1] == pytest.approx(0.1 * 256)
+    assert prices(controller, 1.5, 0.1, 5) == [0.1] * 6
 
 
 def test_record_holds_every_look():

@@ -86,8 +86,10 @@ class Controller:
     """Keeps a search within a range of MACs, by a price on them.
 
     ``low`` and ``high`` bound the MACs of the derived network. At every look the ``price`` halves when that network is
-    below the range and doubles when it is above, but never leaves its start by more than ``REACH``, so that it can come
-    back soon. A price of 0 stays 0: then MACs cost nothing. The price weighs ``on_operators`` of the expected MACs over
+    below the range and doubles when it is above, as published; it never leaves its start by more than ``REACH``, so
+    that it can come back soon. A price of 0 stays 0: then MACs cost nothing. With ``rewards`` a price that is as low as
+    it gets and still too high turns negative, so that MACs are rewarded; as published, nothing lifts a network that is
+    below the range because cheap operators learn faster. The price weighs ``on_operators`` of the expected MACs over
     operators and the rest over widths, both as a share of ``high``; a quarter as published for translation, 2/7 for
     super-resolution.
     """
@@ -96,11 +98,18 @@ class Controller:
     high: float
     price: float = 0.05
     on_operators: float = 0.25
+    rewards: bool = True
 
     def next_price(self, price: float, macs: float) -> float:
         """The price after a look at which the derived network has so many ``macs``."""
-        factor = 2.0 if macs > self.high else 0.5 if macs < self.low else 1.0
-        return min(max(price * factor, self.price / REACH), self.price * REACH)
+        if self.low <= macs <= self.high:
+            return price
+        sign = 1 if macs > self.high else -1
+        if price * sign > 0:  # the right way already
+            return sign * min(2 * abs(price), self.price * REACH)
+        if abs(price) / 2 >= self.price / REACH:
+            return price / 2
+        return -price if self.rewards else price
 
     def __post_init__(self) -> None:
         if not 0 < self.low < self.high or self.price < 0 or not 0 <= self.on_operators <= 1:
@@ -113,8 +122,8 @@ class Controller:
 class Choices(nn.Module):
     """The preferences of a search, layer by layer, the price of MACs, and a record of both.
 
-    ``operators`` and ``widths`` are logits, one vector a layer; all start equal but for a hair in favour of width, so
-    that what is derived first is wide. Every one of ``looks`` looks writes
+    ``operators`` and ``widths`` are logits, one vector a layer; all start equal but for a hair in favour of what costs
+    more, so that what is derived first is the costliest network. Every one of ``looks`` looks writes
     down the probabilities and the MACs of the network that the largest of them make.
     """
 
@@ -125,9 +134,8 @@ class Choices(nn.Module):
     def __init__(self, table: MacTable, controller: Controller, steps: int, looks: int = LOOKS) -> None:
         super().__init__()
         self.table, self.controller, self.steps = table, controller, steps
-        layers = table.architecture.layers
-        self.operators = nn.ParameterList(nn.Parameter(torch.zeros(len(layer.operators))) for layer in layers)
-        self.widths = nn.ParameterList(nn.Parameter(torch.linspace(0, 1e-3, len(layer.widths))) for layer in layers)
+        self.operators = nn.ParameterList(nn.Parameter(_hair(costs[:, -1, -1])) for costs in table.tables)
+        self.widths = nn.ParameterList(nn.Parameter(_hair(costs[0, -1])) for costs in table.tables)
         self.looks = min(looks, steps)
         self.register_buffer("price", torch.tensor(controller.price, dtype=torch.float64))
         # a row a look: step, MACs, price, then all probabilities
@@ -204,6 +212,11 @@ class Choices(nn.Module):
             for (layer, kind, choice), share in zip(names, shares, strict=True):
                 rows.append({**now, "layer": layer, "kind": kind, "choice": choice, "probability": share})
         return pd.DataFrame(rows)
+
+
+def _hair(costs: Tensor) -> Tensor:
+    """Logits that are nearly equal and rank as the costs do."""
+    return 1e-3 * costs.argsort().argsort().float()
 
 
 def kept_channels(one_hot: Tensor, widths: Sequence[int], width: int) -> Tensor:
