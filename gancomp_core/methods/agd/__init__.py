@@ -6,7 +6,7 @@ learn by gradient, from the pictures of a teacher and from a price on multiply-a
 """
 
 from gancomp_core.methods.agd.choices import Choices, Controller, MacTable, kept_channels
-from gancomp_core.methods.agd.recorded import SEARCHES, Recorded, derived_from, recorded
+from gancomp_core.methods.agd.recorded import SEARCHES, Recorded, best_by_chance, by_chance, derived_from, recorded
 from gancomp_core.methods.agd.searching import Search, SearchScene, for_choices, for_weights, halves, search
 from gancomp_core.methods.agd.students import (
     TaughtScene,
@@ -23,6 +23,8 @@ __all__ = [
     "SEARCHES",
     "Recorded",
     "derived_from",
+    "best_by_chance",
+    "by_chance",
     "recorded",
     "Choices",
     "Controller",

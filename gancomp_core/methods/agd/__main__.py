@@ -6,14 +6,14 @@ import argparse
 import sys
 
 from gancomp_core.errors import GancompError
-from gancomp_core.methods.agd.recorded import SEARCHES, do
+from gancomp_core.methods.agd.recorded import SEARCHES, do, do_by_chance
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m gancomp_core.methods.agd", description="Recorded searches for operators and widths."
     )
-    parser.add_argument("action", choices=("list", "do"))
+    parser.add_argument("action", choices=("list", "do", "chance"))
     parser.add_argument("names", nargs="*")
     options = parser.parse_args(arguments)
     if options.action == "list":
@@ -21,6 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         for name in options.names or SEARCHES:
+            if options.action == "chance":
+                print(do_by_chance(name).to_string(index=False))
+                continue
             found = do(name)
             print(f"{name}: {found.architecture} ({found.minutes} minutes)")
     except GancompError as error:

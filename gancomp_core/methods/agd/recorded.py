@@ -3,13 +3,14 @@
     python -m gancomp_core.methods.agd list
     python -m gancomp_core.methods.agd do               # all of them
     python -m gancomp_core.methods.agd do photos_x4
+    python -m gancomp_core.methods.agd chance edges2shoes_unpaired   # networks drawn by chance, for comparison
 
 The tables lie in ``data/results/searches``; networks trained from what was found are models of the zoo.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from torch import nn
 from gancomp_core import files, zoo
 from gancomp_core.data import Task, load_task
 from gancomp_core.errors import GancompError
-from gancomp_core.measure import machine_class
-from gancomp_core.methods.agd.choices import Controller
+from gancomp_core.measure import cost, machine_class, set_distance
+from gancomp_core.methods.agd.choices import Controller, MacTable
 from gancomp_core.methods.agd.searching import search
+from gancomp_core.methods.agd.students import random_architectures, train_derived
 from gancomp_core.nets import AgdArchitecture, super_resolution_supernet, translation_supernet
 from gancomp_core.train.loop import Settings
 
@@ -103,6 +105,47 @@ def do(name: str) -> Recorded:
         table = pyarrow.Table.from_pandas(history, preserve_index=False).replace_schema_metadata(about)
         pyarrow.parquet.write_table(table, temporary, compression="zstd")
     return recorded(name)
+
+
+def do_by_chance(name: str, networks: int = 8, steps: int = 400) -> pd.DataFrame:
+    """What a search has to beat: networks drawn by chance in the same range, each trained for a while, and scored.
+
+    Records a row for each: network, MACs, minutes, and the distance on the search split.
+    """
+    chosen = _chosen(name)
+    table = MacTable(chosen.space, *(2 * [chosen.task.size]))
+    rows = []
+    for network in random_architectures(table, chosen.controller.low, chosen.controller.high, networks):
+        settings = replace(chosen.settings, steps=steps)
+        trained = train_derived(chosen.task, network, settings, teacher=chosen.teacher)
+        distance = set_distance(trained.averaged["generator"], chosen.task, split="search")
+        macs = cost(network, *(2 * [chosen.task.size])).macs
+        rows.append({"network": str(network), "macs": macs, "minutes": trained.seconds / 60, "distance": distance})
+    found = pd.DataFrame(rows)
+    with files.atomic_write(_chance_path(name)) as temporary:
+        found.to_csv(temporary, index=False)
+    return found
+
+
+def by_chance(name: str) -> pd.DataFrame:
+    """The networks that :func:`do_by_chance` tried; raises :class:`GancompError` naming the command if it has not."""
+    if not _chance_path(name).exists():
+        raise GancompError(
+            f"No networks by chance are recorded for '{name}'; 'python -m gancomp_core.methods.agd chance \"{name}\"' "
+            "tries some."
+        )
+    return pd.read_csv(_chance_path(name))
+
+
+def best_by_chance(name: str) -> AgdArchitecture:
+    """The network with the smallest distance among those drawn by chance."""
+    tried, space = by_chance(name), _chosen(name).space
+    best = tried.network[tried.distance.idxmin()]
+    return AgdArchitecture.parse(space.kind, best, space.in_channels, space.out_channels)
+
+
+def _chance_path(name: str) -> Path:
+    return _path(name).with_name(_path(name).stem + "-by_chance.csv")
 
 
 def derived_from(space: AgdArchitecture, history: pd.DataFrame, look: int = -1) -> AgdArchitecture:

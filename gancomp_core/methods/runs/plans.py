@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from gancomp_core.errors import GancompError
+from gancomp_core.methods import agd
 from gancomp_core.methods.architecture_search.recorded_searches import CHEAPER, recorded
 from gancomp_core.methods.runs.records import Run, record
 from gancomp_core.nets import ArchitectureSpace, ChannelConfig, ResnetArchitecture, search_space
@@ -123,6 +124,45 @@ def _by_wavelets_unpaired(task: str, critic: str) -> list[Run]:
     return [Run(task, "distilled", {**given, **way}, seed) for seed in range(3) for way in FINALISTS[:2]]
 
 
+def agd_networks(size: str = "") -> dict[str, str | dict[str, Any]]:
+    """Networks of about equal MACs for the unpaired shoes, by where they come from, as a configuration names them.
+
+    ``size`` is "" (4 to 5 M MACs), "small" or "large", which know fewer origins.
+    """
+    name = "edges2shoes_unpaired" + (f", {size}" if size else "")
+    space = agd.SEARCHES[name].space
+    operator, ratio = {"": ("residual", 0), "small": ("conv3x3", 0), "large": ("residual", 1)}[size]
+    operators = [layer.operators.index(operator) if operator in layer.operators else 0 for layer in space.layers]
+    found: dict[str, str | dict[str, Any]] = {
+        "searched": str(agd.recorded(name).architecture),
+        "uniform": str(space.chosen(operators, [ratio] * len(space.layers))),
+    }
+    if not size:
+        best = recorded("edges2shoes/30 times cheaper").best
+        found["random"] = str(agd.best_by_chance(name))
+        found["supernet"] = {"channels": str(best.channels), "blocks": best.blocks}
+    return found
+
+
+def _by_search() -> list[Run]:
+    """What gradient descent chose, beside other networks of as many MACs, all by the same recipe."""
+    plan = []
+    for seed in range(5):
+        for size in ("", "large", "small"):
+            networks = list(agd_networks(size).values())
+            seeds = 5 if not size else 3
+            kept = networks if seed < 3 else networks[:2]
+            plan += [_without_critic(network, seed) for network in kept if seed < seeds]
+    return plan
+
+
+def _without_critic(network: str | dict[str, Any], seed: int) -> Run:
+    configuration = {"teacher": "edges2shoes_unpaired/teacher", "network": network}
+    return Run("edges2shoes_unpaired", "agd", configuration, seed, AGD_STEPS)
+
+
+#: A recipe without a discriminator settles sooner.
+AGD_STEPS = 1_500
 PLANS: dict[str, Callable[[], list[Run]]] = {
     "edges2shoes/plain": lambda: [
         Run("edges2shoes", "plain", configuration, seed)
@@ -142,6 +182,7 @@ PLANS: dict[str, Callable[[], list[Run]]] = {
     "flat2gloss_unpaired/wavelets": lambda: _by_wavelets_unpaired("flat2gloss_unpaired", "fresh"),
     "edges2shoes_unpaired/wavelets": lambda: _by_wavelets_unpaired("edges2shoes_unpaired", "teacher"),
     "edges2shoes_unpaired/pseudo pairs": lambda: _by_pseudo_pairs(),
+    "edges2shoes_unpaired/agd": lambda: _by_search(),
     "edges2shoes/supernets": lambda: _cut_from_supernets(),
     "edges2shoes/budgets": lambda: _for_budgets(),
     "flat2gloss/budgets": lambda: [
