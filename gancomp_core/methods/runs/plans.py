@@ -91,7 +91,7 @@ def _by_wavelets() -> list[Run]:
     return _taught([{**way, "begin": "l1"} for way in ways], seeds=1)
 
 
-#: What that look leaves to decide: an L1 of weight 10 to the photograph, and terms that pull about twice as hard.
+#: What that look leaves to decide: an L1 of weight 10 to the photograph, and terms that pull about twice as hard as it.
 FREER: dict[str, Any] = {"reconstruction": 10}
 FINALISTS: tuple[dict[str, Any], ...] = ({"terms": {}}, _term("wavelet_kd", 5), _term("pixel_kd", 20))
 
