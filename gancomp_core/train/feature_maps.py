@@ -8,15 +8,16 @@ from torch import Tensor, nn
 from gancomp_core.errors import GancompError
 from gancomp_core.nets.efficientnet_lite import load_efficientnet_lite0
 
-AFTER = (0, 2, 4)  # blocks of EfficientNet-Lite0: the last at a half, a quarter and an eighth of the resolution
+AFTER = (0, 2, 4, 10)  # blocks of EfficientNet-Lite0: the last at 1/2, 1/4, 1/8 and 1/16 of the resolution
+SMALLEST = 64  # pixels each way; smaller pictures are enlarged, or little would be left to compare at 1/16
 VGG_RELUS = (3, 8, 15)  # relu1_2, relu2_2, relu3_3: the last before each of the first three poolings
 
 
 class FeatureMaps(nn.Module):
-    """Maps of the shipped EfficientNet-Lite0 at a half, a quarter and an eighth of the resolution; frozen.
+    """Maps of the shipped EfficientNet-Lite0 at 1/2, 1/4, 1/8 and 1/16 of the resolution; frozen.
 
-    Takes float pictures [N, 1 or 3, H, W] in [-1, 1] at their own size, so that it looks for texture where a generator
-    paints it and costs little on small pictures; returns a list of [N, C, h, w].
+    Takes float pictures [N, 1 or 3, H, W] in [-1, 1] at their own size, but at least at 64 pixels; returns a list of
+    [N, C, h, w].
     """
 
     def __init__(self) -> None:
@@ -24,6 +25,9 @@ class FeatureMaps(nn.Module):
         self.network = load_efficientnet_lite0()
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
+        side = min(pictures.shape[-2:])
+        if side < SMALLEST:
+            pictures = F.interpolate(pictures, scale_factor=SMALLEST / side, mode="bilinear")
         rgb = ((pictures.clamp(-1, 1) + 1) * (127.5 / 128) - 127 / 128).expand(-1, 3, -1, -1)
         return self.network.maps(rgb, AFTER)
 

@@ -290,42 +290,38 @@ def test_budget_falls_when_the_dear_choice_loses():
 
 
 @pytest.mark.parametrize(("low", "high", "factor"), [(1, 2, 2.0), (1e11, 1e12, 0.5), (1, 1e12, 1.0)])
-def test_price_doubles_above_the_range_halves_below_and_rests_within(low, high, factor):
-    found = choices(price=0.1, low=low, high=high)
+def test_published_price_doubles_above_the_range_halves_below_and_rests_within(low, high, factor):
+    controller = agd.Controller(low, high, 0.1, two_sided=False)
+    found = agd.Choices(agd.MacTable(SMALL, 16, 16), controller, 10, looks=10)
     found.look()
     assert float(found.price) == pytest.approx(0.1)  # nothing has been learned yet
     found.look()
     assert float(found.price) == pytest.approx(0.1 * factor)
 
 
-def prices(controller: agd.Controller, macs: float, start: float, looks: int) -> list[float]:
+def prices(controller: agd.Controller, macs: float, start: float, looks: int = 50) -> list[float]:
     found = [start]
     for _ in range(looks):
         found.append(controller.next_price(found[-1], macs))
     return found
 
 
-def test_a_price_of_zero_stays_zero():
-    assert prices(agd.Controller(1, 2, price=0.0), 1e9, 0.0, 9)[-1] == 0
-    assert prices(agd.Controller(1, 2, price=0.0), 0.5, 0.0, 9)[-1] == 0
+@pytest.mark.parametrize("two_sided", [True, False])
+def test_a_price_of_zero_stays_zero(two_sided):
+    dead = agd.Controller(1, 2, price=0.0, two_sided=two_sided)
+    assert prices(dead, 1e9, 0.0)[-1] == prices(dead, 0.5, 0.0)[-1] == 0
 
 
-def test_prices_stay_within_reach_of_their_start():
-    published = agd.Controller(1, 2, price=0.1, rewards=False)
-    assert prices(published, 1e9, 0.1, 100)[-1] == pytest.approx(0.1 * 256)
-    assert prices(published, 0.5, 0.1, 100)[-1] == pytest.approx(0.1 / 256)
-
-
-def test_a_price_too_low_to_help_becomes_a_reward_and_comes_back():
+def test_a_two_sided_price_turns_into_a_reward_and_back():
     controller = agd.Controller(1, 2, price=0.1)
-    down = prices(controller, 0.5, 0.1, 100)
-    assert down[:9] == pytest.approx([0.1 / 2**i for i in range(9)])
-    assert down[9] == pytest.approx(-0.1 / 256)
-    assert down[-1] == pytest.approx(-0.1 * 256)
-    up = prices(controller, 3.0, down[-1], 100)
-    assert up[1] == pytest.approx(-0.1 * 128)
-    assert up[-1] == pytest.approx(0.1 * 256)
-    assert prices(controller, 1.5, 0.1, 5) == [0.1] * 6
+    below = prices(controller, 0.5, 0.1)
+    assert below[:6] == pytest.approx([0.1, 0.05, 0.025, 0.0125, -0.0125, -0.025])
+    assert below[-1] == pytest.approx(-0.8)
+    above = prices(controller, 3.0, -0.8)
+    assert above[:8] == pytest.approx([-0.8, -0.4, -0.2, -0.1, -0.05, -0.025, -0.0125, 0.0125])
+    assert above[-1] == pytest.approx(0.8)
+    for price in (0.8, -0.8):
+        assert abs(prices(controller, 1.5, price)[-1]) == pytest.approx(0.0125)
 
 
 def test_record_holds_every_look():
@@ -371,10 +367,29 @@ def test_search_finds_a_network_of_its_space(shoes, teacher):
     found = searched(shoes, teacher)
     assert found.architecture.derived
     assert cost(found.architecture, 32, 32).macs == found.macs
+    assert found.macs in set(found.history.macs)
     assert isinstance(found.history, pd.DataFrame)
     assert {"content", "style", "chosen_content", "budget"} <= set(found.losses)
     moved = [logits for logits in found.choices.operators if len(logits) > 1 and logits.abs().max() > 0]
     assert len(moved) == 2  # both cells learned
+
+
+def test_what_was_last_within_the_range_is_derived():
+    found = choices(steps=3)
+    looks = [0] * len(SMALL.layers), [1] * len(SMALL.layers)
+    macs = [found.table.exact(looks[0], each) for each in looks]
+    for place in (0, 1, 0):
+        with torch.no_grad():
+            for logits in found.operators:
+                logits.copy_(torch.eye(len(logits))[0])
+            for logits in found.widths:
+                logits.copy_(torch.eye(len(logits))[min(place, len(logits) - 1)])
+        found.look()
+    for which in (0, 1):
+        controller = agd.Controller(macs[which] - 1, macs[which] + 1)
+        assert agd.settled(SMALL, found.history(), controller) == SMALL.chosen(looks[0], looks[which])
+    nowhere = agd.Controller(1, 2)
+    assert agd.settled(SMALL, found.history(), nowhere) == SMALL.chosen(*[[0] * len(SMALL.layers)] * 2)
 
 
 def test_search_is_the_same_again_and_goes_on_where_it_was(shoes, teacher, tmp_path):

@@ -6,8 +6,17 @@ learn by gradient, from the pictures of a teacher and from a price on multiply-a
 """
 
 from gancomp_core.methods.agd.choices import Choices, Controller, MacTable, kept_channels
-from gancomp_core.methods.agd.recorded import SEARCHES, Recorded, best_by_chance, by_chance, derived_from, recorded
-from gancomp_core.methods.agd.searching import Search, SearchScene, for_choices, for_weights, halves, search
+from gancomp_core.methods.agd.recorded import SEARCHES, Recorded, best_by_chance, by_chance, recorded
+from gancomp_core.methods.agd.searching import (
+    Search,
+    SearchScene,
+    derived_from,
+    for_choices,
+    for_weights,
+    halves,
+    search,
+    settled,
+)
 from gancomp_core.methods.agd.students import (
     TaughtScene,
     default_objective,
@@ -42,6 +51,7 @@ __all__ = [
     "kept_channels",
     "random_architectures",
     "search",
+    "settled",
     "taught",
     "train_derived",
 ]

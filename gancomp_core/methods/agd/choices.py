@@ -16,8 +16,8 @@ from gancomp_core.errors import GancompError
 from gancomp_core.measure import cost
 from gancomp_core.nets.agd import OPERATORS, TRANSLATION, AgdArchitecture, Picked
 
-REACH = 256.0  # by how much the controller may raise or lower its price
-LOOKS = 50  # how often a search writes down its preferences, and the controller may change the price
+REACH = 8.0  # by how much a two-sided controller may raise or lower its price
+LOOKS = 100  # how often a search writes down its preferences, and the controller may change the price
 
 
 class MacTable:
@@ -85,31 +85,32 @@ def _table(macs: Callable[..., int], *choices: Sequence[Any]) -> Tensor:
 class Controller:
     """Keeps a search within a range of MACs, by a price on them.
 
-    ``low`` and ``high`` bound the MACs of the derived network. At every look the ``price`` halves when that network is
-    below the range and doubles when it is above, as published; it never leaves its start by more than ``REACH``, so
-    that it can come back soon. A price of 0 stays 0: then MACs cost nothing. With ``rewards`` a price that is as low as
-    it gets and still too high turns negative, so that MACs are rewarded; as published, nothing lifts a network that is
-    below the range because cheap operators learn faster. The price weighs ``on_operators`` of the expected MACs over
-    operators and the rest over widths, both as a share of ``high``; a quarter as published for translation, 2/7 for
-    super-resolution.
+    ``low`` and ``high`` bound the MACs of the derived network. As published (``two_sided`` False), the ``price``
+    doubles at every look at which that network is above the range and halves when it is below. That cannot lift a
+    network that is below because cheap operators learn faster, and a price that has halved often comes back late. So by
+    default a price that has become small turns negative, and MACs are rewarded; within the range it becomes small
+    again; and it is never larger or smaller than its start by more than ``REACH``. A price of 0 stays 0: then MACs cost
+    nothing. The price weighs ``on_operators`` of the expected MACs over operators and the rest over widths, both as a
+    share of ``high``; a quarter as published for translation, 2/7 for super-resolution.
     """
 
     low: float
     high: float
     price: float = 0.05
     on_operators: float = 0.25
-    rewards: bool = True
+    two_sided: bool = True
 
     def next_price(self, price: float, macs: float) -> float:
         """The price after a look at which the derived network has so many ``macs``."""
-        if self.low <= macs <= self.high:
-            return price
-        sign = 1 if macs > self.high else -1
+        sign = int(macs > self.high) - int(macs < self.low)
+        if not self.two_sided:
+            return price * 2.0**sign
+        least, most = self.price / REACH, self.price * REACH
         if price * sign > 0:  # the right way already
-            return sign * min(2 * abs(price), self.price * REACH)
-        if abs(price) / 2 >= self.price / REACH:
+            return sign * min(2 * abs(price), most)
+        if abs(price) / 2 >= least:
             return price / 2
-        return -price if self.rewards else price
+        return sign * least if sign else price
 
     def __post_init__(self) -> None:
         if not 0 < self.low < self.high or self.price < 0 or not 0 <= self.on_operators <= 1:

@@ -24,7 +24,7 @@ from gancomp_core.data import Task, load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import cost, machine_class, set_distance
 from gancomp_core.methods.agd.choices import Controller, MacTable
-from gancomp_core.methods.agd.searching import search
+from gancomp_core.methods.agd.searching import search, settled
 from gancomp_core.methods.agd.students import random_architectures, train_derived
 from gancomp_core.nets import AgdArchitecture, super_resolution_supernet, translation_supernet
 from gancomp_core.train.loop import Settings
@@ -81,7 +81,8 @@ class Recorded:
 
 def recorded(name: str) -> Recorded:
     """A search that was done, by its name; raises :class:`GancompError` naming the command where it was not."""
-    space = _chosen(name).space
+    chosen = _chosen(name)
+    space = chosen.space
     try:
         table = pyarrow.parquet.read_table(_path(name))
     except (OSError, pyarrow.ArrowInvalid) as error:
@@ -90,7 +91,9 @@ def recorded(name: str) -> Recorded:
             f'"{name}"\' does it.'
         ) from error
     history, about = table.to_pandas(), table.schema.metadata
-    return Recorded(derived_from(space, history), history, float(about[b"minutes"]), about[b"machine"].decode())
+    return Recorded(
+        settled(space, history, chosen.controller), history, float(about[b"minutes"]), about[b"machine"].decode()
+    )
 
 
 def do(name: str) -> Recorded:
@@ -146,16 +149,6 @@ def best_by_chance(name: str) -> AgdArchitecture:
 
 def _chance_path(name: str) -> Path:
     return _path(name).with_name(_path(name).stem + "-by_chance.csv")
-
-
-def derived_from(space: AgdArchitecture, history: pd.DataFrame, look: int = -1) -> AgdArchitecture:
-    """The network of the most probable choices at one look of a history (the last)."""
-    steps = sorted(history.step.unique())
-    now = history[history.step == steps[look]]
-    best = now.loc[now.groupby(["layer", "kind"]).probability.idxmax()].set_index(["layer", "kind"]).choice
-    operators = [layer.operators.index(best[layer.name, "operator"]) for layer in space.layers]
-    widths = [layer.widths.index(int(best[layer.name, "width"])) for layer in space.layers]
-    return space.chosen(operators, widths)
 
 
 def _chosen(name: str) -> RecordedSearch:

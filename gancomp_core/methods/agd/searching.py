@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from gancomp_core.data import Batch, Pictures, PictureSet, Task
 from gancomp_core.errors import GancompError
+from gancomp_core.measure import cost
 from gancomp_core.methods.agd.choices import Choices, Controller, MacTable
 from gancomp_core.methods.agd.students import (
     TaughtScene,
@@ -92,7 +93,7 @@ def preview(scene: SearchScene) -> Image.Image:
 class Search:
     """What a search found: the network, its MACs, the trained supernet, and how the preferences moved.
 
-    ``history`` is that of :meth:`Choices.history`; ``macs`` is what the search itself reckons.
+    ``architecture`` is :func:`settled` from ``history``, which is that of :meth:`Choices.history`.
     """
 
     architecture: AgdArchitecture
@@ -112,8 +113,8 @@ def search(
     controller: Controller,
     *,
     objective: Objective | None = None,
-    lr: float = 1e-3,
-    choice_lr: float = 1e-2,
+    lr: float = 2e-3,
+    choice_lr: float = 2e-2,
     warm_up: float = 0.25,
     crop: int | None = None,
     features: nn.Module | None = None,
@@ -151,9 +152,27 @@ def search(
             given: dict[str, Any] = {"averaged": (), "checkpoint": file, "preview": preview, **options}
             trained = train(models, scene, players, batches, stage, **given)
             seconds, parts = seconds + trained.seconds, [*parts, trained.history.assign(stage=name)]
-    macs = table.exact(choices.best("operators"), choices.best("widths"))
+    history = choices.history()
+    found = settled(space, history, controller)
+    macs = cost(found, *(2 * [task.size // task.scale])).macs
     losses = pd.concat(parts, ignore_index=True)
-    return Search(choices.derived(), macs, supernet, choices, choices.history(), losses, seconds)
+    return Search(found, macs, supernet, choices, history, losses, seconds)
+
+
+def settled(space: AgdArchitecture, history: pd.DataFrame, controller: Controller) -> AgdArchitecture:
+    """The network that was preferred at the last look at which it lay within the range, else at the last of all."""
+    looks = history.groupby("step").macs.first()
+    within = looks[looks.between(controller.low, controller.high)]
+    return derived_from(space, history, int((within if len(within) else looks).index[-1]))
+
+
+def derived_from(space: AgdArchitecture, history: pd.DataFrame, step: int) -> AgdArchitecture:
+    """The network of the most probable choices at the look of a ``step``."""
+    now = history[history.step == step]
+    best = now.loc[now.groupby(["layer", "kind"]).probability.idxmax()].set_index(["layer", "kind"]).choice
+    operators = [layer.operators.index(best[layer.name, "operator"]) for layer in space.layers]
+    widths = [layer.widths.index(int(best[layer.name, "width"])) for layer in space.layers]
+    return space.chosen(operators, widths)
 
 
 def check_search(task: Task, space: AgdArchitecture, controller: Controller, table: MacTable) -> None:
