@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow
@@ -42,7 +41,6 @@ class RecordedSearch:
     cells: int
     controller: Controller
     settings: Settings
-    choice_lr: float = 1e-2
     back: bool = False
 
     @property
@@ -62,8 +60,19 @@ class RecordedSearch:
         return translation_supernet(self.base, self.cells, task.source_channels, task.target_channels)
 
 
-_SHOES = RecordedSearch("edges2shoes_unpaired", 16, 6, Controller(4e6, 5e6), Settings(1_200, 16), choice_lr=2e-2)
-SEARCHES: dict[str, RecordedSearch] = {"edges2shoes_unpaired": _SHOES}
+_SHOES = RecordedSearch("edges2shoes_unpaired", 16, 6, Controller(4e6, 5e6), Settings(600, 8))
+_GLOSS = RecordedSearch("flat2gloss_unpaired", 16, 6, Controller(16e6, 20e6), Settings(400, 4))
+_PHOTOS = RecordedSearch("photos_x4", 32, 3, Controller(500e6, 800e6, on_operators=2 / 7), Settings(400, 8))
+#: "free" has a price of zero: its controller does nothing, as that of the released super-resolution configuration.
+SEARCHES: dict[str, RecordedSearch] = {
+    "edges2shoes_unpaired": _SHOES,
+    "edges2shoes_unpaired, small": replace(_SHOES, controller=Controller(2.5e6, 3e6)),
+    "edges2shoes_unpaired, large": replace(_SHOES, controller=Controller(8.5e6, 9.5e6)),
+    "edges2shoes_unpaired, free": replace(_SHOES, controller=Controller(4e6, 5e6, price=0.0)),
+    "flat2gloss_unpaired": _GLOSS,
+    "flat2gloss_unpaired, back": replace(_GLOSS, back=True),
+    "photos_x4": _PHOTOS,
+}
 
 
 @dataclass(frozen=True)
@@ -100,8 +109,8 @@ def do(name: str) -> Recorded:
     """Do a search and record it; one that was killed goes on from its checkpoints in the cache folder."""
     chosen, path = _chosen(name), _path(name)
     kept = files.cache_root() / "agd" / f"{path.stem}.ckpt"
-    how: dict[str, Any] = {"choice_lr": chosen.choice_lr, "checkpoint": kept}
-    found = search(chosen.task, chosen.teacher, chosen.space, chosen.settings, chosen.controller, **how)
+    given = (chosen.task, chosen.teacher, chosen.space, chosen.settings, chosen.controller)
+    found = search(*given, checkpoint=kept)
     history = found.history.astype({"probability": "float32", "price": "float32"})
     about = {"minutes": f"{found.seconds / 60:.1f}", "machine": machine_class()}
     with files.atomic_write(path) as temporary:
@@ -158,4 +167,4 @@ def _chosen(name: str) -> RecordedSearch:
 
 
 def _path(name: str) -> Path:
-    return files.data_root() / "results" / "searches" / f"agd-{name.replace(' ', '_')}.parquet"
+    return files.data_root() / "results" / "searches" / f"agd-{name.replace(', ', '-').replace(' ', '_')}.parquet"

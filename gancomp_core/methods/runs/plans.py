@@ -124,36 +124,27 @@ def _by_wavelets_unpaired(task: str, critic: str) -> list[Run]:
     return [Run(task, "distilled", {**given, **way}, seed) for seed in range(3) for way in FINALISTS[:2]]
 
 
-def agd_networks(size: str = "") -> dict[str, str | dict[str, Any]]:
-    """Networks of about equal MACs for the unpaired shoes, by where they come from, as a configuration names them.
-
-    ``size`` is "" (4 to 5 M MACs), "small" or "large", which know fewer origins.
-    """
-    name = "edges2shoes_unpaired" + (f", {size}" if size else "")
+def agd_networks() -> dict[str, str | dict[str, Any]]:
+    """Networks of 4 to 5 M MACs for the unpaired shoes, by where they come from, as a configuration names them."""
+    name = "edges2shoes_unpaired"
     space = agd.SEARCHES[name].space
-    operator, ratio = {"": ("residual", 0), "small": ("conv3x3", 0), "large": ("residual", 1)}[size]
-    operators = [layer.operators.index(operator) if operator in layer.operators else 0 for layer in space.layers]
-    found: dict[str, str | dict[str, Any]] = {
+    operators = [layer.operators.index("residual") if "residual" in layer.operators else 0 for layer in space.layers]
+    best = recorded("edges2shoes/30 times cheaper").best
+    return {
         "searched": str(agd.recorded(name).architecture),
-        "uniform": str(space.chosen(operators, [ratio] * len(space.layers))),
+        "uniform": str(space.chosen(operators, [0] * len(space.layers))),
+        "random": str(agd.best_by_chance(name)),
+        "supernet": {"channels": str(best.channels), "blocks": best.blocks},
     }
-    if not size:
-        best = recorded("edges2shoes/30 times cheaper").best
-        found["random"] = str(agd.best_by_chance(name))
-        found["supernet"] = {"channels": str(best.channels), "blocks": best.blocks}
-    return found
 
 
 def _by_search() -> list[Run]:
-    """What gradient descent chose, beside other networks of as many MACs, all by the same recipe."""
-    plan = []
-    for seed in range(5):
-        for size in ("", "large", "small"):
-            networks = list(agd_networks(size).values())
-            seeds = 5 if not size else 3
-            kept = networks if seed < 3 else networks[:2]
-            plan += [_without_critic(network, seed) for network in kept if seed < seeds]
-    return plan
+    """What gradient descent chose, beside other networks of as many MACs, all by one recipe; and other budgets."""
+    networks = list(agd_networks().values())
+    others = [str(agd.recorded(f"edges2shoes_unpaired, {size}").architecture) for size in ("large", "small")]
+    kept = [(network, seed) for seed in range(3) for network in (*networks, *others)]
+    kept += [(network, seed) for seed in (3, 4) for network in networks[:2]]
+    return [_without_critic(network, seed) for network, seed in kept]
 
 
 def _without_critic(network: str | dict[str, Any], seed: int) -> Run:
@@ -162,7 +153,7 @@ def _without_critic(network: str | dict[str, Any], seed: int) -> Run:
 
 
 #: A recipe without a discriminator settles sooner.
-AGD_STEPS = 1_500
+AGD_STEPS = 1_000
 PLANS: dict[str, Callable[[], list[Run]]] = {
     "edges2shoes/plain": lambda: [
         Run("edges2shoes", "plain", configuration, seed)
