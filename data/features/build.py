@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import io
 import json
+import lzma
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ sys.path.insert(0, str(HERE.parent.parent))
 
 from gancomp_core import files  # noqa: E402  (the checkout need not be installed)
 from gancomp_core.nets.efficientnet_lite import WEIGHTS, EfficientNetLite0  # noqa: E402
+from gancomp_core.zoo.store import PACKING  # noqa: E402
 
 PTH = "efficientnet-lite0-57934424.pth"
 PTH_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -107,7 +109,8 @@ def main() -> None:
         verify(folded, published, arguments.reference)
     with files.atomic_write(HERE / WEIGHTS) as temporary:
         # sorted names: the same bytes from every build
-        safetensors.torch.save_file({name: folded[name].half().contiguous() for name in sorted(folded)}, temporary)
+        plain = safetensors.torch.save({name: folded[name].half().contiguous() for name in sorted(folded)})
+        temporary.write_bytes(lzma.compress(plain, filters=PACKING))
     manifest = {
         "name": "EfficientNet-Lite0 features, batch normalisation folded, float16, no classifier",
         "licence": "Apache-2.0 (LICENSE beside this file)",

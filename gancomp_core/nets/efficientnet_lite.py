@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import lzma
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from gancomp_core.errors import GancompError
 
 FEATURES = 1280
 """Width of the pooled features."""
-WEIGHTS = "efficientnet_lite0_fp16.safetensors"
+WEIGHTS = "efficientnet_lite0_fp16.safetensors.xz"
 """File name of the shipped weights, in ``data/features``."""
 
 STEM_CHANNELS = 32
@@ -158,8 +159,9 @@ def load_efficientnet_lite0(path: Path | None = None) -> EfficientNetLite0:
     weights_hash(path)
     network = EfficientNetLite0()
     try:
-        network.load_state_dict({name: value.float() for name, value in safetensors.torch.load_file(path).items()})
-    except (RuntimeError, safetensors.SafetensorError) as error:
+        weights = safetensors.torch.load(lzma.decompress(path.read_bytes()))
+        network.load_state_dict({name: value.float() for name, value in weights.items()})
+    except (RuntimeError, lzma.LZMAError, safetensors.SafetensorError) as error:
         raise GancompError(
             f"{path} does not hold the weights of EfficientNet-Lite0; 'git checkout -- {_shown(path)}' restores them."
         ) from error

@@ -8,6 +8,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from gancomp_core.nets import (
+    AgdArchitecture,
     ArchitectureSpace,
     ChannelConfig,
     ResnetArchitecture,
@@ -186,6 +187,38 @@ RECIPES: dict[str, Recipe] = {
         "VDSR, the network of 2016 that AutoGAN-Distiller compares its own with.",
         PHOTOS,
         {"lr": 4e-4},
+        ("generator",),
+    ),
+    "edges2shoes_unpaired/agd": Recipe(
+        "edges2shoes_unpaired",
+        "gancomp_core.methods.agd:from_teacher",
+        AgdArchitecture.parse(
+            "translation",
+            "stem conv7x7 6, down1 down 10, down2 down 22, cell1 dwsblock 32, cell2 dwsblock 32, cell3 dwsblock "
+            "32, cell4 residual 22, cell5 residual 22, cell6 conv3x3 22, up1 up 10, up2 up 6",
+            in_channels=1,
+            out_channels=1,
+        ),
+        Settings(steps=3_000, batch_size=8),
+        "What AGD found for shoes, trained from scratch on its teacher's pictures, without a critic.",
+        SHOES,
+        {"teacher": "edges2shoes_unpaired/teacher", "lr": 3e-3},
+        ("generator",),
+    ),
+    "photos_x4/agd": Recipe(
+        "photos_x4",
+        "gancomp_core.methods.agd:from_teacher",
+        AgdArchitecture.parse(
+            "super-resolution",
+            "first conv3x3 32, cell1.1 conv3x3 20, cell1.2 dwsblock 20, cell1.3 dwsblock 20, cell1.4 conv3x3 28, "
+            "cell1.5 conv1x1 32, cell2.1 dwsblock 20, cell2.2 residual 28, cell2.3 conv3x3 28, cell2.4 dwsblock "
+            "28, cell2.5 conv3x3 32, cell3.1 residual 28, cell3.2 conv1x1 20, cell3.3 residual 28, cell3.4 "
+            "conv3x3 28, cell3.5 conv3x3 32, up1 enlarge 12, up2 enlarge 28, high conv3x3 32",
+        ),
+        Settings(steps=1_200, batch_size=8),
+        "What AGD found for super-resolution, trained for as many steps as VDSR.",
+        PHOTOS,
+        {"teacher": "photos_x4/teacher", "lr": 1e-3},
         ("generator",),
     ),
 }

@@ -1,6 +1,7 @@
 """The feature network: the published one, folded; its weights checked."""
 
 import json
+import lzma
 import shutil
 
 import pytest
@@ -68,19 +69,19 @@ def test_damaged_file_names_the_command_that_restores_it(shipped_copy):
     data = bytearray(shipped_copy.read_bytes())
     data[len(data) // 2] ^= 1
     shipped_copy.write_bytes(data)
-    with pytest.raises(GancompError, match=r"are damaged .*'git checkout -- \S+_fp16\.safetensors' restores them\.$"):
+    with pytest.raises(GancompError, match=r"are damaged .*'git checkout -- \S+_fp16\S+\.xz' restores them\.$"):
         load_efficientnet_lite0(shipped_copy)
 
 
 @pytest.mark.parametrize("missing", [efficientnet_lite.WEIGHTS, "manifest.json"])
 def test_missing_file_names_the_command_that_restores_it(shipped_copy, missing):
     (shipped_copy.parent / missing).unlink()
-    with pytest.raises(GancompError, match=r"cannot be read; 'git checkout -- \S+_fp16\.safetensors \S+\.json' .*\.$"):
+    with pytest.raises(GancompError, match=r"cannot be read; 'git checkout -- \S+_fp16\S+\.xz \S+\.json' .*\.$"):
         load_efficientnet_lite0(shipped_copy)
 
 
 def test_weights_of_another_network_are_refused(shipped_copy):
-    safetensors.torch.save_file({"weight": torch.zeros(3)}, shipped_copy)
+    shipped_copy.write_bytes(lzma.compress(safetensors.torch.save({"weight": torch.zeros(3)})))
     manifest = json.loads((shipped_copy.parent / "manifest.json").read_text())
     manifest["outputs"][shipped_copy.name]["sha256"] = efficientnet_lite.files.sha256(shipped_copy)
     (shipped_copy.parent / "manifest.json").write_text(json.dumps(manifest))
