@@ -62,7 +62,7 @@ class RecordedSearch:
 
 _SHOES = RecordedSearch("edges2shoes_unpaired", 16, 6, Controller(4e6, 5e6), Settings(600, 8))
 _GLOSS = RecordedSearch("flat2gloss_unpaired", 16, 6, Controller(16e6, 20e6), Settings(400, 4))
-_PHOTOS = RecordedSearch("photos_x4", 32, 3, Controller(500e6, 800e6, on_operators=2 / 7), Settings(400, 8))
+_PHOTOS = RecordedSearch("photos_x4", 32, 5, Controller(900e6, 1.2e9, on_operators=2 / 7), Settings(400, 8))
 #: "free" has a price of zero: its controller does nothing, as that of the released super-resolution configuration.
 SEARCHES: dict[str, RecordedSearch] = {
     "edges2shoes_unpaired": _SHOES,
@@ -119,23 +119,25 @@ def do(name: str) -> Recorded:
     return recorded(name)
 
 
-def do_by_chance(name: str, networks: int = 8, steps: int = 400) -> pd.DataFrame:
+def do_by_chance(name: str, networks: int = 12, steps: int = 400) -> pd.DataFrame:
     """What a search has to beat: networks drawn by chance in the same range, each trained for a while, and scored.
 
-    Records a row for each: network, MACs, minutes, and the distance on the search split.
+    Records a row for each: network, MACs, minutes, and the distance on the search split. By default they take about as
+    long as the search. What was recorded before is not done again.
     """
-    chosen = _chosen(name)
+    chosen, path = _chosen(name), _chance_path(name)
     table = MacTable(chosen.space, *(2 * [chosen.task.size]))
-    rows = []
+    found = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["network", "macs", "minutes", "distance"])
     for network in random_architectures(table, chosen.controller.low, chosen.controller.high, networks):
+        if str(network) in set(found.network):
+            continue
         settings = replace(chosen.settings, steps=steps)
         trained = train_derived(chosen.task, network, settings, teacher=chosen.teacher)
         distance = set_distance(trained.averaged["generator"], chosen.task, split="search")
         macs = cost(network, *(2 * [chosen.task.size])).macs
-        rows.append({"network": str(network), "macs": macs, "minutes": trained.seconds / 60, "distance": distance})
-    found = pd.DataFrame(rows)
-    with files.atomic_write(_chance_path(name)) as temporary:
-        found.to_csv(temporary, index=False)
+        found.loc[len(found)] = [str(network), macs, trained.seconds / 60, distance]
+        with files.atomic_write(path) as temporary:
+            found.to_csv(temporary, index=False)
     return found
 
 
