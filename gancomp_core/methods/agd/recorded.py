@@ -66,8 +66,8 @@ _PHOTOS = RecordedSearch("photos_x4", 32, 5, Controller(900e6, 1.2e9, on_operato
 #: "free" has a price of zero: its controller does nothing, as that of the released super-resolution configuration.
 SEARCHES: dict[str, RecordedSearch] = {
     "edges2shoes_unpaired": _SHOES,
-    "edges2shoes_unpaired, small": replace(_SHOES, controller=Controller(2.5e6, 3e6)),
-    "edges2shoes_unpaired, large": replace(_SHOES, controller=Controller(8.5e6, 9.5e6)),
+    "edges2shoes_unpaired, small": replace(_SHOES, controller=Controller(2.5e6, 3e6), settings=Settings(300, 8)),
+    "edges2shoes_unpaired, large": replace(_SHOES, controller=Controller(8.5e6, 9.5e6), settings=Settings(300, 8)),
     "edges2shoes_unpaired, free": replace(_SHOES, controller=Controller(4e6, 5e6, price=0.0)),
     "flat2gloss_unpaired": _GLOSS,
     "flat2gloss_unpaired, back": replace(_GLOSS, back=True),
