@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,6 +19,7 @@ from PIL import Image
 
 from gancomp_core.errors import GancompError
 from gancomp_core.nets import ResnetArchitecture
+from gancomp_core.nets.agd import CELL_OPERATORS, OPERATORS
 from gancomp_core.nets.channel_config import kept_blocks
 
 # Okabe and Ito's palette, told apart with every common kind of colour blindness; without its yellow, too pale.
@@ -314,3 +316,60 @@ def _layer_channels(architecture: ResnetArchitecture) -> dict[str, int]:
     inner = architecture.channels.inner_widths(architecture.blocks)
     blocks = {f"b{block + 1}": width for block, width in enumerate(inner)}
     return {"stem": stem, "down1": down1, "down2": down2, **blocks, "up1": up1, "up2": up2}
+
+
+# operators that a search chooses among get a style of their own; layers that must be what they are get the first
+_CHOSEN = {name: (PALETTE[i], HATCHES[i]) for i, name in enumerate(CELL_OPERATORS, start=1)}
+
+
+def operator_diagram(c_in: int, c_out: int) -> Figure:
+    """The operators of an AGD cell as rows of boxes: a box is a convolution, as high as channels come out of it."""
+    figure, panels = plt.subplots(1, len(CELL_OPERATORS), figsize=(9.5, 2.6), sharey=True, layout="constrained")
+    for axes, name in zip(panels, CELL_OPERATORS, strict=True):
+        module = OPERATORS[name](c_in, c_out, True)
+        steps, (colour, hatch) = list(getattr(module, "body", [module])), _CHOSEN[name]
+        heights = [math.sqrt(channels) for channels in (c_in, *(step.conv.out_channels for step in steps))]
+        axes.bar(0, heights[0], width=0.3, color="#BBBBBB")
+        axes.text(0, heights[0] + 0.3, str(c_in), ha="center", fontsize=9)
+        for place, (step, high) in enumerate(zip(steps, heights[1:], strict=True), start=1):
+            axes.bar(place, high, width=0.62, color=colour, hatch=hatch, edgecolor="white")
+            axes.text(place, high + 0.3, str(step.conv.out_channels), ha="center", fontsize=9)
+            size = f"{step.conv.kernel_size[0]}x{step.conv.kernel_size[0]}"
+            below = f"{size}\ndepthwise" if step.conv.groups > 1 else size
+            axes.text(place, -0.5, below, ha="center", va="top", fontsize=8.5)
+        if len(steps) > 1:  # the way around
+            top, end = max(heights) + 3.2, len(steps) + 0.55
+            axes.plot([0.25, 0.25, end, end], [heights[0], top, top, 0], color="black", linewidth=1.2)
+            axes.text(end / 2 + 0.1, top + 0.4, "and the input is added", ha="center", fontsize=8.5)
+        axes.set(xlim=(-0.4, 4), ylim=(-4.5, 2 * math.sqrt(c_in) + 6))
+        axes.set_title(name, fontsize=11)
+        axes.axis("off")
+    return figure
+
+
+def layer_bars(description: pd.DataFrame, most: Sequence[int] = (), axes: Axes | None = None) -> Figure:
+    """The layers of an AGD network: a bar each, as high as it is wide, named and hatched by its operator.
+
+    ``description`` has the columns layer, operator and width, as :func:`gancomp_core.methods.agd.describe` gives them;
+    what is no choice of a search carries no name. ``most`` outlines the largest width of each layer. Draws into
+    ``axes``, or into a figure of its own.
+    """
+    if axes is None:
+        _, axes = plt.subplots(figsize=(max(7.5, 0.32 * len(description)), 3.0), layout="constrained")
+    names, operators, widths = (description[column].tolist() for column in ("layer", "operator", "width"))
+    axes.bar(range(len(most)), most, width=0.82, facecolor="white", edgecolor="#777777", linewidth=1)
+    for place, (name, operator, width) in enumerate(zip(names, operators, widths, strict=True)):
+        chosen = operator in _CHOSEN and name.startswith("cell")
+        colour, hatch = _CHOSEN[operator] if chosen else (PALETTE[0], "")
+        axes.bar(place, width, width=0.82, color=colour, hatch=hatch, edgecolor="white", linewidth=0)
+        axes.annotate(
+            f"{width} {operator}" if chosen else str(width), (place, width), xytext=(0, 3), textcoords="offset points",
+            ha="center", va="bottom", fontsize=8.5, rotation=90 if chosen else 0,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+        )  # fmt: skip
+    axes.set_xticks(range(len(names)), names, fontsize=8, rotation=90 if len(names) > 14 else 0)
+    axes.grid(axis="x", visible=False)
+    axes.set_ylim(0, 1.75 * max([*widths, *most]))
+    axes.set_ylabel("channels")
+    assert isinstance(axes.figure, Figure)
+    return axes.figure
