@@ -205,6 +205,27 @@ RECIPES: dict[str, Recipe] = {
         {"teacher": "edges2shoes_unpaired/teacher", "lr": 3e-3},
         ("generator",),
     ),
+    "flat2gloss_unpaired/agd": Recipe(
+        "flat2gloss_unpaired",
+        "gancomp_core.methods.agd:from_teacher",
+        AgdArchitecture.parse(
+            "translation",
+            "stem conv7x7 8, down1 down 10, down2 down 22, cell1 conv1x1 32, cell2 dwsblock 22, cell3 "
+            "dwsblock 22, cell4 dwsblock 22, cell5 residual 22, cell6 conv1x1 22, up1 up 10, up2 up 6",
+        ),
+        Settings(steps=1_500, batch_size=8),
+        "What AGD found for emoji, there and back: two small networks, each trained on its teacher's pictures.",
+        EMOJI,
+        {
+            "teacher": "flat2gloss_unpaired/teacher",
+            "lr": 3e-3,
+            "backward": (
+                "stem conv7x7 6, down1 down 10, down2 down 22, cell1 conv1x1 22, cell2 dwsblock 22, cell3 "
+                "dwsblock 22, cell4 dwsblock 22, cell5 conv1x1 22, cell6 residual 22, up1 up 10, up2 up 8"
+            ),
+        },
+        ("generator", "backward_generator"),
+    ),
     "photos_x4/agd": Recipe(
         "photos_x4",
         "gancomp_core.methods.agd:from_teacher",
