@@ -474,8 +474,9 @@ def _check_channels(x: Tensor, channels: int) -> None:
 def initialise_agd(network: AgdNetwork, seed: int) -> AgdNetwork:
     """Draw the weights: N(0, 0.02) in translation, He's normal distribution in super-resolution.
 
-    There the last layer's are a hundredth of it, so that an untrained network returns nearly the bicubic enlargement.
-    The numbers depend on ``seed`` and the layer order alone. Returns the network.
+    There, where no norm keeps sums from growing, the last convolution beside a shortcut has a tenth of it, and that to
+    the picture a hundredth: an untrained network returns nearly the bicubic enlargement. The numbers depend on ``seed``
+    and the layer order alone. Returns the network.
     """
     if network.architecture.kind == TRANSLATION:
         return initialise(network, seed)
@@ -484,5 +485,8 @@ def initialise_agd(network: AgdNetwork, seed: int) -> AgdNetwork:
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, a=SLOPE, generator=generator)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    for layer in network.modules():
+        if isinstance(layer, Shortcut):
+            layer.body[-1].conv.weight.data.mul_(0.1)  # type: ignore[union-attr, operator]
     network.tail.weight.data.mul_(0.01)
     return network

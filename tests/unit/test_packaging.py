@@ -25,7 +25,7 @@ import gancomp_core
 CONDA_NAME = {"torch": "pytorch", "matplotlib": "matplotlib-base"}  # the same elsewhere
 NOT_ON_CONDA_FORGE = {"lightning-fabric"}
 PARTS_OF_OTHERS = {"cycler", "IPython", "traitlets", "jupyter_client"}  # of matplotlib's and Jupyter's own interfaces
-ONLY_IF_PRESENT = {"torch_fidelity", "google"}  # imported where a reader happens to have them
+ONLY_IF_PRESENT = {"torch_fidelity", "torchvision", "google"}  # imported where a reader happens to have them
 
 
 @pytest.fixture(scope="module")
