@@ -153,7 +153,7 @@ RECIPES: dict[str, Recipe] = {
         "landcover2satellite",
         train_gaugan,
         SpadeArchitecture(ChannelConfig.parse("8_4_4_4_4_8_12_16"), upsampling="normal", label_channels=10),
-        Settings(steps=3_000, batch_size=8),
+        Settings(steps=2_000, batch_size=8),
         "GauGAN paints the Earth from a map of its land cover.",
         PLANET,
         {"lr": 2e-4, "critic_width": 24},
@@ -199,7 +199,7 @@ RECIPES: dict[str, Recipe] = {
             in_channels=1,
             out_channels=1,
         ),
-        Settings(steps=3_000, batch_size=8),
+        Settings(steps=2_000, batch_size=8),
         "What AGD found for shoes, trained from scratch on its teacher's pictures, without a critic.",
         SHOES,
         {"teacher": "edges2shoes_unpaired/teacher", "lr": 3e-3},
@@ -231,12 +231,13 @@ RECIPES: dict[str, Recipe] = {
         "gancomp_core.methods.agd:from_teacher",
         AgdArchitecture.parse(
             "super-resolution",
-            "first conv3x3 32, cell1.1 conv3x3 28, cell1.2 residual 28, cell1.3 conv3x3 28, cell1.4 conv3x3 28, "
-            "cell1.5 conv3x3 32, cell2.1 conv3x3 28, cell2.2 dwsblock 32, cell2.3 conv1x1 28, cell2.4 conv3x3 "
-            "28, cell2.5 dwsblock 32, cell3.1 conv3x3 20, cell3.2 conv1x1 28, cell3.3 dwsblock 28, cell3.4 "
-            "conv3x3 28, cell3.5 residual 32, cell4.1 conv3x3 32, cell4.2 conv1x1 32, cell4.3 conv3x3 32, "
-            "cell4.4 dwsblock 32, cell4.5 dwsblock 32, cell5.1 conv1x1 20, cell5.2 residual 32, cell5.3 conv1x1 "
-            "28, cell5.4 conv1x1 32, cell5.5 conv3x3 32, up1 enlarge 20, up2 enlarge 32, high conv3x3 28",
+            "first conv3x3 32, cell1.1 conv3x3 28, cell1.2 conv1x1 20, cell1.3 conv3x3 28, cell1.4 conv3x3 "
+            "28, cell1.5 conv3x3 32, cell2.1 conv3x3 28, cell2.2 conv3x3 28, cell2.3 conv3x3 28, cell2.4 "
+            "dwsblock 20, cell2.5 residual 32, cell3.1 dwsblock 28, cell3.2 conv1x1 20, cell3.3 conv3x3 20, "
+            "cell3.4 conv3x3 28, cell3.5 conv3x3 32, cell4.1 conv3x3 28, cell4.2 conv1x1 20, cell4.3 conv3x3 "
+            "28, cell4.4 conv3x3 28, cell4.5 residual 32, cell5.1 conv3x3 28, cell5.2 conv3x3 28, cell5.3 "
+            "conv3x3 20, cell5.4 conv3x3 28, cell5.5 conv3x3 32, up1 enlarge 20, up2 enlarge 28, high conv3x3 "
+            "28",
         ),
         Settings(steps=1_200, batch_size=8),
         "What AGD found for super-resolution, trained for as many steps as VDSR.",
