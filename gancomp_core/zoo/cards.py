@@ -138,7 +138,7 @@ def _markdown(card: Mapping[str, Any], legend: str) -> str:
     return (
         f"# {card['name']}\n\n{card['summary']}\n\n![{legend}]({GRID})\n\n{legend}.\n\n| | |\n|---|---|\n{table}\n"
         + (METRIC_NOTE if "kid" in card["quality"] else "")
-        + (FLATTERY if "perceptual" in card["objective"] and "kid" in card["quality"] else "")
+        + (FLATTERY if _seen_in_features(card["objective"]) and "kid" in card["quality"] else "")
         + (_pictures(card["quality"]["pictures"]) if "pictures" in card["quality"] else "")
     )
 
@@ -188,6 +188,11 @@ def _architecture(values: Mapping[str, Any]) -> str:
         return f"AGD network for {values['kind']}: {AgdArchitecture.from_dict(dict(values))}"
     told = {key.replace("_", " "): value for key, value in values.items() if key != "family" and value is not False}
     return f"{names[values['family']]}: {', '.join(k if v is True else f'{k} {v}' for k, v in told.items())}"
+
+
+def _seen_in_features(objective: str) -> bool:
+    """Whether an objective reads the network whose features the scores are measured in."""
+    return any(term in objective for term in ("perceptual", "content", "style"))
 
 
 METRIC_NOTE = (
