@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gancomp_core.errors import GancompError
 
-BITS = range(2, 9)
+BITS = range(2, 17)
 BINS = 2048  # of a histogram that stands for more values than that: 8 to a step of 8 bits
 
 
@@ -38,7 +38,7 @@ class AffineMap:
     """``real = scale * (q - zero_point)``.
 
     ``scale`` (float32, positive) and ``zero_point`` (int32) are scalars, or vectors with one entry for each place along
-    ``axis``. ``bits`` is 2 to 8; q lies in 0 ... 2**bits - 1, when ``signed`` in -2**(bits - 1) ... 2**(bits - 1) - 1.
+    ``axis``. ``bits`` is 2 to 16; q lies in 0 ... 2**bits - 1, when ``signed`` in -2**(bits - 1) ... 2**(bits - 1) - 1.
     """
 
     scale: Tensor
@@ -57,8 +57,7 @@ class AffineMap:
 
     def quantize(self, real: Tensor) -> Tensor:
         """Whole numbers (int32, shape as given): rounded half to even, clipped where the range ends."""
-        scale, zero_point = self._along(real)
-        return ((real.float() / scale).round() + zero_point).clamp(self.least, self.greatest).to(torch.int32)
+        return self._unclipped(real).clamp(self.least, self.greatest).to(torch.int32)
 
     def dequantize(self, q: Tensor) -> Tensor:
         """float32 reals of whole numbers."""
@@ -68,6 +67,15 @@ class AffineMap:
     def rounded(self, real: Tensor) -> Tensor:
         """What is left of reals after both: float32 of the same shape."""
         return self.dequantize(self.quantize(real))
+
+    def covers(self, real: Tensor) -> Tensor:
+        """Whether each real is rounded (True) or lies beyond the range and is clipped (False)."""
+        q = self._unclipped(real)
+        return (q >= self.least) & (q <= self.greatest)
+
+    def _unclipped(self, real: Tensor) -> Tensor:
+        scale, zero_point = self._along(real)
+        return (real.float() / scale).round() + zero_point
 
     def _along(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.axis is None:
@@ -117,27 +125,22 @@ def percentile(values: Tensor, bits: int = 8, symmetric: bool = False, *, share:
     return Range(values.kthvalue(cut + 1, -1).values, values.kthvalue(count - cut, -1).values)
 
 
-def mse(
-    values: Tensor, bits: int = 8, symmetric: bool = False, *, power: float = 2.0, candidates: int = 64
-) -> Range:
-    """The range whose map errs least: the smallest mean of ``|error| ** power``, 2 for the mean squared error.
+def mse(values: Tensor, bits: int = 8, symmetric: bool = False, *, candidates: int = 64) -> Range:
+    """The range whose map has the least mean squared error.
 
     A grid search over the share (1/candidates to 1) of the range of :func:`min_max` that is kept; clipping the rest
-    costs outliers much and gives all other values finer steps. A higher power spares the outliers. More than 2,048
-    values in a row are first counted in as many bins.
+    costs outliers much and gives all other values finer steps. More than 2,048 values in a row are first counted in as
+    many bins.
     """
-    if power <= 0 or candidates < 1:
-        raise GancompError(
-            f"The search for the range of the least error needs a power above 0 and at least 1 candidate, not {power:g} "
-            f"and {candidates}; the defaults are 2 and 64."
-        )
+    if candidates < 1:
+        raise GancompError(f"The search for the least error needs at least 1 candidate, not {candidates}; try 64.")
     whole = min_max(values)
     centres, counts = _binned(values.detach().float(), whole)
     least, best = torch.full_like(whole.low, torch.inf), torch.ones_like(whole.low)
     make = MAPS[symmetric]
     for share in torch.arange(candidates, 0, -1).float() / candidates:
         kept = make(Range(whole.low * share, whole.high * share), bits, None if values.ndim == 1 else 0)
-        error = ((kept.rounded(centres) - centres).abs().pow(power) * counts).sum(-1)
+        error = ((kept.rounded(centres) - centres).square() * counts).sum(-1)
         best = torch.where(error < least, share, best)
         least = torch.minimum(error, least)
     return Range(whole.low * best, whole.high * best)
@@ -174,4 +177,4 @@ def _positive(scale: Tensor) -> Tensor:
 
 def _check_bits(bits: int) -> None:
     if bits not in BITS:
-        raise GancompError(f"Quantisation knows 2 to 8 bits, not {bits!r}; leave a layer out to keep it in float.")
+        raise GancompError(f"Quantisation knows 2 to 16 bits, not {bits!r}; leave a layer out to keep it in float.")
