@@ -128,22 +128,24 @@ def percentile(values: Tensor, bits: int = 8, symmetric: bool = False, *, share:
 def mse(values: Tensor, bits: int = 8, symmetric: bool = False, *, candidates: int = 64) -> Range:
     """The range whose map has the least mean squared error.
 
-    A grid search over the share (1/candidates to 1) of the range of :func:`min_max` that is kept; clipping the rest
-    costs outliers much and gives all other values finer steps. More than 2,048 values in a row are first counted in as
-    many bins.
+    A grid search over the share (1/candidates to 1) of the range of :func:`min_max` that is kept, first of both ends
+    alike, then of each alone; clipping the rest costs outliers much and gives all other values finer steps. More than
+    2,048 values in a row are first counted in as many bins.
     """
     if candidates < 1:
         raise GancompError(f"The search for the least error needs at least 1 candidate, not {candidates}; try 64.")
     whole = min_max(values)
     centres, counts = _binned(values.detach().float(), whole)
-    least, best = torch.full_like(whole.low, torch.inf), torch.ones_like(whole.low)
-    make = MAPS[symmetric]
-    for share in torch.arange(candidates, 0, -1).float() / candidates:
-        kept = make(Range(whole.low * share, whole.high * share), bits, None if values.ndim == 1 else 0)
-        error = ((kept.rounded(centres) - centres).square() * counts).sum(-1)
-        best = torch.where(error < least, share, best)
-        least = torch.minimum(error, least)
-    return Range(whole.low * best, whole.high * best)
+    axis = None if values.ndim == 1 else 0
+    least, best = torch.full_like(whole.low, torch.inf), whole
+    for ends in ((True, True),) if symmetric else ((True, True), (False, True), (True, False)):
+        start = best
+        for share in torch.arange(candidates, 0, -1, device=centres.device) / candidates:
+            moved = Range(*(whole[end] * share if ends[end] else start[end] for end in range(2)))
+            error = ((MAPS[symmetric](moved, bits, axis).rounded(centres) - centres).square() * counts).sum(-1)
+            best = Range(*(torch.where(error < least, new, old) for new, old in zip(moved, best, strict=True)))
+            least = torch.minimum(error, least)
+    return best
 
 
 def ema(before: Range, now: Range, decay: float = 0.9) -> Range:

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.onnx_export import OnnxGenerator, export_onnx, silence
+from gancomp_core.measure.running import measuring
 from gancomp_core.methods.quantization.affine import AffineMap, Range, RangeEstimator, asymmetric, mse, rows, symmetric
 from gancomp_core.methods.quantization.graph import Graph, attribute, set_attributes
 from gancomp_core.methods.quantization.simulated import LEAST_INPUTS
@@ -61,13 +62,15 @@ def export_int8(
     """
     if calibration.ndim != 4 or len(calibration) < 1 or not calibration.isfinite().all():
         raise GancompError(
-            "An 8-bit network is calibrated with finite source pictures [N, C, H, W] in [-1, 1], at least one, not with a "
-            f"tensor of shape {list(calibration.shape)}; take some dozens of the training set."
+            "An 8-bit network is calibrated with at least one finite source picture [N, C, H, W] in [-1, 1], not with "
+            f"a tensor of shape {list(calibration.shape)}; take some dozens of the training set."
         )
     calibration = calibration.detach().cpu().float()
     with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
         floating, whole = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         graph = Graph(export_onnx(generator, floating, tuple(calibration.shape)))
+        with measuring("cpu", generator):
+            generator(calibration[:1])  # refuses sizes that a graph would take and get wrong
         maps = fit_ranges(graph, calibration, estimator)
         graph.save(floating)
         _insert_integer_kernels(graph, floating, whole, maps, calibration, reduce_range)
@@ -147,13 +150,11 @@ def fill_range(graph: Graph, node: Any, values: Tensor, estimator: RangeEstimato
 
 
 def collect(graph: Graph, tensors: Sequence[str], pictures: Tensor) -> dict[str, Tensor]:
-    """Values [C, K] that tensors take, by channel: evenly spread ones, and of every picture the extremes.
-
-    Raises :class:`GancompError` for pictures [N, C, H, W] that the graph cannot take.
-    """
+    """Values [C, K] that tensors take, by channel: evenly spread ones, and of every picture [C, H, W] the extremes."""
     found: dict[str, list[Tensor]] = {tensor: [] for tensor in tensors}
     with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
-        generator = OnnxGenerator(graph.save(Path(folder) / "probe.onnx", also=tensors))
+        probe = graph.save(Path(folder) / "probe.onnx", also=tensors)
+        generator = OnnxGenerator(probe, threads=torch.get_num_threads())
     for batch in pictures.split(BATCH):
         outputs = generator.session.run(list(tensors), {graph.source: batch.numpy()})
         for tensor, output in zip(tensors, outputs, strict=True):

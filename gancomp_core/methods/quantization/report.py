@@ -69,7 +69,10 @@ def psnr_to_float(network: Network, reference: Network, pictures: Tensor) -> Ten
     """
     if len(pictures) < 1:
         raise GancompError("Two networks are compared on at least 1 picture, not 0; take those of the test split.")
-    first, second = (OnnxGenerator(each) if isinstance(each, Path | str) else each for each in (network, reference))
+    threads = torch.get_num_threads()
+    first, second = (
+        OnnxGenerator(each, threads) if isinstance(each, Path | str) else each for each in (network, reference)
+    )
     with measuring("cpu", first, second):
         found = [psnr(first(batch), second(batch)) for batch in pictures.split(BATCH)]
     return torch.cat([each.reshape(-1) for each in found])

@@ -94,7 +94,7 @@ def straight_through(x: Tensor, by: AffineMap) -> Tensor:
     """What is left of reals after a map, float32; the gradient is 1 where it rounds and 0 where it clips."""
     x = x.float()
     moving = torch.where(by.covers(x), x, x.detach())
-    return moving + (by.rounded(x) - x).detach()
+    return by.rounded(x) + (moving - moving.detach())  # in this order it is the rounded number to the bit
 
 
 class FakeQuantize(nn.Module):
