@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
-from torch.nn.modules.instancenorm import _InstanceNorm
 
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.running import first_line
 from gancomp_core.nets.agd import AgdArchitecture, AgdNetwork
+from gancomp_core.nets.blocks import is_instance_norm
 from gancomp_core.nets.elastic import ElasticGenerator
 from gancomp_core.nets.resnet import ResnetArchitecture, ResnetGenerator
 from gancomp_core.nets.spade import SMALLEST, BlockShape, Spade, SpadeArchitecture
@@ -123,7 +123,7 @@ def layer_costs(network: nn.Module, height: int, width: int, in_channels: int | 
     for name, layer in shadow.named_modules():
         if isinstance(layer, _Multiplying):
             layer.register_forward_hook(lambda layer, x, y, name=name: found.append(_multiplying(name, layer, x[0], y)))
-        elif _is_instance_norm(layer):
+        elif is_instance_norm(layer):
             layer.register_forward_hook(lambda layer, x, y, name=name: found.append(_normalising(name, y)))
             layer.forward = _unchanged  # the shape is all that matters, and torch is slow to find that out
         elif isinstance(layer, Spade):
@@ -174,12 +174,6 @@ def _unchanged(x: Tensor) -> Tensor:
 
 def _normalising(name: str, y: Tensor) -> LayerCost:
     return LayerCost(name, "norm", 0, y.numel(), y.numel(), 0, y.shape[1])
-
-
-def _is_instance_norm(layer: nn.Module) -> bool:
-    if isinstance(layer, nn.GroupNorm):
-        return layer.num_groups == layer.num_channels
-    return isinstance(layer, _InstanceNorm)
 
 
 def _input_channels(network: nn.Module) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import warnings
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from gancomp_core import files
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.running import device_of, evaluating, first_line
+from gancomp_core.nets.blocks import is_instance_norm
 
 
 def export_onnx(module: nn.Module, path: Path | str, input_shape: Sequence[int], dynamic: bool = True) -> Path:
@@ -24,8 +26,9 @@ def export_onnx(module: nn.Module, path: Path | str, input_shape: Sequence[int],
 
     ``input_shape`` is (N, C, H, W), an example the module can take; with ``dynamic`` the file takes any number of
     pictures of any height and width that the module takes, else only this shape. Input and output are named
-    ``source`` and ``picture``. The file is written whole or not at all, and nothing is printed. Raises
-    :class:`GancompError` when the module cannot be exported at that shape. The module's mode is restored.
+    ``source`` and ``picture``. The file is written whole or not at all, and nothing is printed. InstanceNorm, which the
+    library writes as one group per channel, becomes one node of the graph instead of six. Raises :class:`GancompError`
+    when the module cannot be exported at that shape. The module is left as it was.
     """
     path = Path(path)
     if len(input_shape) != 4 or min(input_shape) < 1:
@@ -38,10 +41,12 @@ def export_onnx(module: nn.Module, path: Path | str, input_shape: Sequence[int],
         (max(input_shape[0], 2) if dynamic else input_shape[0], *input_shape[1:]), device=device_of(module)
     )
     size = torch.export.Dim.DYNAMIC
+    import onnx  # slow to import, and only an export needs it
+
     try:
-        with _silence(), evaluating(module):
+        with silence(), evaluating(_with_plain_norms(module)) as exported:
             program = torch.onnx.export(
-                module,
+                exported,
                 (example,),
                 dynamo=True,
                 input_names=["source"],
@@ -51,7 +56,7 @@ def export_onnx(module: nn.Module, path: Path | str, input_shape: Sequence[int],
             )
             assert program is not None
             with files.atomic_write(path) as temporary:
-                program.save(temporary, external_data=False)
+                onnx.save(_without_comments(program.model_proto), temporary)
     except GancompError:
         raise
     except Exception as error:  # the exporter raises many kinds
@@ -60,6 +65,35 @@ def export_onnx(module: nn.Module, path: Path | str, input_shape: Sequence[int],
             f"({first_line(error)}); give a shape that the module can take, or try dynamic=False."
         ) from error
     return path
+
+
+class _PlainInstanceNorm(nn.Module):
+    """The same function as a GroupNorm of one group per channel, in the words that the exporter has a node for."""
+
+    def __init__(self, norm: nn.GroupNorm) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.instance_norm(x, self.weight, self.bias, None, None, True, 0.0, self.eps, False)
+
+
+def _with_plain_norms(module: nn.Module) -> nn.Module:
+    """A copy in which every GroupNorm that is an InstanceNorm is written as one."""
+    found = nn.Sequential(copy.deepcopy(module))  # a parent for a module that is a norm itself
+    for parent in list(found.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.GroupNorm) and is_instance_norm(child):
+                setattr(parent, name, _PlainInstanceNorm(child))
+    return found[0]
+
+
+def _without_comments(model: Any) -> Any:
+    """The model without the exporter's notes on where each node came from: a tenth of a small file."""
+    for noted in (model, model.graph, *model.graph.node, *model.graph.initializer, *model.graph.value_info):
+        noted.doc_string = ""
+        del noted.metadata_props[:]
+    return model
 
 
 class OnnxGenerator:
@@ -117,8 +151,8 @@ def _session(path: Path, threads: int | None) -> Any:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """The exporter tells of its steps by print, logging and warnings; a reader of a notebook needs none of it."""
+def silence() -> Iterator[None]:
+    """onnx's tools tell of their steps by print, logging and warnings; a reader of a notebook needs none of it."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

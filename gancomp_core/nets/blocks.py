@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from gancomp_core.errors import GancompError
 
@@ -12,6 +13,13 @@ from gancomp_core.errors import GancompError
 def instance_norm(channels: int, affine: bool = False) -> nn.GroupNorm:
     """InstanceNorm, written as one group per channel: the same function, 1.5-2 times faster to train on a CPU."""
     return nn.GroupNorm(channels, channels, affine=affine)
+
+
+def is_instance_norm(layer: nn.Module) -> bool:
+    """Whether a layer is an InstanceNorm, under whichever name."""
+    if isinstance(layer, nn.GroupNorm):
+        return layer.num_groups == layer.num_channels
+    return isinstance(layer, _InstanceNorm)
 
 
 def conv(c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:

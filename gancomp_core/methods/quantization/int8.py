@@ -1,0 +1,262 @@
+"""Real 8-bit kernels: a generator as an ONNX file whose convolutions onnxruntime computes in whole numbers.
+
+Activations are uint8, weights int8 with a scale for each output channel, in the QDQ form. What keeps the pictures of a
+network with InstanceNorm close to its own:
+
+- a channel that goes into an InstanceNorm and nowhere else may be shifted and scaled at will, because the norm undoes
+  it; so every such channel is made to fill the 8 bits, which all channels of a layer share;
+- ranges are chosen by their error, not by the largest value that occurs;
+- what goes into tanh is cut where tanh is within half a grey level of its end;
+- the sums of residual blocks stay float; only what convolutions read and write is rounded.
+
+What makes it fast: the last convolution, whose 3 channels leave the integer kernel's lanes empty, computes four pixels
+at once (:func:`pack_tail`; it would make a float network faster, too), and convolutions of very few input channels stay
+float. onnxruntime has no integer kernel for transposed convolutions, so they stay float as well. The weights of float
+kernels are stored in 8 bits and unpacked when the file is loaded.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from onnx import TensorProto, helper
+from torch import Tensor, nn
+
+from gancomp_core.errors import GancompError
+from gancomp_core.measure.onnx_export import OnnxGenerator, export_onnx, silence
+from gancomp_core.measure.running import measuring
+from gancomp_core.methods.quantization.affine import AffineMap, Range, RangeEstimator, asymmetric, mse, rows, symmetric
+from gancomp_core.methods.quantization.graph import Graph, attribute, set_attributes
+from gancomp_core.methods.quantization.simulated import LEAST_INPUTS
+
+MOST_PACKED = 4  # output channels whose fourfold fits into the 16 lanes of an integer kernel
+SATURATED = math.atanh(254 / 255)  # from here on tanh is within half a grey level of 1
+UNIT = Range(torch.tensor(-1.0), torch.tensor(1.0))  # of pictures, and of channels that fill their range
+BATCH = 8
+MOST_VALUES = 1 << 19  # of a tensor that are kept for choosing its range
+
+
+def export_int8(
+    generator: nn.Module,
+    path: Path | str,
+    calibration: Tensor,
+    *,
+    estimator: RangeEstimator = mse,
+    reduce_range: bool = False,
+) -> Path:
+    """Write a generator as an ONNX file with integer kernels; returns the path.
+
+    ``calibration`` holds sources of the kind that the network will see, float32 [N, C, H, W] in [-1, 1]; some dozens
+    of training pictures do. ``estimator`` chooses the ranges of activations from the values that they take there. The
+    file takes any number of pictures of any height and width that the network takes. ``reduce_range`` keeps the weights
+    within 7 bits, for x86 processors without VNNI, whose 16-bit sums overflow otherwise. The file is written whole or
+    not at all. Raises :class:`GancompError` for pictures that cannot calibrate this network, and for a network that
+    cannot be exported.
+    """
+    if calibration.ndim != 4 or len(calibration) < 1 or not calibration.isfinite().all():
+        raise GancompError(
+            "An 8-bit network is calibrated with at least one finite source picture [N, C, H, W] in [-1, 1], not with "
+            f"a tensor of shape {list(calibration.shape)}; take some dozens of the training set."
+        )
+    calibration = calibration.detach().cpu().float()
+    with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
+        floating, whole = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        graph = Graph(export_onnx(generator, floating, tuple(calibration.shape)))
+        with measuring("cpu", generator):
+            generator(calibration[:1])  # refuses sizes that a graph would take and get wrong
+        maps = fit_ranges(graph, calibration, estimator)
+        graph.save(floating)
+        _insert_integer_kernels(graph, floating, whole, maps, calibration, reduce_range)
+        graph = Graph(whole)
+    for node in graph.of("Conv", "ConvTranspose"):
+        if node.input[1] in graph.arrays:  # float still
+            store_in_8_bits(graph, node)
+        elif node.op_type == "Conv" and makes_even_sizes(generator):
+            pack_tail(graph, node)
+    graph.compact()
+    return graph.save(path)
+
+
+def makes_even_sizes(generator: nn.Module) -> bool:
+    """Whether every picture that a generator makes has an even height and width, as its architecture tells."""
+    architecture: Any = getattr(generator, "architecture", None)
+    step: int = getattr(architecture, "multiple", getattr(architecture, "scale", 1))
+    return step % 2 == 0
+
+
+# --- ranges ---------------------------------------------------------------------------------------------------------
+
+
+def integer_kernels(graph: Graph) -> list[Any]:
+    """The convolutions of a float graph that are worth an integer kernel."""
+    return [
+        node
+        for node in graph.of("Conv")
+        if node.input[1] in graph.arrays and graph.arrays[node.input[1]].shape[1] >= LEAST_INPUTS
+    ]
+
+
+def fit_ranges(graph: Graph, calibration: Tensor, estimator: RangeEstimator) -> dict[str, AffineMap]:
+    """The maps of all tensors that integer kernels read and write, by name.
+
+    Channels that go into an InstanceNorm alone are shifted and scaled in the graph, so that all of a layer's have the
+    range from -1 to 1.
+    """
+    kernels = [(node, node.input[0], _written(graph, node)) for node in integer_kernels(graph)]
+    tensors = dict.fromkeys(tensor for _, *both in kernels for tensor in both if tensor != graph.source)
+    values = collect(graph, list(tensors), calibration)
+    spans = {graph.source: UNIT}
+    for node, read, written in kernels:
+        if read not in spans:
+            spans[read] = estimator(values[read].flatten())
+        reader = getattr(graph.only_reader(written), "op_type", None)
+        if reader == "InstanceNormalization" and written == node.output[0]:  # a ReLU between them undoes no shift
+            fill_range(graph, node, values[written], estimator)
+            spans[written] = UNIT
+            continue
+        low, high = estimator(values[written].flatten())
+        bound = SATURATED if reader == "Tanh" else math.inf
+        spans[written] = Range(low.clamp(min=-bound), high.clamp(max=bound))
+    return {tensor: asymmetric(span) for tensor, span in spans.items()}
+
+
+def _written(graph: Graph, node: Any) -> str:
+    """What a convolution writes: with a ReLU behind it what that one does, because the kernel does both."""
+    reader = graph.only_reader(node.output[0])
+    found: str = reader.output[0] if reader is not None and reader.op_type == "Relu" else node.output[0]
+    return found
+
+
+def fill_range(graph: Graph, node: Any, values: Tensor, estimator: RangeEstimator) -> None:
+    """Shift and scale each output channel of a convolution so that its range becomes -1 to 1.
+
+    ``values`` [C, K] are what its channels put out. Free before an InstanceNorm, which undoes both (but for its
+    epsilon, which matters to channels that hardly vary).
+    """
+    middle = (values.amin(1) + values.amax(1)) / 2
+    low, high = estimator(values - middle[:, None])
+    reach = torch.maximum(-low, high).clamp(min=1e-6).numpy()
+    weight = graph.arrays[node.input[1]]
+    bias = graph.arrays[node.input[2]] if len(node.input) > 2 else np.zeros(len(reach), np.float32)
+    filling = graph.constant("filling", weight / reach[:, None, None, None])
+    node.input[1:] = [filling, graph.constant("filling_bias", (bias - middle.numpy()) / reach)]
+
+
+def collect(graph: Graph, tensors: Sequence[str], pictures: Tensor) -> dict[str, Tensor]:
+    """Values [C, K] that tensors take, by channel: evenly spread ones, and of every picture [C, H, W] the extremes."""
+    found: dict[str, list[Tensor]] = {tensor: [] for tensor in tensors}
+    with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
+        probe = graph.save(Path(folder) / "probe.onnx", also=tensors)
+        generator = OnnxGenerator(probe, threads=torch.get_num_threads())
+    for batch in pictures.split(BATCH):
+        outputs = generator.session.run(list(tensors), {graph.source: batch.numpy()})
+        for tensor, output in zip(tensors, outputs, strict=True):
+            values = torch.from_numpy(output).flatten(2).transpose(0, 1)  # [C, n, H * W]
+            stride = max(1, output.size * len(pictures) // len(batch) // MOST_VALUES)
+            found[tensor] += [values.flatten(1)[:, ::stride], values.amin(2), values.amax(2)]
+    return {tensor: torch.cat(parts, 1) for tensor, parts in found.items()}
+
+
+# --- kernels --------------------------------------------------------------------------------------------------------
+
+
+def _insert_integer_kernels(
+    graph: Graph, given: Path, made: Path, maps: dict[str, AffineMap], calibration: Tensor, reduce_range: bool
+) -> None:
+    """onnxruntime's own static quantisation of the graph in the file ``given``, with our maps for the activations."""
+    from onnxruntime.quantization import QuantType, quantize_static
+
+    kernels = integer_kernels(graph)
+    behind = [graph.only_reader(node.output[0]) for node in kernels]
+    overrides = {
+        tensor: [{"scale": each.scale.numpy(), "zero_point": each.zero_point.numpy().astype(np.uint8)}]
+        for tensor, each in maps.items()
+    }
+    with silence():
+        quantize_static(
+            given,
+            made,
+            _Once({graph.source: calibration[:1].numpy()}),  # for ranges that ours replace
+            op_types_to_quantize=["Conv", "Relu"],
+            nodes_to_quantize=[node.name for node in (*kernels, *behind) if node is not None],
+            per_channel=True,
+            reduce_range=reduce_range,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            extra_options={"TensorQuantOverrides": overrides, "QuantizeBias": False},  # onnxruntime rounds them itself
+        )
+
+
+class _Once:
+    """A calibration reader of one batch."""
+
+    def __init__(self, feed: dict[str, Any]) -> None:
+        self.feeds = [feed]
+
+    def get_next(self) -> dict[str, Any] | None:
+        return self.feeds.pop() if self.feeds else None
+
+
+def store_in_8_bits(graph: Graph, node: Any) -> None:
+    """Store the weights of a float kernel in int8 with a scale for each output channel.
+
+    Cast and Mul of constants are computed once, when onnxruntime loads the file; DequantizeLinear would be in every
+    run.
+    """
+    weight = torch.from_numpy(graph.arrays[node.input[1]])
+    axis = 0 if node.op_type == "Conv" else 1  # a transposed one has [inputs, outputs, ...]
+    by_channel = rows(weight, axis)
+    packed = symmetric(Range(by_channel.amin(1), by_channel.amax(1)), axis=axis)
+    scale = packed.scale.view([-1 if dim == axis else 1 for dim in range(4)]).numpy()
+    whole = graph.constant("stored", packed.quantize(weight).numpy().astype(np.int8))
+    cast = helper.make_node("Cast", [whole], [f"{whole}_float"], to=TensorProto.FLOAT)
+    scaled = helper.make_node("Mul", [cast.output[0], graph.constant("scale", scale)], [f"{whole}_scaled"])
+    graph.insert(node, before=[cast, scaled])
+    node.input[1] = scaled.output[0]
+
+
+def pack_tail(graph: Graph, node: Any) -> None:
+    """Let an integer kernel of up to 4 output channels compute squares of 2 x 2 pixels, in 4 times the channels.
+
+    A kernel of k x k at every pixel becomes four shifted copies inside one of (k + 1) x (k + 1) at every second pixel
+    each way, and DepthToSpace puts the pixels into place: the same function for pictures of even sizes. The kernel
+    computes 16 channels in the time of 3, so this takes about a third of the time. The copies are made when the file
+    is loaded. Other convolutions are left alone.
+    """
+    dequantise = graph.maker(node.input[1])
+    if dequantise.op_type != "DequantizeLinear" or dequantise.input[0] not in graph.arrays:
+        return
+    weight = graph.arrays[dequantise.input[0]]
+    outputs, inputs, kernel, across = weight.shape
+    if outputs > MOST_PACKED or kernel != across or kernel % 2 == 0 or not _plain(node):
+        return
+    stored = graph.constant("tail", weight[:, None])
+    shifted = []
+    for down, right in itertools.product(range(2), repeat=2):
+        pads = graph.constant("shift", np.array([0, 0, 0, down, right, 0, 0, 0, 1 - down, 1 - right], np.int64))
+        shifted.append(helper.make_node("Pad", [stored, pads], [f"{stored}_{down}{right}"]))
+    joined = helper.make_node("Concat", [each.output[0] for each in shifted], [f"{stored}_joined"], axis=1)
+    shape = graph.constant("shape", np.array([4 * outputs, inputs, kernel + 1, kernel + 1], np.int64))
+    flat = helper.make_node("Reshape", [joined.output[0], shape], [f"{stored}_flat"])
+    graph.insert(dequantise, before=[*shifted, joined, flat])
+    repeated = [graph.constant(name, graph.arrays[name].repeat(4)) for name in (*dequantise.input[1:], *node.input[2:])]
+    dequantise.input[:] = [flat.output[0], *repeated[:2]]
+    node.input[2:] = repeated[2:]
+    set_attributes(node, kernel_shape=[kernel + 1, kernel + 1], strides=[2, 2])
+    last = graph.only_reader(graph.only_reader(node.output[0]).output[0])  # back to float
+    picture, last.output[0] = last.output[0], f"{last.output[0]}_packed"
+    unpack = helper.make_node("DepthToSpace", [last.output[0]], [picture], blocksize=2, mode="CRD")
+    graph.insert(last, after=[unpack])
+
+
+def _plain(node: Any) -> bool:
+    """Whether a convolution works at every pixel, on all channels, padded alike on all sides."""
+    ones = attribute(node, "strides") == attribute(node, "dilations") == [1, 1]
+    return ones and attribute(node, "group") == 1 and len(set(attribute(node, "pads"))) == 1
