@@ -91,7 +91,6 @@ class Recorded:
 def recorded(name: str) -> Recorded:
     """A search that was done, by its name; raises :class:`GancompError` naming the command where it was not."""
     chosen = _chosen(name)
-    space = chosen.space
     try:
         table = pyarrow.parquet.read_table(_path(name))
     except (OSError, pyarrow.ArrowInvalid) as error:
