@@ -100,7 +100,7 @@ def recorded(name: str) -> Recorded:
         ) from error
     history, about = table.to_pandas(), table.schema.metadata
     return Recorded(
-        settled(space, history, chosen.controller), history, float(about[b"minutes"]), about[b"machine"].decode()
+        settled(chosen.space, history, chosen.controller), history, float(about[b"minutes"]), about[b"machine"].decode()
     )
 
 
