@@ -153,7 +153,7 @@ RECIPES: dict[str, Recipe] = {
         "landcover2satellite",
         train_gaugan,
         SpadeArchitecture(ChannelConfig.parse("8_4_4_4_4_8_12_16"), upsampling="normal", label_channels=10),
-        Settings(steps=2_000, batch_size=8),
+        Settings(steps=3_000, batch_size=8),
         "GauGAN paints the Earth from a map of its land cover.",
         PLANET,
         {"lr": 2e-4, "critic_width": 24},
