@@ -77,11 +77,12 @@ class Progress:
     def _show(self, image: Image.Image, alt: str) -> None:
         from IPython.display import display
 
-        about = {"image/png": {"alt": alt}}
+        # of a coloured picture, IPython would show a JPEG as well, which nothing tells in words
+        how = {"include": ["image/png", "text/plain"], "metadata": {"image/png": {"alt": alt}}}
         if self.picture is None:
-            self.picture = display(image, display_id=True, metadata=about)
+            self.picture = display(image, display_id=True, **how)
         else:
-            self.picture.update(image, metadata=about)
+            self.picture.update(image, **how)
 
     def __enter__(self) -> Progress:
         return self
