@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gancomp_core.data.pictures import PictureSet
+import torch
+from torch import Tensor
+
+from gancomp_core.data.pictures import PictureSet, to_float
 from gancomp_core.errors import GancompError
 
 Colour = tuple[int, int, int]
@@ -43,6 +46,18 @@ class Task:
     def scored_in_pairs(self) -> bool:
         """Whether source i of ``search`` and ``test`` belongs to target i."""
         return self.paired or self.hidden_pairs
+
+    def calibration(self, count: int = 64) -> Tensor:
+        """So many training sources, evenly spread, to measure ranges of activations on: float32 [count, C, H, W].
+
+        Raises :class:`GancompError` for fewer than 1 and for more than there are.
+        """
+        sources = self.train.sources
+        if not 1 <= count <= len(sources):
+            raise GancompError(
+                f"'{self.name}' has 1 to {len(sources):,} training sources to calibrate with, not {count}."
+            )
+        return to_float(sources[torch.arange(count) * len(sources) // count])
 
     def reversed(self) -> Task:
         """The same pictures the other way round: from target to source.

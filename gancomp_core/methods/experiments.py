@@ -28,7 +28,6 @@ from gancomp_core.nets.agd import TRANSLATION
 from gancomp_core.train.cyclegan import train_cyclegan
 from gancomp_core.train.loop import Trained
 from gancomp_core.train.objectives import Objective, gan, perceptual, reconstruction
-from gancomp_core.train.pix2pix import default_objective as pix2pix_objective
 from gancomp_core.train.pix2pix import train_pix2pix
 
 if TYPE_CHECKING:
@@ -72,15 +71,17 @@ def fine_tuned(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
     """A network cut from a supernet of the zoo and trained further, against the critic that came with the supernet.
 
     Configuration: ``supernet`` by its name, ``network`` as plain values. The objective is the supernet's without the
-    features of the teacher.
+    features of the teacher, unless ``terms`` name what to imitate of a ``teacher`` of the zoo; ``reconstruction`` is as
+    in :func:`distilled`.
     """
-    shared = zoo.load(run.configuration["supernet"])
+    chosen, shared = run.configuration, zoo.load(run.configuration["supernet"])
     elastic: Any = shared.generator
-    network = elastic.extract(_network(run, task, run.configuration["network"])).requires_grad_(True)
+    network = elastic.extract(_network(run, task, chosen["network"])).requires_grad_(True)
     settings = shared.card["settings"]
-    objective = pix2pix_objective(perceptual_weight=settings.get("perceptual_weight", 0.0))
+    teacher = zoo.load(chosen["teacher"]).generator if "teacher" in chosen else None
+    objective = _objective(chosen, settings.get("perceptual_weight", 0.0))
     how: dict[str, Any] = {"warp": settings.get("warp", False), "checkpoint": checkpoint, "until": until}
-    return distil(network, None, task, run.settings, objective=objective, critic=shared.discriminator, **how)
+    return distil(network, teacher, task, run.settings, objective=objective, critic=shared.discriminator, **how)
 
 
 def pruned(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
@@ -101,12 +102,7 @@ def distilled(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
     ``critic_width``) or "teacher"; ``taps`` as in :class:`DistilledScene`.
     """
     teacher, chosen = zoo.load(run.configuration["teacher"]), run.configuration
-    objective = gan() + chosen.get("reconstruction", 50) * reconstruction()
-    for name, arguments in chosen.get("terms", {}).items():
-        given = dict(arguments)
-        objective += given.pop("weight") * TERMS[name](**given)
-    if weight := teacher.card["settings"].get("perceptual_weight", 0.0):
-        objective += weight * perceptual()
+    objective = _objective(chosen, teacher.card["settings"].get("perceptual_weight", 0.0))
     how: dict[str, Any] = {name: chosen[name] for name in ("critic_width", "taps") if name in chosen}
     how |= {"objective": objective, "checkpoint": checkpoint, "until": until}
     how["critic"] = teacher.discriminator if chosen.get("critic") == "teacher" else None
@@ -141,6 +137,15 @@ def agd(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
     else:
         student = initialise(ResnetGenerator(_network(run, task, chosen)), run.seed)
     return train_derived(task, student, run.settings, teacher=teacher, checkpoint=checkpoint, until=until)
+
+
+def _objective(chosen: Mapping[str, Any], perceptual_weight: float) -> Objective:
+    """The game, L1 and the terms of a configuration."""
+    objective = gan() + chosen.get("reconstruction", 50) * reconstruction()
+    for name, arguments in chosen.get("terms", {}).items():
+        given = dict(arguments)
+        objective += given.pop("weight") * TERMS[name](**given)
+    return objective + perceptual_weight * perceptual() if perceptual_weight else objective
 
 
 def _network(run: Run, task: Task, values: Mapping[str, Any]) -> ResnetArchitecture:

@@ -11,6 +11,6 @@ and, like "last", reported on the test split: a minimum over test scores would f
 """
 
 from gancomp_core.methods.runs.plans import PLANS, do, planned
-from gancomp_core.methods.runs.records import PROTOCOLS, Protocol, Run, find, record, table
+from gancomp_core.methods.runs.records import PROTOCOLS, Protocol, Run, find, record, table, trained_generator
 
-__all__ = ["PLANS", "PROTOCOLS", "Protocol", "Run", "do", "find", "planned", "record", "table"]
+__all__ = ["PLANS", "PROTOCOLS", "Protocol", "Run", "do", "find", "planned", "record", "table", "trained_generator"]

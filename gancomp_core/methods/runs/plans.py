@@ -37,20 +37,21 @@ def _taught(ways: Iterable[dict[str, Any]], seeds: int = 5) -> list[Run]:
     return [Run("edges2shoes", "distilled", {**given, **way}, seed) for seed in range(seeds) for way in ways]
 
 
-def _term(name: str, weight: float, **arguments: Any) -> dict[str, Any]:
+def term(name: str, weight: float, **arguments: Any) -> dict[str, Any]:
+    """One term of distillation, as a configuration of "distilled" names it."""
     return {"terms": {name: {"weight": weight, **arguments}}}
 
 
 def _by_features() -> list[Run]:
     """What a student may imitate, and where. Without a teacher: "edges2shoes/plain"."""
-    features = _term("feature_kd", 0.5)
+    features = term("feature_kd", 0.5)
     five: list[dict[str, Any]] = [
         features,
-        _term("pixel_kd", 50),
+        term("pixel_kd", 50),
         {**features, "begin": "l1"},
         {"terms": {}, "begin": "l1"},
     ]
-    three = [_term("logit_kd", 1, temperature=4), *({**features, "taps": taps} for taps in TAPS.values())]
+    three = [term("logit_kd", 1, temperature=4), *({**features, "taps": taps} for taps in TAPS.values())]
     return _taught(five) + _taught(three, seeds=3)
 
 
@@ -80,10 +81,10 @@ def _by_wavelets() -> list[Run]:
     Students begin with their teacher's channels, because chance moves those less than students begun at random. A
     weight of 1 on the high bands pulls on a picture as hard as one of 5 on its pixels.
     """
-    high = [_term("wavelet_kd", weight) for weight in (5, 1, 10, 20, 50)]
-    low = _term("wavelet_kd", 1, bands="low")
-    alike = [_term("wavelet_kd", weight, weighting="coefficients") for weight in (20, 50)]
-    pixels = [_term("pixel_kd", weight) for weight in (50, 5, 20)]
+    high = [term("wavelet_kd", weight) for weight in (5, 1, 10, 20, 50)]
+    low = term("wavelet_kd", 1, bands="low")
+    alike = [term("wavelet_kd", weight, weighting="coefficients") for weight in (20, 50)]
+    pixels = [term("pixel_kd", weight) for weight in (50, 5, 20)]
     some: list[dict[str, Any]] = [{"terms": {}}, pixels[0], high[0], high[3]]
     freer = [{**way, "reconstruction": 10} for way in some]
     narrow = [{**way, "network": {"channels": "_".join(["8"] * 8), "blocks": 3}} for way in some[:3]]
@@ -93,14 +94,14 @@ def _by_wavelets() -> list[Run]:
 
 #: What that look leaves to decide: an L1 of weight 10 to the photograph, and terms that pull about twice as hard as it.
 FREER: dict[str, Any] = {"reconstruction": 10}
-FINALISTS: tuple[dict[str, Any], ...] = ({"terms": {}}, _term("wavelet_kd", 5), _term("pixel_kd", 20))
+FINALISTS: tuple[dict[str, Any], ...] = ({"terms": {}}, term("wavelet_kd", 5), term("pixel_kd", 20))
 
 
 def _confirmed() -> list[Run]:
     """The finalists with five paired seeds, the other bands with three."""
-    features = _term("feature_kd", 0.5)
+    features = term("feature_kd", 0.5)
     both = {"terms": {**features["terms"], **FINALISTS[1]["terms"]}}
-    bands = [_term("wavelet_kd", 5, bands=bands) for bands in ("low", "all")]
+    bands = [term("wavelet_kd", 5, bands=bands) for bands in ("low", "all")]
     begun = [{**way, **FREER, "begin": "l1"} for way in (*FINALISTS, features, both)]
     return _taught(begun) + _taught([{**way, **FREER, "begin": "l1"} for way in bands], seeds=3)
 
@@ -116,6 +117,21 @@ def _by_wavelets_in_colour() -> list[Run]:
     given = {"teacher": "flat2gloss/teacher", "network": STUDENT, "begin": "l1", **FREER}
     ways = [(way, seed) for seed in range(5) for way in FINALISTS[: 3 if seed < 3 else 2]]
     return [Run("flat2gloss", "distilled", {**given, **way}, seed) for way, seed in ways]
+
+
+def _taught_in_colour() -> list[Run]:
+    """What the benchmark of methods asks beside them: nothing of a teacher, its features, and both terms."""
+    given = {"teacher": "flat2gloss/teacher", "network": STUDENT, "begin": "l1", **FREER}
+    features = term("feature_kd", 0.5)
+    both = {"terms": {**features["terms"], **FINALISTS[1]["terms"]}}
+    return [
+        run
+        for seed in range(3)
+        for run in (
+            Run("flat2gloss", "plain", STUDENT, seed),
+            *(Run("flat2gloss", "distilled", {**given, **way}, seed) for way in (features, both)),
+        )
+    ]
 
 
 def _by_wavelets_unpaired(task: str, critic: str) -> list[Run]:
@@ -165,6 +181,7 @@ PLANS: dict[str, Callable[[], list[Run]]] = {
     "edges2shoes/wavelets": lambda: _by_wavelets(),
     "edges2shoes/wavelets confirmed": lambda: _confirmed(),
     "edges2shoes/critics": lambda: _critics(),
+    "flat2gloss/teachings": lambda: _taught_in_colour(),
     "flat2gloss/wavelets": lambda: _by_wavelets_in_colour(),
     "flat2gloss_unpaired/wavelets": lambda: _by_wavelets_unpaired("flat2gloss_unpaired", "fresh"),
     "edges2shoes_unpaired/wavelets": lambda: _by_wavelets_unpaired("edges2shoes_unpaired", "teacher"),
@@ -172,9 +189,10 @@ PLANS: dict[str, Callable[[], list[Run]]] = {
     "edges2shoes_unpaired/agd": lambda: _by_search(),
     "edges2shoes/supernets": lambda: _cut_from_supernets(),
     "edges2shoes/budgets": lambda: _for_budgets(),
+    "edges2shoes/combined": lambda: _combined(),
     "flat2gloss/budgets": lambda: [
         Run("flat2gloss", "fine-tuned", configuration, seed)
-        for configuration in _cut("flat2gloss").values()
+        for configuration in cut("flat2gloss").values()
         for seed in range(3)
     ],
 }
@@ -208,12 +226,12 @@ def _for_budgets() -> list[Run]:
     Fine-tuning takes 500 steps, because the 10,000 of the supernet are shared by five networks: 2,500 steps for each
     of them in all, as many as from scratch or pruned. Two budgets are fine-tuned for long.
     """
-    cut, teacher = _cut("edges2shoes"), {"teacher": "edges2shoes/teacher"}
+    found, teacher = cut("edges2shoes"), {"teacher": "edges2shoes/teacher"}
     ways: tuple[tuple[str, int | None, dict[str, Any]], ...] = (
-        *(("fine-tuned", 500, configuration) for configuration in cut.values()),
-        *(("plain", None, configuration["network"]) for configuration in cut.values()),
-        *(("fine-tuned", 9_000, cut[times]) for times in (9, 20)),
-        *(("pruned", None, {**teacher, "network": cut[times]["network"]}) for times in (9, 20)),
+        *(("fine-tuned", 500, configuration) for configuration in found.values()),
+        *(("plain", None, configuration["network"]) for configuration in found.values()),
+        *(("fine-tuned", 9_000, found[times]) for times in (9, 20)),
+        *(("pruned", None, {**teacher, "network": found[times]["network"]}) for times in (9, 20)),
     )
     return [
         Run("edges2shoes", method, configuration, seed, steps)
@@ -222,7 +240,16 @@ def _for_budgets() -> list[Run]:
     ]
 
 
-def _cut(task: str) -> dict[int, dict[str, Any]]:
+def _combined(seeds: int = 5) -> list[Run]:
+    """Methods together: a network that was searched in the supernet learns from its teacher's features and bands."""
+    features = term("feature_kd", 0.5)
+    both = {"terms": {**features["terms"], **FINALISTS[1]["terms"]}}
+    given = {**cut("edges2shoes")[20], "teacher": "edges2shoes/teacher", **FREER}
+    ways = ({**given, **both}, {**given, **FINALISTS[1]})
+    return [Run("edges2shoes", "fine-tuned", way, seed, 9_000) for seed in range(seeds) for way in ways]
+
+
+def cut(task: str) -> dict[int, dict[str, Any]]:
     """For how many times fewer MACs than the teacher's: the network that was found in the task's supernet."""
     found = {times: recorded(f"{task}/{times} times cheaper").best for times in CHEAPER[task]}
     networks = {times: {"channels": str(best.channels), "blocks": best.blocks} for times, best in found.items()}

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from filelock import FileLock
 from torch import nn
 
 from gancomp_core import files, zoo
 from gancomp_core.data import Task, load_task
 from gancomp_core.errors import GancompError
-from gancomp_core.measure import band_errors, cost, evaluate_generator, likeness, machine_class, set_distance
+from gancomp_core.measure import band_errors, cost, evaluate_generator, likeness, set_distance
 from gancomp_core.methods.experiments import METHODS
 from gancomp_core.methods.pseudo_pairs import pseudo_pairs
+from gancomp_core.methods.recorded_table import RecordedTable, key_of, lock
 from gancomp_core.nets import build_generator
 from gancomp_core.train.checkpoints import load_weights, save_weights
 from gancomp_core.train.loop import Settings, Trained, fastest_precision
 
 log = logging.getLogger("gancomp")
+RUNS = RecordedTable("runs")
 
 
 @dataclass(frozen=True)
@@ -91,15 +89,14 @@ class Run:
         Models of the zoo that a configuration names count with their weights.
         """
         named = [value for value in self.configuration.values() if isinstance(value, str) and value in zoo.RECIPES]
-        parts = [
+        return key_of(
             load_task(self.task).fingerprint,
             self.method,
             self.configuration,
             str(self.settings),
             str(self.protocol),
             *(zoo.card(name)["files"] for name in named),
-        ]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        )
 
     @property
     def folder(self) -> Path:
@@ -113,13 +110,7 @@ class Run:
 
 def table() -> pd.DataFrame:
     """All recorded runs, one a row; empty when there are none."""
-    path = _path()
-    try:
-        return pd.read_parquet(path) if path.exists() else pd.DataFrame()
-    except (ValueError, OSError) as error:  # pyarrow's errors are kinds of these
-        raise GancompError(
-            f"The table {path} cannot be read; 'git checkout -- data/results/{path.name}' restores the shipped one."
-        ) from error
+    return RUNS.rows()
 
 
 def find(
@@ -149,39 +140,24 @@ def find(
 
 def record(run: Run) -> dict[str, Any]:
     """The row of a run: from the table when it was done before, else by doing it now and writing it down."""
-    folder = run.folder
-    if (row := _recorded(run.key)) is not None:
+    if (row := RUNS.row(run.key)) is not None:
         return row
-    with _lock(folder / "lock"):
-        if (row := _recorded(run.key)) is not None:  # another process did it while this one waited
-            return row
-        row = _execute(run, folder)
-    with _lock(_path().with_suffix(".lock")):
-        runs = pd.concat([table(), pd.DataFrame([row])], ignore_index=True).drop_duplicates("key", keep="last")
-        with files.atomic_write(_path()) as temporary:
-            runs.to_parquet(temporary, index=False)
-    return row
+    with lock(run.folder / "lock"):  # another process may do it while this one waits
+        return RUNS.once(run.key, lambda: _execute(run, run.folder))
 
 
-def _recorded(key: str) -> dict[str, Any] | None:
-    runs = table()
-    found = runs[runs.key == key] if len(runs) else runs
-    return None if found.empty else found.iloc[0].to_dict()
+def trained_generator(run: Run) -> nn.Module:
+    """The averaged generator of a run after its last step: from the cache folder where it was done, else trained again.
 
-
-def _lock(path: Path) -> FileLock:
-    """One process at a time for what ``path`` stands beside."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise GancompError(
-            f"The folder {path.parent} cannot be made ({error.strerror}); set GANCOMP_CACHE to one of your own."
-        ) from error
-    return FileLock(path)
+    On one class of machine the same weights to the bit.
+    """
+    with lock(run.folder / "lock"):
+        trained = METHODS[run.method].train(run, load_task(run.task), run.folder / "training.ckpt", run.settings.steps)
+    return trained.averaged["generator"].eval()
 
 
 def _execute(run: Run, folder: Path) -> dict[str, Any]:
-    task, commit = load_task(run.task), _commit()
+    task = load_task(run.task)
     curve, trained = _train_and_watch(run, task, folder)
     last: Any = trained.averaged["generator"]
     best_step = min(curve, key=lambda step: curve[step])
@@ -190,7 +166,6 @@ def _execute(run: Run, folder: Path) -> dict[str, Any]:
     quality["best"] = quality["last"] if best_step == run.settings.steps else _evaluate(best, run, task)
     expense = cost(last, task.size, task.size)
     return {
-        "key": run.key,
         "protocol": run.protocol.version,
         "task": run.task,
         "method": run.method,
@@ -202,10 +177,7 @@ def _execute(run: Run, folder: Path) -> dict[str, Any]:
         "params": expense.params,
         "bytes_fp32": expense.bytes_fp32,
         "minutes": trained.seconds / 60,
-        "machine": machine_class(),
         "threads": trained.threads,
-        "commit": commit,
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "best_step": best_step,
         "curve": json.dumps(curve),
         **{f"{name}_{which}": value for which, values in quality.items() for name, value in values.items()},
@@ -244,19 +216,3 @@ def _evaluate(generator: nn.Module, run: Run, task: Task) -> dict[str, float]:
         taught = pseudo_pairs(task, zoo.load(run.configuration["teacher"]).generator)
         scores |= {f"taught_{name}": value for name, value in likeness(generator, taught).items()}
     return scores
-
-
-def _path() -> Path:
-    return files.data_root() / "results" / "runs.parquet"
-
-
-def _commit() -> str:
-    """The commit whose code runs, marked when files of the package were changed since; "unknown" without git."""
-    try:
-        commit, changed = (
-            subprocess.run(["git", *words], cwd=files.REPOSITORY, capture_output=True, text=True).stdout.strip()
-            for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "gancomp_core"))
-        )
-    except OSError:
-        return "unknown"
-    return f"{commit or 'unknown'}{'-changed' if changed else ''}"

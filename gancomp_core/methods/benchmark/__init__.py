@@ -1,0 +1,35 @@
+"""The benchmark of everything: all methods under one teacher, one data set and one clock, in float32 and in int8.
+
+    python -m gancomp_core.methods.benchmark list              # the rows, and what of them is measured
+    python -m gancomp_core.methods.benchmark do                # whatever is missing: trains, quantises, scores, times
+    python -m gancomp_core.methods.benchmark do edges2shoes    # of one task; resumes when killed
+    python -m gancomp_core.methods.benchmark time              # latency and memory alone: needs a quiet machine
+    python -m gancomp_core.methods.benchmark show edges2shoes
+
+A row of the table is an :class:`Entry`: a method and a network. Its float scores are those of recorded runs
+(:mod:`gancomp_core.methods.runs`), done before or now. For int8 a network is trained again where its weights are gone,
+exported, and scored in onnxruntime. Results lie in ``data/results/int8.parquet`` and ``latency.parquet``, each with
+machine class and commit.
+"""
+
+from gancomp_core.methods.benchmark.compressed import COMPRESSED, compressed
+from gancomp_core.methods.benchmark.entries import TASKS, Entry, Member, entries, entry
+from gancomp_core.methods.benchmark.tables import Headline, differences, headline, scores, table
+from gancomp_core.methods.benchmark.timing import TIMES, timed
+
+__all__ = [
+    "COMPRESSED",
+    "TASKS",
+    "TIMES",
+    "Entry",
+    "Headline",
+    "Member",
+    "compressed",
+    "differences",
+    "entries",
+    "entry",
+    "headline",
+    "scores",
+    "table",
+    "timed",
+]

@@ -1,0 +1,90 @@
+"""The command line of the benchmark."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+from gancomp_core.errors import GancompError
+from gancomp_core.methods.benchmark import COMPRESSED, TASKS, TIMES, compressed, entries, headline, table, timed
+from gancomp_core.methods.benchmark.compressed import compressed_key
+from gancomp_core.methods.benchmark.timing import THREADS, timing_key
+from gancomp_core.methods.runs import record
+from gancomp_core.methods.runs import table as recorded_runs
+
+log = logging.getLogger("gancomp")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m gancomp_core.methods.benchmark", description="All methods under one teacher and one clock."
+    )
+    parser.add_argument("action", choices=("list", "do", "time", "show"))
+    parser.add_argument("tasks", nargs="*", default=[], help=f"of {', '.join(TASKS)}; all when none is named")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    try:
+        for task in options.tasks or TASKS:
+            ACTIONS[options.action](task)
+    except GancompError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _list(task: str) -> None:
+    runs, small, times = (set(rows.get("key", ())) for rows in (recorded_runs(), COMPRESSED.rows(), TIMES.rows()))
+    for entry in entries(task):
+        members = entry.members
+        trained = sum(member.key in runs for member in members) if entry.runs else len(members)
+        packed = sum(compressed_key(member) in small for member in members)
+        clocked = all(timing_key(entry, members[0], threads) in times for threads in THREADS)
+        print(
+            f"{task}, {entry.label}: {trained} of {len(members)} trained, {packed} of "
+            f"{min(entry.seeds_int8, len(members))} in int8, {'timed' if clocked else 'not timed on this machine'}"
+        )
+
+
+def _do(task: str) -> None:
+    """Train what is not trained, quantise what is not quantised, and last, when all is quiet, time."""
+    for entry in entries(task):
+        for run in entry.runs:
+            log.info("%s", run)
+            record(run)
+        for member in entry.members[: entry.seeds_int8]:
+            row = compressed(entry, member)
+            log.info("%s, seed %d: int8 keeps %.1f dB", entry.label, member.seed, row["psnr_to_float"])
+    _time(task)
+
+
+def _time(task: str) -> None:
+    for entry in entries(task):
+        for threads in THREADS:
+            row = timed(entry, entry.members[0], threads)
+            log.info(
+                "%s, %d threads: %.2f ms in int8, %.2f in float", entry.label, threads, row["ms_int8"], row["ms_float"]
+            )
+
+
+def _show(task: str) -> None:
+    columns = [
+        "seeds",
+        "times_fewer_macs",
+        "times_smaller",
+        "times_faster_1",
+        "times_faster_2",
+        "ms_1",
+        "fd",
+        "fd_spread",
+    ]
+    columns += ["kid", "kid_spread", "psnr", "ssim", "perceptual", "psnr_to_float"]
+    print(
+        f"{task}\n{table(task).filter(columns).round(3).to_string()}\n{headline(task) if task == 'edges2shoes' else ''}"
+    )
+
+
+ACTIONS = {"list": _list, "do": _do, "time": _time, "show": _show}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""The benchmark as tables: scores by seed, one row a method, differences between two of them, and the headline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from gancomp_core.errors import GancompError
+from gancomp_core.measure import PairedInterval, paired_interval
+from gancomp_core.methods.benchmark.compressed import COMPRESSED, compressed_key
+from gancomp_core.methods.benchmark.entries import COMBINED, TEACHER, Entry, Member, entries, entry
+from gancomp_core.methods.benchmark.timing import THREADS, TIMES
+from gancomp_core.methods.runs import table as recorded_runs
+
+SCORES = ("fd", "kid", "psnr", "ssim", "perceptual")
+FLOAT, INT8 = "float32", "int8"
+
+
+def scores(of: Entry) -> pd.DataFrame:
+    """What is recorded of an entry: a row for each seed and form ("float32", "int8").
+
+    Columns: ``form``, ``seed``, ``macs``, ``params``, ``fd`` (where the task has one), ``kid``, ``psnr``, ``ssim``,
+    ``perceptual``, each of the last step and, where a run was watched, ``..._best``; int8 rows add ``psnr_to_float``
+    and ``bytes`` of the ONNX file. Empty where nothing is recorded.
+    """
+    runs, small = _by_key(recorded_runs()), _by_key(COMPRESSED.rows())
+    rows = [row for member in of.members for row in _rows(member, runs, small)]
+    return pd.DataFrame(rows)
+
+
+def _by_key(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    return {} if rows.empty else rows.set_index("key").to_dict("index")
+
+
+def _rows(member: Member, runs: dict[str, Any], small: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    run, packed = runs.get(member.key), small.get(compressed_key(member))
+    about = {"seed": member.seed}
+    if run is not None:
+        both = {f"{name}{end}": run.get(f"{name}{end or '_last'}") for name in SCORES for end in ("", "_best")}
+        size = packed["bytes_float"] if packed else None
+        yield {**about, "form": FLOAT, "macs": run["macs"], "params": run["params"], "bytes": size, **both}
+    if packed is None:
+        return
+    about |= {name: packed[name] for name in ("macs", "params")}
+    if run is None:
+        found = {name: packed.get(f"float_{name}") for name in SCORES}
+        yield {**about, "form": FLOAT, "bytes": packed["bytes_float"], **found}
+    found = {name: packed.get(f"int8_{name}") for name in (*SCORES,)}
+    found |= {f"float_{name}": packed.get(f"float_{name}") for name in SCORES}  # of the very weights that were rounded
+    likeness = {name: packed[name] for name in ("psnr_to_float", "psnr_to_float_worst")}
+    yield {**about, "form": INT8, "bytes": packed["bytes_int8"], **found, **likeness}
+
+
+def table(task: str) -> pd.DataFrame:
+    """The benchmark of a task: one row an entry and form, indexed by both, as far as it is recorded.
+
+    ``seeds``; ``macs``, ``params``, ``bytes`` of the ONNX file; mean and ``..._spread`` (standard deviation over seeds)
+    of each score; ``ms_1``, ``p95_1`` and the same of 2 threads (onnxruntime), ``torch_ms_1``, ``torch_ms_2``
+    (PyTorch, float32), ``memory`` in bytes (1 thread); and beside the teacher in float32 ``times_fewer_macs``,
+    ``times_smaller``, ``times_faster_1``, ``times_faster_2``. Milliseconds are those of one class of machine, the last
+    that was measured.
+    """
+    found = {(each.label, form): row for each in entries(task) for form, row in _summaries(each)}
+    if not found:
+        raise GancompError(
+            f"Nothing of the benchmark of {task} is recorded; 'python -m gancomp_core.methods.benchmark do {task}' "
+            "measures it."
+        )
+    rows = pd.DataFrame(found.values(), index=pd.MultiIndex.from_tuples(found, names=("method", "form")))
+    if (TEACHER, FLOAT) in rows.index:
+        teacher = rows.loc[(TEACHER, FLOAT)]
+        rows["times_fewer_macs"] = teacher["macs"] / rows["macs"]
+        rows["times_smaller"] = teacher["bytes"] / rows["bytes"]
+        for threads in THREADS:
+            rows[f"times_faster_{threads}"] = teacher[f"ms_{threads}"] / rows[f"ms_{threads}"]
+    return rows
+
+
+def _summaries(of: Entry) -> Iterator[tuple[str, dict[str, Any]]]:
+    recorded, times = scores(of), TIMES.rows()
+    for form in (FLOAT, INT8):
+        some = recorded[recorded.form == form] if len(recorded) else recorded
+        if some.empty:
+            continue
+        row: dict[str, Any] = {"seeds": len(some), **{name: some[name].iloc[0] for name in ("macs", "params")}}
+        row["bytes"] = some["bytes"].mean()
+        for name in some.columns.difference(["form", "seed", "macs", "params", "bytes"]):
+            row |= {name: some[name].mean(), f"{name}_spread": some[name].std()}
+        yield form, row | _times(of, form, times)
+
+
+def _times(of: Entry, form: str, times: pd.DataFrame) -> dict[str, Any]:
+    """Of the row that was timed last, at each number of threads."""
+    row: dict[str, Any] = {}
+    for threads in THREADS:
+        some = (
+            times[(times.task == of.task) & (times.label == of.label) & (times.threads == threads)]
+            if len(times)
+            else times
+        )
+        if some.empty:
+            row |= dict.fromkeys((f"ms_{threads}", f"p95_{threads}"))
+            continue
+        last, name = some.sort_values("when").iloc[-1], "int8" if form == INT8 else "float"
+        row |= {f"ms_{threads}": last[f"ms_{name}"], f"p95_{threads}": last[f"p95_{name}"]}
+        if form == FLOAT:
+            row[f"torch_ms_{threads}"] = last["ms_torch"]
+        if threads == 1:
+            row |= {"memory": last[f"memory_{name}"], "machine": last["machine"]}
+    return row
+
+
+def differences(task: str, label: str, other: str, score: str = "fd", form: str = FLOAT) -> PairedInterval:
+    """By how many per cent ``label`` scores above ``other``: the 95 % interval over the seeds that both have.
+
+    Raises :class:`GancompError` for fewer than two seeds in common.
+    """
+    ours, theirs = (_by_seed(entry(task, name), score, form) for name in (label, other))
+    both = ours.index.intersection(theirs.index)
+    return paired_interval(list(100 * (ours[both] / theirs[both] - 1)))
+
+
+def _by_seed(of: Entry, score: str, form: str) -> pd.Series:
+    recorded = scores(of)
+    if recorded.empty or score not in recorded:
+        raise GancompError(
+            f"No {score} of '{of.label}' on {of.task} is recorded; 'python -m gancomp_core.methods.benchmark do "
+            f"{of.task}' measures it."
+        )
+    return recorded[recorded.form == form].set_index("seed")[score].astype(float)
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A compressed network in int8 beside its teacher in float32, in the same runtime.
+
+    ``fewer_macs`` and ``faster`` (by number of threads) say how many times; ``distance`` has for each seed the set
+    distance (FD, else KID) as a multiple of the teacher's.
+    """
+
+    task: str
+    label: str
+    fewer_macs: float
+    smaller: float
+    faster: dict[int, float]
+    distance: tuple[float, ...]
+    name: str
+
+    def __str__(self) -> str:
+        values = pd.Series(self.distance)
+        spread = f" +- {values.std():.2f}" if len(values) > 1 else ""
+        faster = ", ".join(f"{times:.1f}" for times in self.faster.values())
+        return (
+            f"{self.task}, {self.label}, int8: {self.fewer_macs:.1f} times fewer MACs, a file {self.smaller:.0f} times "
+            f"smaller, {faster} times faster at {', '.join(map(str, self.faster))} threads, "
+            f"{self.name} {values.mean():.2f}{spread} times the teacher's ({len(values)} seeds)"
+        )
+
+
+def headline(task: str = "edges2shoes", label: str = COMBINED) -> Headline:
+    """A row in int8 against the teacher in float32; raises :class:`GancompError` where one is not recorded."""
+    rows = table(task)
+    for wanted in ((TEACHER, FLOAT), (label, INT8)):
+        if wanted not in rows.index or pd.isna(rows.loc[wanted, "ms_1"]):
+            raise GancompError(
+                f"'{wanted[0]}' in {wanted[1]} is not measured on {task}; 'python -m gancomp_core.methods.benchmark do "
+                f"{task}' does it."
+            )
+    row, teacher = rows.loc[(label, INT8)], rows.loc[(TEACHER, FLOAT)]
+    name = "fd" if pd.notna(teacher.get("fd")) else "kid"
+    distances = _by_seed(entry(task, label), name, INT8) / float(teacher[name])
+    faster = {threads: float(row[f"times_faster_{threads}"]) for threads in THREADS}
+    return Headline(
+        task,
+        label,
+        float(row.times_fewer_macs),
+        float(row.times_smaller),
+        faster,
+        tuple(float(value) for value in distances),
+        name.upper(),
+    )
