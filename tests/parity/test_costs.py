@@ -1,8 +1,6 @@
 """The published figures, to the digit."""
 
-import csv
 import random
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,61 +8,36 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.cost import Cost, cost
+from gancomp_core.methods.benchmark.published import Published, published
 from gancomp_core.nets import (
     ChannelConfig,
-    PatchDiscriminator,
     ResnetArchitecture,
     ResnetGenerator,
     RrdbArchitecture,
     SpadeArchitecture,
-    UnetGenerator,
     VdsrArchitecture,
     build_generator,
     search_space,
 )
 
-LINES = (line for line in Path(__file__).with_name("costs.csv").read_text().splitlines() if not line.startswith("#"))
-ROWS = list(csv.DictReader(LINES))
-ARCHITECTURES = [row for row in ROWS if row["family"] not in ("unet", "patchgan")]
+ROWS = published()
+ARCHITECTURES = [row for row in ROWS if row.architecture is not None]
 
 
-def network(row: dict[str, str]) -> torch.nn.Module:
-    if row["family"] == "unet":
-        return UnetGenerator(width=64, depth=8)
-    if row["family"] == "patchgan":
-        return PatchDiscriminator(3, width=64 if "ndf 64" in row["name"] else 32)
-    return build_generator(architecture(row).as_dict())
-
-
-def architecture(row: dict[str, str]):
-    if row["family"] == "rrdb":
-        return RrdbArchitecture()
-    if row["family"] == "vdsr":
-        return VdsrArchitecture()
-    if row["family"] == "spade":
-        return SpadeArchitecture(row["config"], separable=row["blocks"] == "separable")
-    config = ChannelConfig.parse(row["config"], legacy=row["rule"] == "legacy")
-    return ResnetArchitecture(config, separable=row["blocks"] == "separable")
-
-
-def assert_row(found: Cost, row: dict[str, str]) -> None:
+def assert_row(found: Cost, row: Published) -> None:
     named = {"published_macs": found.published_macs, "true_macs": found.macs, "params": found.params}
     for column, value in named.items():
-        assert not row[column] or int(row[column]) == value, (row["name"], column)
+        assert getattr(row, column) in (None, value), (row.name, column)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["name"])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_built_network_costs_what_the_papers_say(row):
-    height, width = map(int, row["size"].split("x"))
-    with torch.device("meta"):
-        built = network(row)
-    assert_row(cost(built, height, width), row)
+    assert_row(row.cost(), row)
 
 
-@pytest.mark.parametrize("row", ARCHITECTURES, ids=lambda row: row["name"])
+@pytest.mark.parametrize("row", ARCHITECTURES, ids=lambda row: row.name)
 def test_formula_costs_what_the_papers_say_without_building_anything(row):
-    height, width = map(int, row["size"].split("x"))
-    assert_row(cost(architecture(row), height, width), row)
+    assert_row(cost(row.architecture, row.height, row.width), row)
 
 
 @pytest.mark.parametrize("separable", [False, True])
@@ -111,11 +84,10 @@ def test_formulas_refuse_sizes_that_the_network_cannot_take(architecture, size, 
         cost(architecture, *size)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["name"])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_true_macs_are_half_of_what_torch_counts_as_flops(row):
     with torch.device("meta"):
-        net = network(row).eval()
-    height, width = map(int, row["size"].split("x"))
+        net = row.build().eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        net(torch.empty(1, 36 if row["family"] == "spade" else 3, height, width, device="meta"))
-    assert counter.get_total_flops() == 2 * cost(net, height, width).macs
+        net(torch.empty(1, 36 if row.family == "spade" else 3, row.height, row.width, device="meta"))
+    assert counter.get_total_flops() == 2 * cost(net, row.height, row.width).macs

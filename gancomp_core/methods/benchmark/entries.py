@@ -39,7 +39,7 @@ class Entry:
     runs: tuple[Run, ...] = ()
     model: str = ""
     network: Mapping[str, Any] | None = None
-    seeds_int8: int = 3
+    seeds_int8: int = 1
 
     @property
     def members(self) -> list[Member]:
@@ -61,7 +61,7 @@ def _loader(run: Run) -> Callable[[], nn.Module]:
 
 
 TEACHER = "teacher"
-COMBINED = "searched in the supernet, then features and high bands"
+COMBINED = "searched, fine-tuned by high bands"
 SCRATCH = "from scratch"
 BEGUN = "begun with the teacher's channels"
 TERMS: dict[str, dict[str, Any]] = {
@@ -95,29 +95,26 @@ def _seeds(
     configuration: Mapping[str, Any],
     seeds: int,
     steps: int | None = None,
-    seeds_int8: int = 3,
+    seeds_int8: int = 1,
 ) -> Entry:
     runs = tuple(Run(task, method, configuration, seed, steps) for seed in range(seeds))
     return Entry(task, label, runs, seeds_int8=seeds_int8)
 
 
-def _distilled(task: str, seeds: Mapping[str, int], seeds_int8: int) -> list[Entry]:
+def _distilled(task: str, seeds: Mapping[str, int]) -> list[Entry]:
     """The same student, begun alike, taught by each term: what notebook 06 decides between."""
     given = {"teacher": f"{task}/teacher", "network": STUDENT, "begin": "l1", **FREER}
-    return [
-        _seeds(task, label, "distilled", {**given, **terms}, seeds[label], seeds_int8=seeds_int8)
-        for label, terms in TERMS.items()
-    ]
+    return [_seeds(task, label, "distilled", {**given, **terms}, seeds[label]) for label, terms in TERMS.items()]
 
 
 def _shoes() -> list[Entry]:
     task = "edges2shoes"
     teacher = {"teacher": f"{task}/teacher"}
     tenth, twentieth = cut(task)[9], cut(task)[20]
-    combined = {**twentieth, **teacher, **FREER, **TERMS["features and wavelets"]}
+    combined = {**twentieth, **teacher, **FREER, **FINALISTS[1]}
     return [
         _seeds(task, SCRATCH, "plain", STUDENT, 5),
-        *_distilled(task, dict.fromkeys(TERMS, 5), 3),
+        *_distilled(task, dict.fromkeys(TERMS, 5)),
         _seeds(task, "pruned and distilled", "pruned", {**teacher, "network": twentieth["network"]}, 3),
         Entry(task, "searched in the supernet", model=f"{task}/supernet", network=twentieth["network"]),
         _seeds(task, "searched, fine-tuned (1/10)", "fine-tuned", tenth, 3, 9_000),
@@ -131,11 +128,11 @@ def _gloss() -> list[Entry]:
     sixth, twelfth = cut(task)[4], cut(task)[12]
     seeds = {**dict.fromkeys(TERMS, 3), BEGUN: 5, "wavelet distillation": 5}
     return [
-        _seeds(task, SCRATCH, "plain", STUDENT, 3, seeds_int8=1),
-        *_distilled(task, seeds, 1),
+        _seeds(task, SCRATCH, "plain", STUDENT, 3),
+        *_distilled(task, seeds),
         Entry(task, "searched in the supernet", model=f"{task}/supernet", network=twelfth["network"]),
-        _seeds(task, "searched, fine-tuned (1/6)", "fine-tuned", sixth, 3, seeds_int8=1),
-        _seeds(task, "searched, fine-tuned", "fine-tuned", twelfth, 3, seeds_int8=1),
+        _seeds(task, "searched, fine-tuned (1/6)", "fine-tuned", sixth, 3),
+        _seeds(task, "searched, fine-tuned", "fine-tuned", twelfth, 3),
     ]
 
 
@@ -149,12 +146,12 @@ def _unpaired_shoes() -> list[Entry]:
         "AGD's recipe, the supernet's shape": "supernet",
     }
     return [
-        _seeds(task, SCRATCH, "cyclegan", STUDENT, 3, seeds_int8=1),
-        _seeds(task, "pseudo pairs", "distilled", {**teacher, "network": STUDENT, **FREER}, 5, seeds_int8=1),
-        _seeds(task, f"pseudo pairs, {BEGUN}", "distilled", {**begun, **TERMS[BEGUN]}, 3, seeds_int8=1),
-        _seeds(task, "pseudo pairs and wavelets", "distilled", {**begun, **FINALISTS[1]}, 3, seeds_int8=1),
+        _seeds(task, SCRATCH, "cyclegan", STUDENT, 5),
+        _seeds(task, "pseudo pairs", "distilled", {**teacher, "network": STUDENT, **FREER}, 5),
+        _seeds(task, f"pseudo pairs, {BEGUN}", "distilled", {**begun, **TERMS[BEGUN]}, 3),
+        _seeds(task, "pseudo pairs and wavelets", "distilled", {**begun, **FINALISTS[1]}, 3),
         *(
-            _seeds(task, label, "agd", {"teacher": f"{task}/teacher", "network": agd_networks()[name]}, 3, 1_000, 1)
+            _seeds(task, label, "agd", {"teacher": f"{task}/teacher", "network": agd_networks()[name]}, 3, 1_000)
             for label, name in networks.items()
         ),
     ]

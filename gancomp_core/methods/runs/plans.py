@@ -72,6 +72,7 @@ def _by_pseudo_pairs() -> list[Run]:
     widest = {**given, "network": networks[0]}
     plan += [Run(task, "distilled", {**widest, "reconstruction": 50}, seed) for seed in range(3)]
     plan += [Run(task, "distilled", widest, seed) for seed in (3, 4)]
+    plan += [Run(task, "cyclegan", networks[0], seed) for seed in (3, 4)]
     return plan + [Run(task, "distilled", {**widest, "critic": "fresh"}, seed) for seed in range(5)]
 
 
@@ -98,18 +99,18 @@ FINALISTS: tuple[dict[str, Any], ...] = ({"terms": {}}, term("wavelet_kd", 5), t
 
 
 def _confirmed() -> list[Run]:
-    """The finalists with five paired seeds, the other bands with three."""
+    """The finalists and the other bands with five paired seeds."""
     features = term("feature_kd", 0.5)
     both = {"terms": {**features["terms"], **FINALISTS[1]["terms"]}}
     bands = [term("wavelet_kd", 5, bands=bands) for bands in ("low", "all")]
     begun = [{**way, **FREER, "begin": "l1"} for way in (*FINALISTS, features, both)]
-    return _taught(begun) + _taught([{**way, **FREER, "begin": "l1"} for way in bands], seeds=3)
+    return _taught(begun) + _taught([{**way, **FREER, "begin": "l1"} for way in bands])
 
 
 def _critics() -> list[Run]:
     """A critic of half the channels, which is a quarter of the parameters."""
     student: dict[str, Any] = {**FINALISTS[0], **FREER, "begin": "l1"}
-    return _taught([student, {**student, "critic_width": 16}], seeds=3)
+    return _taught([student, {**student, "critic_width": 16}])
 
 
 def _by_wavelets_in_colour() -> list[Run]:
@@ -240,13 +241,16 @@ def _for_budgets() -> list[Run]:
     ]
 
 
-def _combined(seeds: int = 5) -> list[Run]:
-    """Methods together: a network that was searched in the supernet learns from its teacher's features and bands."""
+def _combined() -> list[Run]:
+    """Methods together: a network that was searched in the supernet learns the high bands of its teacher's pictures.
+
+    The first seed told that its features beside them do not help here.
+    """
     features = term("feature_kd", 0.5)
-    both = {"terms": {**features["terms"], **FINALISTS[1]["terms"]}}
+    both = {"terms": {**FINALISTS[1]["terms"], **features["terms"]}}
     given = {**cut("edges2shoes")[20], "teacher": "edges2shoes/teacher", **FREER}
-    ways = ({**given, **both}, {**given, **FINALISTS[1]})
-    return [Run("edges2shoes", "fine-tuned", way, seed, 9_000) for seed in range(seeds) for way in ways]
+    ways = [({**given, **FINALISTS[1]}, seed) for seed in range(5)]
+    return [Run("edges2shoes", "fine-tuned", way, seed, 9_000) for way, seed in (*ways, ({**given, **both}, 0))]
 
 
 def cut(task: str) -> dict[int, dict[str, Any]]:
