@@ -66,6 +66,16 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_between(path: Path, begins: str, ends: str, text: str) -> None:
+    """Put ``text`` between two marks that a text file has; raises :class:`GancompError` where it lacks them."""
+    before, mark, rest = path.read_text(encoding="utf-8").partition(begins)
+    _, end, after = rest.partition(ends)
+    if not mark or not end:
+        raise GancompError(f"{path} has no place for the table; put {begins} and {ends} into it.")
+    with atomic_write(path) as temporary:
+        temporary.write_text(f"{before}{mark}\n{text}{end}{after}", encoding="utf-8", newline="\n")
+
+
 def _mode(path: Path) -> int:
     """The permissions of the file that is replaced, or what the user's umask grants a new one."""
     if path.exists():

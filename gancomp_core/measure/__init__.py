@@ -4,6 +4,7 @@ from gancomp_core.measure.cost import Cost, LayerCost, cost, layer_costs
 from gancomp_core.measure.distances import frechet_distance, kid, true_fid
 from gancomp_core.measure.features import extract_features
 from gancomp_core.measure.latency import Latency, eager_latency, latency, machine_class, onnx_latency
+from gancomp_core.measure.memory import peak_memory
 from gancomp_core.measure.onnx_export import OnnxGenerator, export_onnx
 from gancomp_core.measure.quality import Distance, Quality, evaluate_generator, likeness, set_distance
 from gancomp_core.measure.segmentation import (
@@ -66,6 +67,7 @@ __all__ = [
     "mean_iou",
     "onnx_latency",
     "paired_interval",
+    "peak_memory",
     "perceptual_distance",
     "pixel_accuracy",
     "psnr",

@@ -23,9 +23,12 @@ for _ in range(3):
 now = psutil.Process().memory_info()
 if sys.platform == "win32":
     peak = now.peak_wset
-else:
+elif sys.platform == "darwin":
     import resource
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+else:  # not getrusage, whose peak a process inherits from the one that started it
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    peak = int(status["VmHWM"].split()[0]) * 1024
 print(max(peak, now.rss) - before)
 """
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from gancomp_core.data import Task, load_task
 from gancomp_core.errors import GancompError
-from gancomp_core.files import atomic_write, cache_root, data_root, sha256
+from gancomp_core.files import atomic_write, cache_root, data_root, sha256, write_between
 from gancomp_core.nets import MultiScaleDiscriminator, PatchDiscriminator, build_generator
 from gancomp_core.train.checkpoints import load_weights, read_about, save_weights
 from gancomp_core.train.loop import Trained
@@ -202,13 +202,7 @@ def table(write: bool = False) -> str:
     """The shipped models as a Markdown table; ``write`` puts it between its marks in ``data/README.md``."""
     text = cards.table(_read_card(_folder(name)) for name in shipped())
     if write:
-        readme = data_root() / "README.md"
-        before, mark, rest = readme.read_text(encoding="utf-8").partition(TABLE_BEGINS)
-        _, end, after = rest.partition(TABLE_ENDS)
-        if not mark or not end:
-            raise GancompError(f"{readme} has no place for the table; put {TABLE_BEGINS} and {TABLE_ENDS} into it.")
-        with atomic_write(readme) as temporary:
-            temporary.write_text(f"{before}{mark}\n{text}{end}{after}", encoding="utf-8", newline="\n")
+        write_between(data_root() / "README.md", TABLE_BEGINS, TABLE_ENDS, text)
     return text
 
 

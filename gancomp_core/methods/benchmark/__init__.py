@@ -5,6 +5,7 @@
     python -m gancomp_core.methods.benchmark do edges2shoes    # of one task; resumes when killed
     python -m gancomp_core.methods.benchmark time              # latency and memory alone: needs a quiet machine
     python -m gancomp_core.methods.benchmark show edges2shoes
+    python -m gancomp_core.methods.benchmark claims            # what the papers claim, and what holds here
 
 A row of the table is an :class:`Entry`: a method and a network. Its float scores are those of recorded runs
 (:mod:`gancomp_core.methods.runs`), done before or now. For int8 a network is trained again where its weights are gone,
@@ -12,24 +13,38 @@ exported, and scored in onnxruntime. Results lie in ``data/results/int8.parquet`
 machine class and commit.
 """
 
+from gancomp_core.methods.benchmark.claims import STATUSES, Claim, claims, claims_table, ledger, verdict, write_claims
 from gancomp_core.methods.benchmark.compressed import COMPRESSED, compressed
 from gancomp_core.methods.benchmark.entries import TASKS, Entry, Member, entries, entry
-from gancomp_core.methods.benchmark.tables import Headline, differences, headline, scores, table
+from gancomp_core.methods.benchmark.published import Published, costs, milliseconds, published
+from gancomp_core.methods.benchmark.tables import Headline, by_seed, differences, headline, scores, table
 from gancomp_core.methods.benchmark.timing import TIMES, timed
 
 __all__ = [
     "COMPRESSED",
+    "STATUSES",
     "TASKS",
     "TIMES",
+    "Claim",
     "Entry",
     "Headline",
     "Member",
+    "Published",
+    "by_seed",
+    "claims",
+    "claims_table",
     "compressed",
+    "costs",
     "differences",
     "entries",
     "entry",
     "headline",
+    "ledger",
+    "milliseconds",
+    "published",
     "scores",
     "table",
     "timed",
+    "verdict",
+    "write_claims",
 ]

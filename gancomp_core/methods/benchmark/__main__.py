@@ -8,6 +8,7 @@ import sys
 
 from gancomp_core.errors import GancompError
 from gancomp_core.methods.benchmark import COMPRESSED, TASKS, TIMES, compressed, entries, headline, table, timed
+from gancomp_core.methods.benchmark.claims import ledger, write_claims
 from gancomp_core.methods.benchmark.compressed import compressed_key
 from gancomp_core.methods.benchmark.timing import THREADS, timing_key
 from gancomp_core.methods.runs import record
@@ -20,11 +21,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m gancomp_core.methods.benchmark", description="All methods under one teacher and one clock."
     )
-    parser.add_argument("action", choices=("list", "do", "time", "show"))
+    parser.add_argument("action", choices=[*ACTIONS, "claims"])
     parser.add_argument("tasks", nargs="*", default=[], help=f"of {', '.join(TASKS)}; all when none is named")
+    parser.add_argument(
+        "--write", action="store_true", help="of claims: decide anew, and write data/claims.yml and README"
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
+        if options.action == "claims":
+            return _claims(options.write)
         for task in options.tasks or TASKS:
             ACTIONS[options.action](task)
     except GancompError as error:
@@ -82,6 +88,13 @@ def _show(task: str) -> None:
     print(
         f"{task}\n{table(task).filter(columns).round(3).to_string()}\n{headline(task) if task == 'edges2shoes' else ''}"
     )
+
+
+def _claims(anew: bool) -> int:
+    if anew:
+        write_claims()
+    print(ledger().to_string(max_colwidth=70))
+    return 0
 
 
 ACTIONS = {"list": _list, "do": _do, "time": _time, "show": _show}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ class Published:
     def architecture(self) -> Any:
         """The architecture of a generator; None for U-Nets and discriminators, which have none here."""
         if self.family == "spade":
-            return SpadeArchitecture(self.config, separable=self.separable)
+            return SpadeArchitecture(ChannelConfig.parse(self.config), separable=self.separable)
         if self.family in ("resnet", "mobile"):
             return ResnetArchitecture(ChannelConfig.parse(self.config, legacy=self.legacy), separable=self.separable)
         return {"rrdb": RrdbArchitecture(), "vdsr": VdsrArchitecture()}.get(self.family)
@@ -95,6 +96,11 @@ def costs() -> pd.DataFrame:
 
     ``times_fewer_macs`` and ``times_fewer_params`` are counted from the network that it makes cheaper, true MACs.
     """
+    return _costs().copy()
+
+
+@functools.cache
+def _costs() -> pd.DataFrame:
     found = {each.name: (each, each.cost()) for each in published()}
     rows = []
     for each, now in found.values():

@@ -118,12 +118,13 @@ def differences(task: str, label: str, other: str, score: str = "fd", form: str 
 
     Raises :class:`GancompError` for fewer than two seeds in common.
     """
-    ours, theirs = (_by_seed(entry(task, name), score, form) for name in (label, other))
+    ours, theirs = (by_seed(entry(task, name), score, form) for name in (label, other))
     both = ours.index.intersection(theirs.index)
     return paired_interval(list(100 * (ours[both] / theirs[both] - 1)))
 
 
-def _by_seed(of: Entry, score: str, form: str) -> pd.Series:
+def by_seed(of: Entry, score: str, form: str = FLOAT) -> pd.Series:
+    """One score of an entry, indexed by seed; raises :class:`GancompError` where it is not recorded."""
     recorded = scores(of)
     if recorded.empty or score not in recorded:
         raise GancompError(
@@ -171,7 +172,7 @@ def headline(task: str = "edges2shoes", label: str = COMBINED) -> Headline:
             )
     row, teacher = rows.loc[(label, INT8)], rows.loc[(TEACHER, FLOAT)]
     name = "fd" if pd.notna(teacher.get("fd")) else "kid"
-    distances = _by_seed(entry(task, label), name, INT8) / float(teacher[name])
+    distances = by_seed(entry(task, label), name, INT8) / float(teacher[name])
     faster = {threads: float(row[f"times_faster_{threads}"]) for threads in THREADS}
     return Headline(
         task,

@@ -8,8 +8,7 @@ from functools import partial
 from typing import Any
 
 from gancomp_core.data import load_task
-from gancomp_core.measure import Latency, cost, eager_latency, machine_class, onnx_latency
-from gancomp_core.measure.memory import peak_memory
+from gancomp_core.measure import Latency, cost, eager_latency, machine_class, onnx_latency, peak_memory
 from gancomp_core.methods.benchmark.compressed import onnx_files
 from gancomp_core.methods.benchmark.entries import Entry, Member
 from gancomp_core.methods.recorded_table import RecordedTable, key_of

@@ -1,0 +1,299 @@
+"""The claim ledger: what the four papers claim, and what the recorded results say to it.
+
+    python -m gancomp_core.methods.benchmark claims            # every claim and its status
+    python -m gancomp_core.methods.benchmark claims --write    # decide all anew; the file and the README
+
+``data/claims.yml`` holds for each claim a ``test``, which names the results that decide, and the status and evidence
+that the test gave. Statuses: "reproduced" for what is counted or equal, at the papers' own size; "at small scale" for
+an effect that at least five paired seeds show here; "not reproduced" where so many do not show it; "undecided" with
+fewer; "paper only" for what cannot be tried here.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import yaml
+
+from gancomp_core import files, zoo
+from gancomp_core.data import load_task
+from gancomp_core.errors import GancompError
+from gancomp_core.measure import paired_interval
+from gancomp_core.measure.statistics import ENOUGH_SEEDS, PairedInterval, significant
+from gancomp_core.methods import agd
+from gancomp_core.methods.benchmark.compressed import COMPRESSED
+from gancomp_core.methods.benchmark.entries import TEACHER, entry
+from gancomp_core.methods.benchmark.published import costs
+from gancomp_core.methods.benchmark.tables import FLOAT, by_seed
+from gancomp_core.methods.runs import planned
+from gancomp_core.methods.runs import table as recorded_runs
+from gancomp_core.nets import sort_channels
+
+REPRODUCED, SMALL_SCALE, NOT_REPRODUCED = "reproduced", "at small scale", "not reproduced"
+UNDECIDED, PAPER_ONLY = "undecided", "paper only"
+STATUSES = (REPRODUCED, SMALL_SCALE, NOT_REPRODUCED, UNDECIDED, PAPER_ONLY)
+BEGINS = "<!-- claims: written by python -m gancomp_core.methods.benchmark claims --write -->"
+ENDS = "<!-- end of claims -->"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One line of the ledger. ``test`` has a "kind" of :data:`KINDS` and what that kind needs."""
+
+    paper: str
+    claim: str
+    test: Mapping[str, Any]
+    status: str = ""
+    evidence: str = ""
+
+    def decided(self) -> Claim:
+        """The same claim with status and evidence as the results of today give them."""
+        given = {key: value for key, value in self.test.items() if key != "kind"}
+        status, evidence = KINDS[self.test["kind"]](**given)
+        return Claim(self.paper, self.claim, self.test, status, evidence)
+
+
+def claims() -> list[Claim]:
+    """The ledger as it is written down; raises :class:`GancompError` where the file cannot be read."""
+    try:
+        return [Claim(**each) for each in yaml.safe_load(_path().read_text(encoding="utf-8"))]
+    except (OSError, yaml.YAMLError, TypeError) as error:
+        raise GancompError(
+            f"The claims in {_path()} cannot be read ({error}); 'git checkout -- data/claims.yml' restores the shipped "
+            "file."
+        ) from error
+
+
+def ledger() -> pd.DataFrame:
+    """The written claims as a table: ``paper``, ``claim``, ``status``, ``evidence``."""
+    return pd.DataFrame([asdict(each) for each in claims()]).drop(columns="test")
+
+
+def claims_table() -> str:
+    """The ledger as the README shows it."""
+    rows = ["| paper | claim | here | evidence |", "|---|---|---|---|"]
+    rows += [f"| {each.paper} | {each.claim} | **{each.status}** | {each.evidence} |" for each in claims()]
+    return "\n".join(rows) + "\n"
+
+
+def write_claims() -> None:
+    """Decide every claim anew, and write the file and the table of the README."""
+    head = "".join(line for line in _path().read_text(encoding="utf-8").splitlines(True) if line.startswith("#"))
+    decided = [asdict(each.decided()) for each in claims()]
+    text = yaml.safe_dump(decided, sort_keys=False, allow_unicode=True, width=120)
+    with files.atomic_write(_path()) as temporary:
+        temporary.write_text(head + text, encoding="utf-8", newline="\n")
+    files.write_between(files.REPOSITORY / "README.md", BEGINS, ENDS, claims_table())
+
+
+def _path() -> Path:
+    return files.data_root() / "claims.yml"
+
+
+def verdict(interval: PairedInterval, claimed: str, than: float = 0.0) -> str:
+    """What an interval of paired differences says of a claim that they are ``claimed`` ("lower", "higher") ``than``."""
+    if claimed not in ("lower", "higher"):
+        raise GancompError(f"A claim says 'lower' or 'higher', not '{claimed}'.")
+    if interval.seeds < ENOUGH_SEEDS:
+        return UNDECIDED
+    beyond = (than - interval.mean) if claimed == "lower" else (interval.mean - than)
+    return SMALL_SCALE if beyond > interval.half_width else NOT_REPRODUCED
+
+
+def _difference(
+    ours: Any, theirs: Any, claimed: str, score: str = "fd", than: float = 0.0, where: str = ""
+) -> tuple[str, str]:
+    """By how many per cent scores lie above others, paired by seed.
+
+    ``ours`` and ``theirs`` name results as :func:`_values` reads them, or are lists of such names, pair by pair; then
+    the seeds are what is independent.
+    """
+    if not isinstance(ours, list):
+        ours, theirs = [ours], [theirs]
+    pairs = [_paired(_values(one, score), _values(other, score)) for one, other in zip(ours, theirs, strict=True)]
+    differences = pd.concat([100 * (one / other - 1) for one, other in pairs])
+    interval = paired_interval(list(differences), list(differences.index))
+    what = score.upper() if len(score) <= 3 else score.replace("_", " ")
+    sign = "+" if interval.mean > 0 else ""
+    spread = f"{sign}{significant(interval.mean, 2)} ± {significant(interval.half_width, 2)} %"
+    asked = f", asked: {claimed} than {than:+g} %" if than else ""
+    place = where or next(iter(_places(ours[0])))
+    return verdict(interval, claimed, than), f"{what} {spread} ({interval.seeds} seeds; {place}{asked})"
+
+
+def _paired(ours: pd.Series, theirs: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """The values of the seeds that both have; a constant goes with every seed."""
+    if len(theirs) == 1:
+        theirs = pd.Series(float(theirs.iloc[0]), index=ours.index)
+    both = ours.index.intersection(theirs.index)
+    return ours[both], theirs[both]
+
+
+def _places(named: Mapping[str, Any]) -> Iterator[str]:
+    for kind in ("runs", "entry", "teacher"):
+        if kind in named:
+            value = named[kind]
+            yield value if isinstance(value, str) else ", ".join(value)
+
+
+def _values(named: Mapping[str, Any], score: str) -> pd.Series:
+    """Scores by seed of ``{"runs": plan, "with": {...}}``, ``{"entry": [task, label], "form": ...}`` or a teacher.
+
+    "a / b" as a score is the one divided by the other.
+    """
+    if " / " in score:
+        above, below = (_values(named, part) for part in score.split(" / "))
+        return above / below
+    if "teacher" in named:
+        named = {"entry": [named["teacher"], TEACHER]}
+    if "entry" in named:
+        return by_seed(entry(*named["entry"]), score, named.get("form", FLOAT))
+    return _of_runs(named["runs"], named["with"], score)
+
+
+def _of_runs(plan: str, wanted: Mapping[str, Any], score: str) -> pd.Series:
+    """Scores of those recorded runs of a plan whose method, steps or configuration has these values; None: has none."""
+    chosen = [run for run in planned(plan) if _fits({**run.configuration, **_outside(run)}, wanted)]
+    recorded = recorded_runs().set_index("key")
+    found = {run.seed: float(recorded.loc[run.key, f"{score}_last"]) for run in chosen if run.key in recorded.index}
+    if not found or len(found) < len([run for run in chosen if run.key in recorded.index]):
+        raise GancompError(f"'{dict(wanted)}' names {len(chosen)} runs of '{plan}', not one for each seed; say more.")
+    return pd.Series(found)
+
+
+def _outside(run: Any) -> dict[str, Any]:
+    return {"method": run.method, "steps": run.steps}
+
+
+def _fits(has: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    return all(has.get(name) == value for name, value in wanted.items())
+
+
+def _costs(networks: list[str]) -> tuple[str, str]:
+    """Whether every figure that was printed of these networks is what we count."""
+    counted = costs().loc[networks]
+    agreeing = int(counted.agrees.sum())
+    status = REPRODUCED if agreeing == len(counted) else NOT_REPRODUCED
+    return status, f"{agreeing} of {len(counted)} networks to the digit (data/results/published_costs.csv)"
+
+
+def _ratios(networks: list[str], printed: Mapping[str, list[float]], within: float) -> tuple[str, str]:
+    """Whether the least and the largest of some ratios lie within ``within`` per cent of those printed."""
+    counted = costs().loc[networks]
+    said, off = [], []
+    for name, ends in printed.items():
+        found = (counted[name].min(), counted[name].max())
+        off += [abs(one / other - 1) for one, other in zip(found, ends, strict=True)]
+        said.append(f"{_span(found)} times fewer {NAMES[name]} (printed: {_span(ends)})")
+    status = REPRODUCED if max(off) <= within / 100 else NOT_REPRODUCED
+    if "times_fewer_macs" not in printed:
+        said.append(f"{_span((counted.times_fewer_macs.min(), counted.times_fewer_macs.max()))} times by true MACs")
+    return status, ", ".join(said)
+
+
+NAMES = {
+    "times_fewer_macs": "MACs",
+    "times_fewer_published_macs": "MACs by the paper's count",
+    "times_fewer_params": "parameters",
+}
+
+
+def _span(ends: Any) -> str:
+    low, high = (significant(end, 3) for end in ends)
+    return low if low == high else f"{low} to {high}"
+
+
+def _int8(score: str, most: float) -> tuple[str, str]:
+    """Whether int8 adds at most so many per cent to a set distance, over all networks of the benchmark."""
+    rows = COMPRESSED.rows().dropna(subset=[f"float_{score}"])
+    growth = 100 * (rows[f"int8_{score}"] / rows[f"float_{score}"] - 1)
+    interval = paired_interval(list(growth), list(rows.task + rows.label))
+    sure = verdict(interval, "lower", most)
+    spread = f"{interval.mean:+.1f} ± {interval.half_width:.1f} %"
+    evidence = (
+        f"{score.upper()} of int8 against float {spread} over {interval.seeds} networks, at most {growth.max():+.1f} %"
+    )
+    return sure, evidence + " (data/results/int8.parquet)"
+
+
+def _enlarging() -> tuple[str, str]:
+    """AGD's network against VDSR, as their model cards score them."""
+    searched, older = (zoo.card(f"photos_x4/{name}") for name in ("agd", "vdsr"))
+    gain = searched["quality"]["psnr_y_photos"] - older["quality"]["psnr_y_photos"]
+    macs, params = (searched["cost"][name] / older["cost"][name] - 1 for name in ("macs", "params"))
+    return UNDECIDED, (
+        f"{gain:+.2f} dB with {100 * macs:+.1f} % MACs and {100 * params:+.1f} % parameters; one training each, "
+        f"{searched['quality']['photos']:.0f} photos (photos_x4)"
+    )
+
+
+def _controllers() -> tuple[str, str]:
+    """Whether searches with a price on MACs find a network within their range, and stay there to the end."""
+    found: list[bool] = []
+    last: list[bool] = []
+    free: list[bool] = []
+    for name, each in agd.SEARCHES.items():
+        looks, bounds = agd.recorded(name).history.groupby("step").macs.first(), each.controller
+        within = looks.between(bounds.low, bounds.high)
+        if bounds.price:
+            found.append(bool(within.any()))
+            last.append(bool(within.iloc[-1]))
+        else:
+            free.append(bool(within.iloc[-1]))
+    status = SMALL_SCALE if all(found) and len(found) >= ENOUGH_SEEDS else NOT_REPRODUCED
+    return status, (
+        f"{sum(found)} of {len(found)} searches pass through their range and {sum(last)} end in it; without a price "
+        f"{sum(free)} of {len(free)} do, by chance (data/results/searches)"
+    )
+
+
+@torch.inference_mode()
+def _sub_networks() -> tuple[str, str]:
+    """Whether a sub-network that runs in the supernet paints what it paints when cut out of it."""
+    supernet: Any = zoo.load("edges2shoes/supernet").generator
+    pictures = load_task("edges2shoes").test.batch(slice(0, 8)).source
+    space, worst = supernet.space, 0.0
+    for architecture in (space.widest, space.narrowest, space.sample(random.Random(0))):
+        supernet.activate(architecture)
+        alone = supernet.extract(architecture).eval()
+        worst = max(worst, float((supernet(pictures) - alone(pictures)).abs().max()))
+    return (
+        REPRODUCED if worst == 0 else NOT_REPRODUCED
+    ), f"largest difference of a pixel {worst:g} (edges2shoes/supernet)"
+
+
+@torch.inference_mode()
+def _sorting() -> tuple[str, str]:
+    """Whether sorting channels by importance leaves what a network paints."""
+    generator = zoo.load("edges2shoes/teacher").generator
+    pictures = load_task("edges2shoes").test.batch(slice(0, 8)).source
+    before = generator(pictures)
+    sort_channels(generator)
+    worst = float((generator(pictures) - before).abs().max())
+    # sums of floats in another order differ in their last digits
+    return (
+        REPRODUCED if worst < 1e-4 else NOT_REPRODUCED
+    ), f"largest difference of a pixel {worst:.0e} (edges2shoes/teacher)"
+
+
+def _paper_only(why: str) -> tuple[str, str]:
+    return PAPER_ONLY, why
+
+
+KINDS: dict[str, Callable[..., tuple[str, str]]] = {
+    "difference": _difference,
+    "costs": _costs,
+    "ratios": _ratios,
+    "int8": _int8,
+    "super-resolution": _enlarging,
+    "controllers": _controllers,
+    "sub-networks": _sub_networks,
+    "sorted channels": _sorting,
+    "paper": _paper_only,
+}

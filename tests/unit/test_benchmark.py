@@ -1,0 +1,132 @@
+"""The table of all methods: its rows are planned runs, and what it says follows from the recorded ones."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from gancomp_core import zoo
+from gancomp_core.errors import GancompError
+from gancomp_core.methods import benchmark, runs
+from gancomp_core.methods.benchmark import COMPRESSED, TASKS, by_seed, differences, entries, entry, scores, table
+from gancomp_core.methods.benchmark.__main__ import main
+from gancomp_core.methods.benchmark.entries import BEGUN, COMBINED, TEACHER
+
+
+@pytest.fixture(scope="module")
+def planned():
+    return {run.key for plan in runs.PLANS for run in runs.planned(plan)}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_row_is_planned_or_a_model_of_the_zoo(task, planned):
+    rows = entries(task)
+    labels = [row.label for row in rows]
+    assert labels[0] == TEACHER
+    assert len(set(labels)) == len(labels)
+    for row in rows:
+        if row.runs:
+            assert {run.key for run in row.runs} <= planned, row.label
+            assert [run.seed for run in row.runs] == list(range(len(row.runs)))
+            assert len(row.runs) >= 3
+        else:
+            assert row.model in zoo.names()
+
+
+def test_a_network_of_the_supernet_is_cut_as_large_as_its_row_says():
+    row = entry("edges2shoes", "searched in the supernet")
+    generator = row.members[0].load()
+    assert sum(each.numel() for each in generator.parameters()) == scores(row).params.iloc[0]
+    assert not generator.training
+
+
+def test_float_scores_are_those_of_the_recorded_runs():
+    recorded = runs.table().set_index("key")
+    row = entry("edges2shoes", BEGUN)
+    assert list(by_seed(row, "fd")) == [recorded.loc[run.key, "fd_last"] for run in row.runs]
+    best = scores(row)
+    assert list(best.fd_best.dropna()) == [recorded.loc[run.key, "fd_best"] for run in row.runs]
+
+
+def test_int8_rows_were_rounded_from_the_recorded_weights():
+    recorded, rows = runs.table().set_index("key"), COMPRESSED.rows()
+    assert len(rows) >= 10
+    checked = 0
+    for task in TASKS:
+        for row in (each for each in entries(task) if each.runs):
+            both = scores(row)
+            some = both[both.form == "int8"] if len(both) else both
+            for _, small in some.iterrows():
+                (run,) = [each for each in row.runs if each.seed == small.seed]
+                for score in ("fd", "kid"):
+                    if pd.notna(recorded.loc[run.key, f"{score}_last"]) and pd.notna(small[f"float_{score}"]):
+                        assert small[f"float_{score}"] == pytest.approx(
+                            recorded.loc[run.key, f"{score}_last"], rel=1e-3
+                        )
+                        checked += 1
+    assert checked >= 10
+
+
+def test_table_compares_with_the_teacher():
+    rows = table("edges2shoes")
+    teacher = rows.loc[(TEACHER, "float32")]
+    assert teacher.times_fewer_macs == 1
+    assert teacher.times_smaller == 1
+    small = rows.loc[(COMBINED, "int8")]
+    assert small.seeds == 5
+    assert small.times_fewer_macs == pytest.approx(teacher.macs / small.macs)
+    assert small.bytes < rows.loc[(COMBINED, "float32")].bytes / 3
+    values = by_seed(entry("edges2shoes", COMBINED), "fd", "int8")
+    assert small.fd == pytest.approx(values.mean())
+    assert small.fd_spread == pytest.approx(values.std())
+
+
+def test_differences_are_paired_by_seed():
+    found = differences("edges2shoes", "wavelet distillation", BEGUN)
+    ours, theirs = (by_seed(entry("edges2shoes", label), "fd") for label in ("wavelet distillation", BEGUN))
+    assert found.seeds == 5
+    assert found.mean == pytest.approx((100 * (ours / theirs - 1)).mean())
+
+
+def test_headline_tells_what_the_table_holds():
+    found = benchmark.headline()
+    row = table("edges2shoes").loc[(COMBINED, "int8")]
+    assert found.fewer_macs == row.times_fewer_macs
+    assert found.faster == {1: row.times_faster_1, 2: row.times_faster_2}
+    assert len(found.distance) == 5
+    assert f"{found.fewer_macs:.1f} times fewer MACs" in str(found)
+
+
+def test_what_is_unknown_is_named():
+    with pytest.raises(GancompError, match="choose one of edges2shoes"):
+        entries("nonsense")
+    with pytest.raises(GancompError, match="choose one of teacher"):
+        entry("edges2shoes", "nonsense")
+    with pytest.raises(GancompError, match="choose one of teacher ResNet-9 n64"):
+        benchmark.milliseconds("nonsense")
+    with pytest.raises(GancompError, match="No mean of"):
+        by_seed(entry("edges2shoes", TEACHER), "mean")
+
+
+def test_nothing_recorded_names_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark.tables, "recorded_runs", pd.DataFrame)
+    monkeypatch.setattr(type(COMPRESSED), "rows", lambda self: pd.DataFrame())
+    with pytest.raises(GancompError, match="benchmark do edges2shoes"):
+        table("edges2shoes")
+
+
+def test_the_command_lists_and_explains(capsys):
+    assert main(["list", "edges2shoes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(entries("edges2shoes"))
+    assert lines[0].startswith("edges2shoes, teacher: 1 of 1 trained, 1 of 1 in int8")
+    assert main(["show", "edges2shoes"]) == 0
+    assert "times fewer MACs" in capsys.readouterr().out
+    assert main(["do", "nonsense"]) == 1
+    assert "choose one of" in capsys.readouterr().err
+
+
+def test_a_published_network_is_timed_here():
+    found = benchmark.milliseconds("mobile ResNet-9 n32", repeats=1)
+    assert set(found) == {"float32", "int8"}
+    assert all(math.isfinite(value) and value > 0 for value in found.values())
