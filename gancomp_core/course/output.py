@@ -17,6 +17,7 @@ from PIL import Image, ImageChops, ImageStat
 from gancomp_core.errors import GancompError
 
 LARGEST_PICTURE = 150_000  # bytes a committed picture may take
+COLOURS = (32, 64, 128, 256)
 UNSEEN = 1.0  # of 255 levels: what fewer colours may change a picture by, on the average (root mean square)
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -81,20 +82,25 @@ def render(figure: Figure, dpi: int = 100) -> bytes:
 
 
 def small_png(png: bytes, limit: int = LARGEST_PICTURE) -> bytes:
-    """The same picture in few bytes: with 256 colours where that is not seen, and smaller too where it must be.
+    """The same picture in few bytes: with as few colours as are not seen, and smaller too where it must be.
 
     At most ``limit`` bytes, at the price of colours first and of pixels second.
     """
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    few = picture.quantize(256)
-    unseen = max(ImageStat.Stat(ImageChops.difference(picture, few.convert("RGB"))).rms) <= UNSEEN
-    if not unseen and len(png) <= limit:
+    fewer = (picture.quantize(colours) for colours in COLOURS)
+    few = next((each for each in fewer if _distance(picture, each) <= UNSEEN), None)
+    if few is None and len(png) <= limit:
         return png
     for scale in (1.0, 0.85, 0.7, 0.55, 0.4, 0.3):
         size = (max(round(picture.width * scale), 1), max(round(picture.height * scale), 1))
         buffer = io.BytesIO()
-        scaled = few if scale == 1 else picture.resize(size, Image.Resampling.LANCZOS).quantize(256)
+        scaled = few if few and scale == 1 else picture.resize(size, Image.Resampling.LANCZOS).quantize(COLOURS[-1])
         scaled.save(buffer, format="png", optimize=True)
         if buffer.tell() <= limit:
             break
     return buffer.getvalue()
+
+
+def _distance(picture: Image.Image, few: Image.Image) -> float:
+    """Root mean square difference of two pictures, in levels of the colour where it is largest."""
+    return max(ImageStat.Stat(ImageChops.difference(picture, few.convert("RGB"))).rms)

@@ -80,6 +80,7 @@ RECIPES: dict[str, Recipe] = {
         "A plain small network, trained exactly like the teacher: what one gets by just making it small.",
         SHOES,
         {"lr": 4e-4},
+        keeps=("generator",),
     ),
     "edges2shoes/supernet": Recipe(
         "edges2shoes",

@@ -284,7 +284,7 @@ def test_without_tolerance_everything_is_the_same_or_different():
 
 SHOES = ResnetArchitecture(ChannelConfig.uniform(8), 1, False, 1, 1)
 TINY = {
-    "edges2shoes/small_student": SHOES,
+    "edges2shoes/teacher": SHOES,
     SUPERNET: ArchitectureSpace(SHOES, SearchSpace(((8,), *((8, 4),) * 6, (8,)))),
     "flat2gloss_unpaired/teacher": dataclasses.replace(SHOES, in_channels=3, out_channels=3),
     JUDGE: SegmenterArchitecture(classes=10, width=8),
@@ -318,7 +318,7 @@ def tiny_zoo(tiny_root, monkeypatch) -> Callable[[str], zoo.ZooModel]:
     monkeypatch.setenv("GANCOMP_CACHE", str(tiny_root / "cache"))
     monkeypatch.setattr(store, "load_task", lambda name: few(load_task(name)))
     for name, architecture in TINY.items():
-        small = {"critic_width": 8, "teacher": "edges2shoes/small_student"}
+        small = {"critic_width": 8, "teacher": "edges2shoes/teacher"}
         options = {"lr": 1e-4} | {option: small[option] for option in small if option in zoo.RECIPES[name].options}
         changes = {"architecture": architecture, "settings": Settings(2, batch_size=2), "options": options}
         monkeypatch.setitem(zoo.RECIPES, name, dataclasses.replace(zoo.RECIPES[name], **changes))
@@ -376,7 +376,7 @@ def test_a_fresh_model_agrees_with_its_card(tiny_zoo, name):
 
 def test_each_kind_of_model_has_the_scores_of_its_kind(tiny_zoo):
     quality = {name: tiny_zoo(name).card["quality"] for name in TINY}
-    assert quality["edges2shoes/small_student"]["copy"]["psnr"] > 0
+    assert quality["edges2shoes/teacher"]["copy"]["psnr"] > 0
     assert quality["flat2gloss_unpaired/teacher"]["backward"]["psnr"] > 0
     narrowest = tiny_zoo(SUPERNET).generator.extract(TINY[SUPERNET].narrowest)
     again = evaluate_generator(narrowest, few(load_task("edges2shoes")))
@@ -412,7 +412,7 @@ def test_a_model_that_convinces_nobody_is_shown_and_not_shipped(tiny_zoo, monkey
 
 def test_samples_show_what_the_model_makes_of_test_pictures(tiny_zoo):
     for name, labels in {
-        "edges2shoes/small_student": ["given", "generated", "real"],
+        "edges2shoes/teacher": ["given", "generated", "real"],
         JUDGE: ["satellite", "segmenter", "land cover"],
         "photos_x4/teacher": ["small photo", "bicubic", "network", "original"],
     }.items():
@@ -426,7 +426,7 @@ def test_samples_show_what_the_model_makes_of_test_pictures(tiny_zoo):
 def test_model_that_ships_without_a_discriminator_says_so(tiny_zoo):
     with pytest.raises(GancompError, match=r"'photos_x4/teacher' has no discriminator in the zoo, only generator;"):
         _ = tiny_zoo("photos_x4/teacher").discriminator
-    assert isinstance(tiny_zoo("edges2shoes/small_student").discriminator, PatchDiscriminator)
+    assert isinstance(tiny_zoo("edges2shoes/teacher").discriminator, PatchDiscriminator)
 
 
 def test_multi_scale_discriminator_comes_back_from_its_file(tiny_zoo, monkeypatch):
@@ -448,14 +448,14 @@ def test_a_finished_training_is_not_repeated(tiny_zoo):
 
 
 def test_a_training_that_fails_in_its_evaluation_leaves_the_old_model(tiny_zoo, monkeypatch):
-    name = "edges2shoes/small_student"
+    name = "edges2shoes/teacher"
     tiny_zoo(name)
 
     def fail(*_, **__):
         raise KeyboardInterrupt
 
     wider = dataclasses.replace(zoo.RECIPES[name], architecture=dataclasses.replace(SHOES, blocks=2))
-    checkpoint = store.cache_root() / "zoo/edges2shoes-small_student.ckpt"
+    checkpoint = store.cache_root() / "zoo/edges2shoes-teacher.ckpt"
     finished = checkpoint.read_bytes()
     checkpoint.unlink()
     with monkeypatch.context() as patch:
@@ -481,26 +481,26 @@ def test_a_training_that_fails_in_its_evaluation_leaves_the_old_model(tiny_zoo, 
     ],
 )
 def test_check_finds_a_card_that_says_something_else(card_of, change, told):
-    card = card_of("edges2shoes/small_student")
+    card = card_of("edges2shoes/teacher")
     rewrite(card, change)
-    (sentence,) = zoo.check("edges2shoes/small_student")
+    (sentence,) = zoo.check("edges2shoes/teacher")
     assert re.search(told, sentence)
-    assert sentence.startswith("edges2shoes/small_student: ")
+    assert sentence.startswith("edges2shoes/teacher: ")
 
 
 def test_check_finds_a_text_that_flatters(card_of):
-    rewrite(card_of("edges2shoes/small_student"), lambda card: card["quality"].update(text="KID 0.001"))
-    sentences = "\n".join(zoo.check("edges2shoes/small_student"))
+    rewrite(card_of("edges2shoes/teacher"), lambda card: card["quality"].update(text="KID 0.001"))
+    sentences = "\n".join(zoo.check("edges2shoes/teacher"))
     assert "quality.text is 'KID" in sentences
     assert "card.md is missing or does not say what card.json says" in sentences
 
 
 def test_check_goes_on_after_a_model_that_is_missing_and_returns_1(card_of, tiny_zoo, capsys):
     tiny_zoo("photos_x4/teacher")
-    card_of("edges2shoes/small_student").unlink()
-    assert main(["check", "edges2shoes/small_student", "photos_x4/teacher"]) == 1
+    card_of("edges2shoes/teacher").unlink()
+    assert main(["check", "edges2shoes/teacher", "photos_x4/teacher"]) == 1
     said = capsys.readouterr().out.splitlines()
-    assert re.match(r"edges2shoes/small_student: The weights of 'edges2shoes/small_student' are not in .*", said[0])
+    assert re.match(r"edges2shoes/teacher: The weights of 'edges2shoes/teacher' are not in .*", said[0])
     assert said[1:] == ["photos_x4/teacher: agrees with its card", "1 of 2 models agree with their cards."]
     assert main(["check", "photos_x4/teacher"]) == 0
 
@@ -513,7 +513,7 @@ def test_check_of_a_judged_model_names_the_judge_that_is_missing(card_of):
 
 
 def test_regrading_mends_a_card_and_keeps_what_the_training_said(card_of):
-    name = "edges2shoes/small_student"
+    name = "edges2shoes/teacher"
     card = card_of(name)
     before = json.loads(card.read_text(encoding="utf-8"))
     rewrite(card, lambda values: (values["quality"].pop("perceptual"), values["cost"].pop("pixels")))
