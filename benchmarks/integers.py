@@ -46,8 +46,8 @@ def networks(largest: int) -> Iterator[tuple[str, Any, int]]:
 def _exported(generator: nn.Module, shape: tuple[int, ...], folder: Path) -> tuple[Path, Path]:
     folder.mkdir()
     pictures = torch.rand(2, *shape[1:3], shape[3], generator=torch.Generator().manual_seed(0)) * 2 - 1
-    whole = export_int8(generator, folder / "int8.onnx", pictures[..., :64, :64])
-    return whole, export_onnx(generator, folder / "float32.onnx", shape)
+    floating = export_onnx(generator, folder / "float32.onnx", shape)
+    return export_int8(generator, folder / "int8.onnx", pictures[..., :64, :64], floating=floating), floating
 
 
 def _block(file: Path, shape: tuple[int, ...], budget: Budget) -> Block:

@@ -486,6 +486,13 @@ def test_a_packed_tail_computes_the_same_pictures(exported, tmp_path):
     assert torch.equal(OnnxGenerator(packed)(x), OnnxGenerator(simple)(x))
 
 
+def test_a_float_file_that_is_there_already_gives_the_same_integers(exported, tmp_path):
+    generator, x, path = exported
+    floating = export_onnx(generator, tmp_path / "float.onnx", tuple(x.shape))
+    again = export_int8(generator, tmp_path / "again.onnx", x, floating=floating)
+    assert torch.equal(OnnxGenerator(again)(x), OnnxGenerator(path)(x))
+
+
 def test_channels_of_very_different_size_cost_nothing_before_an_instance_norm(exported, tmp_path):
     generator, x, path = exported
     uneven, factors = resnet(), torch.logspace(0, 2, 32)

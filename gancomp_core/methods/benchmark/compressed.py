@@ -38,8 +38,8 @@ def onnx_files(task: Task, member: Member) -> tuple[Path, Path]:
     if not (floating.exists() and whole.exists()):
         folder.mkdir(parents=True, exist_ok=True)
         generator = member.load()
-        export_int8(generator, whole, task.calibration(CALIBRATION))
         export_onnx(generator, floating, (1, task.source_channels, task.size, task.size))
+        export_int8(generator, whole, task.calibration(CALIBRATION), floating=floating)
     return floating, whole
 
 

@@ -135,7 +135,7 @@ def milliseconds(name: str, threads: int = 1, repeats: int = 3) -> dict[str, flo
     small = torch.rand(1, shape[1], 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
         floating = export_onnx(generator, Path(folder) / "float32.onnx", small.shape)
-        whole = export_int8(generator, Path(folder) / "int8.onnx", small)
+        whole = export_int8(generator, Path(folder) / "int8.onnx", small, floating=floating)
         how: dict[str, Any] = {"threads": threads, "repeats": repeats, "warmup": 1, "min_seconds": 0.0}
         ways = {"float32": floating, "int8": whole}
         return {form: onnx_latency(path, shape, **how).median_ms for form, path in ways.items()}

@@ -50,14 +50,16 @@ def export_int8(
     *,
     estimator: RangeEstimator = mse,
     reduce_range: bool = False,
+    floating: Path | str | None = None,
 ) -> Path:
     """Write a generator as an ONNX file with integer kernels; returns the path.
 
     ``calibration`` holds sources of the kind that the network will see, float32 [N, C, H, W] in [-1, 1]; some dozens
     of training pictures do. ``estimator`` chooses the ranges of activations from the values that they take there. The
     file takes any number of pictures of any height and width that the network takes. ``reduce_range`` keeps the weights
-    within 7 bits, for x86 processors without VNNI, whose 16-bit sums overflow otherwise. The file is written whole or
-    not at all. Raises :class:`GancompError` for pictures that cannot calibrate this network, and for a network that
+    within 7 bits, for x86 processors without VNNI, whose 16-bit sums overflow otherwise. ``floating`` is a file that
+    :func:`gancomp_core.measure.export_onnx` wrote of the same generator, where there is one: that saves some seconds.
+    The file is written whole or not at all. Raises :class:`GancompError` for pictures that cannot calibrate this network, and for a network that
     cannot be exported.
     """
     if calibration.ndim != 4 or len(calibration) < 1 or not calibration.isfinite().all():
@@ -67,13 +69,13 @@ def export_int8(
         )
     calibration = calibration.detach().cpu().float()
     with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
-        floating, whole = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-        graph = Graph(export_onnx(generator, floating, tuple(calibration.shape)))
+        prepared, whole = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        graph = Graph(Path(floating or export_onnx(generator, prepared, tuple(calibration.shape))))
         with measuring("cpu", generator):
             generator(calibration[:1])  # refuses sizes that a graph would take and get wrong
         maps = fit_ranges(graph, calibration, estimator)
-        graph.save(floating)
-        _insert_integer_kernels(graph, floating, whole, maps, calibration, reduce_range)
+        graph.save(prepared)
+        _insert_integer_kernels(graph, prepared, whole, maps, calibration, reduce_range)
         graph = Graph(whole)
     for node in graph.of("Conv", "ConvTranspose"):
         if node.input[1] in graph.arrays:  # float still
