@@ -59,8 +59,8 @@ def export_int8(
     file takes any number of pictures of any height and width that the network takes. ``reduce_range`` keeps the weights
     within 7 bits, for x86 processors without VNNI, whose 16-bit sums overflow otherwise. ``floating`` is a file that
     :func:`gancomp_core.measure.export_onnx` wrote of the same generator, where there is one: that saves some seconds.
-    The file is written whole or not at all. Raises :class:`GancompError` for pictures that cannot calibrate this network, and for a network that
-    cannot be exported.
+    The file is written whole or not at all. Raises :class:`GancompError` for pictures that cannot calibrate this
+    network, and for a network that cannot be exported.
     """
     if calibration.ndim != 4 or len(calibration) < 1 or not calibration.isfinite().all():
         raise GancompError(
