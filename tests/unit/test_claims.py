@@ -4,7 +4,7 @@ import pytest
 
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import PairedInterval
-from gancomp_core.methods.benchmark import STATUSES, claims, claims_table, ledger, verdict
+from gancomp_core.methods.benchmark import STATUSES, claims, for_readme, ledger, verdict
 from gancomp_core.methods.benchmark.claims import BEGINS, ENDS, NOT_REPRODUCED, SMALL_SCALE, UNDECIDED
 
 LEDGER = claims()
@@ -30,7 +30,7 @@ def test_all_four_papers_are_there_and_no_claim_twice():
 
 def test_the_readme_shows_the_ledger(repository):
     readme = (repository / "README.md").read_text(encoding="utf-8")
-    assert f"{BEGINS}\n{claims_table()}{ENDS}" in readme
+    assert f"{BEGINS}\n{for_readme()}{ENDS}" in readme
 
 
 @pytest.mark.parametrize(

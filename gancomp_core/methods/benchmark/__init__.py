@@ -13,7 +13,7 @@ exported, and scored in onnxruntime. Results lie in ``data/results/int8.parquet`
 machine class and commit.
 """
 
-from gancomp_core.methods.benchmark.claims import STATUSES, Claim, claims, claims_table, ledger, verdict, write_claims
+from gancomp_core.methods.benchmark.claims import STATUSES, Claim, claims, for_readme, ledger, verdict, write_claims
 from gancomp_core.methods.benchmark.compressed import COMPRESSED, compressed
 from gancomp_core.methods.benchmark.entries import TASKS, Entry, Member, entries, entry
 from gancomp_core.methods.benchmark.published import Published, costs, milliseconds, published
@@ -32,12 +32,12 @@ __all__ = [
     "Published",
     "by_seed",
     "claims",
-    "claims_table",
     "compressed",
     "costs",
     "differences",
     "entries",
     "entry",
+    "for_readme",
     "headline",
     "ledger",
     "milliseconds",

@@ -30,7 +30,7 @@ from gancomp_core.methods import agd
 from gancomp_core.methods.benchmark.compressed import COMPRESSED
 from gancomp_core.methods.benchmark.entries import TEACHER, entry
 from gancomp_core.methods.benchmark.published import costs
-from gancomp_core.methods.benchmark.tables import FLOAT, by_seed
+from gancomp_core.methods.benchmark.tables import FLOAT, by_seed, headline
 from gancomp_core.methods.runs import planned
 from gancomp_core.methods.runs import table as recorded_runs
 from gancomp_core.nets import sort_channels
@@ -75,11 +75,11 @@ def ledger() -> pd.DataFrame:
     return pd.DataFrame([asdict(each) for each in claims()]).drop(columns="test")
 
 
-def claims_table() -> str:
-    """The ledger as the README shows it."""
+def for_readme() -> str:
+    """What the README shows: the course's own headline, and the ledger."""
     rows = ["| paper | claim | here | evidence |", "|---|---|---|---|"]
     rows += [f"| {each.paper} | {each.claim} | **{each.status}** | {each.evidence} |" for each in claims()]
-    return "\n".join(rows) + "\n"
+    return f"\nOf all methods together, the best here. {headline()}.\n\n" + "\n".join(rows) + "\n\n"
 
 
 def write_claims() -> None:
@@ -89,7 +89,7 @@ def write_claims() -> None:
     text = yaml.safe_dump(decided, sort_keys=False, allow_unicode=True, width=120)
     with files.atomic_write(_path()) as temporary:
         temporary.write_text(head + text, encoding="utf-8", newline="\n")
-    files.write_between(files.REPOSITORY / "README.md", BEGINS, ENDS, claims_table())
+    files.write_between(files.REPOSITORY / "README.md", BEGINS, ENDS, for_readme())
 
 
 def _path() -> Path:

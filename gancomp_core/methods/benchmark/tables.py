@@ -157,7 +157,7 @@ class Headline:
         return (
             f"{self.task}, {self.label}, int8: {self.fewer_macs:.1f} times fewer MACs, a file {self.smaller:.0f} times "
             f"smaller, {faster} times faster at {', '.join(map(str, self.faster))} threads, "
-            f"{self.name} {values.mean():.2f}{spread} times the teacher's ({len(values)} seeds)"
+            f"{self.name} {values.mean():.2f}{spread} times the teacher's ({len(values)} seed{'s' * (len(values) > 1)})"
         )
 
 
