@@ -249,3 +249,12 @@ def test_diverged_training_names_step_term_value_and_checkpoint(checkpoint: str 
     assert isinstance(error, GancompError)
     for part in ("120", "'gan'", "nan", expected):
         assert part in str(error)
+
+
+def test_what_stands_between_two_marks_is_replaced_and_nothing_else(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before <!-- a -->\nold\n<!-- b --> after\n", encoding="utf-8")
+    files.write_between(page, "<!-- a -->", "<!-- b -->", "new\n")
+    assert page.read_text(encoding="utf-8") == "before <!-- a -->\nnew\n<!-- b --> after\n"
+    with pytest.raises(GancompError, match="has no place for the table; put <!-- c --> and <!-- b --> into it"):
+        files.write_between(page, "<!-- c -->", "<!-- b -->", "new\n")
