@@ -47,8 +47,7 @@ class Method:
 
 def plain(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
     """pix2pix from scratch, nothing distilled. Configuration: that of :class:`ResnetArchitecture`."""
-    network = _network(run, task, run.configuration)
-    return train_pix2pix(task, network, run.settings, checkpoint=checkpoint, until=until)
+    return train_pix2pix(task, architecture_of(run, task), run.settings, checkpoint=checkpoint, until=until)
 
 
 def supernet(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
@@ -62,9 +61,8 @@ def supernet(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
     kept = shared.folder / "training.ckpt"
     kept.parent.mkdir(parents=True, exist_ok=True)
     trained = how(task, space, run.settings, checkpoint=kept)
-    network = _network(run, task, run.configuration["network"])
     elastic = cast(ElasticGenerator, trained.averaged["generator"])
-    return dataclasses.replace(trained, averaged={"generator": elastic.extract(network)})
+    return dataclasses.replace(trained, averaged={"generator": elastic.extract(architecture_of(run, task))})
 
 
 def fine_tuned(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
@@ -76,7 +74,7 @@ def fine_tuned(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
     """
     chosen, shared = run.configuration, zoo.load(run.configuration["supernet"])
     elastic: Any = shared.generator
-    network = elastic.extract(_network(run, task, chosen["network"])).requires_grad_(True)
+    network = elastic.extract(architecture_of(run, task)).requires_grad_(True)
     settings = shared.card["settings"]
     teacher = zoo.load(chosen["teacher"]).generator if "teacher" in chosen else None
     objective = _objective(chosen, settings.get("perceptual_weight", 0.0))
@@ -106,7 +104,7 @@ def distilled(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
     how: dict[str, Any] = {name: chosen[name] for name in ("critic_width", "taps") if name in chosen}
     how |= {"objective": objective, "checkpoint": checkpoint, "until": until}
     how["critic"] = teacher.discriminator if chosen.get("critic") == "teacher" else None
-    network = _network(run, task, chosen["network"])
+    network = architecture_of(run, task)
     if chosen.get("begin") == "l1":
         student: Any = warm_start(only(network), teacher.generator).extract()
     else:
@@ -119,8 +117,7 @@ def distilled(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
 
 def cyclegan(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
     """A CycleGAN of small networks on an unpaired task, without a teacher. Configuration: that of the network."""
-    network = _network(run, task, run.configuration)
-    return train_cyclegan(task, network, run.settings, checkpoint=checkpoint, until=until)
+    return train_cyclegan(task, architecture_of(run, task), run.settings, checkpoint=checkpoint, until=until)
 
 
 def agd(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
@@ -129,13 +126,10 @@ def agd(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
     Configuration: ``teacher`` by its name, ``network`` as the text of an AGD network or as the plain values of a ResNet
     generator.
     """
-    chosen = run.configuration["network"]
     teacher = zoo.load(run.configuration["teacher"]).generator
-    student: Any
-    if isinstance(chosen, str):
-        student = AgdArchitecture.parse(TRANSLATION, chosen, task.source_channels, task.target_channels)
-    else:
-        student = initialise(ResnetGenerator(_network(run, task, chosen)), run.seed)
+    student = architecture_of(run, task)
+    if isinstance(student, ResnetArchitecture):
+        student = initialise(ResnetGenerator(student), run.seed)
     return train_derived(task, student, run.settings, teacher=teacher, checkpoint=checkpoint, until=until)
 
 
@@ -148,7 +142,14 @@ def _objective(chosen: Mapping[str, Any], perceptual_weight: float) -> Objective
     return objective + perceptual_weight * perceptual() if perceptual_weight else objective
 
 
-def _network(run: Run, task: Task, values: Mapping[str, Any]) -> ResnetArchitecture:
+def architecture_of(run: Run, task: Task) -> Any:
+    """The :class:`ResnetArchitecture` or :class:`AgdArchitecture` that a run trains.
+
+    Raises :class:`GancompError` for a configuration that tells none.
+    """
+    values = run.configuration.get("network", run.configuration)
+    if isinstance(values, str):
+        return AgdArchitecture.parse(TRANSLATION, values, task.source_channels, task.target_channels)
     pictures = {"in_channels": task.source_channels, "out_channels": task.target_channels}
     try:
         return ResnetArchitecture(**{**pictures, **values})

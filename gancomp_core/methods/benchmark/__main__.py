@@ -45,7 +45,7 @@ def _list(task: str) -> None:
         members = entry.members
         trained = sum(member.key in runs for member in members) if entry.runs else len(members)
         packed = sum(compressed_key(member) in small for member in members)
-        clocked = all(timing_key(entry, members[0], threads) in times for threads in THREADS)
+        clocked = all(timing_key(entry, threads) in times for threads in THREADS)
         print(
             f"{task}, {entry.label}: {trained} of {len(members)} trained, {packed} of "
             f"{min(entry.seeds_int8, len(members))} in int8, {'timed' if clocked else 'not timed on this machine'}"
@@ -67,7 +67,7 @@ def _do(task: str) -> None:
 def _time(task: str) -> None:
     for entry in entries(task):
         for threads in THREADS:
-            row = timed(entry, entry.members[0], threads)
+            row = timed(entry, threads)
             log.info(
                 "%s, %d threads: %.2f ms in int8, %.2f in float", entry.label, threads, row["ms_int8"], row["ms_float"]
             )

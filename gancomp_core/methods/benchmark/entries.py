@@ -11,10 +11,11 @@ from torch import nn
 from gancomp_core import zoo
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
+from gancomp_core.methods.experiments import architecture_of
 from gancomp_core.methods.recorded_table import key_of
 from gancomp_core.methods.runs import Run, trained_generator
 from gancomp_core.methods.runs.plans import FINALISTS, FREER, STUDENT, agd_networks, cut, term
-from gancomp_core.nets import ResnetArchitecture
+from gancomp_core.nets import AgdArchitecture, ResnetArchitecture
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,20 @@ class Entry:
             return [Member(run.key, run.seed, _loader(run)) for run in self.runs]
         return [Member(key_of(zoo.card(self.model)["files"], self.network), 0, self._from_zoo)]
 
+    @property
+    def architecture(self) -> ResnetArchitecture | AgdArchitecture:
+        """The network of all members."""
+        task = load_task(self.task)
+        if self.runs:
+            return architecture_of(self.runs[0], task)
+        if self.network is None:
+            return zoo.load(self.model).generator.architecture  # type: ignore[return-value]
+        pictures: dict[str, Any] = {"in_channels": task.source_channels, "out_channels": task.target_channels}
+        return ResnetArchitecture(**pictures, **self.network)
+
     def _from_zoo(self) -> nn.Module:
         generator: Any = zoo.load(self.model).generator
-        if self.network is None:
-            return generator
-        task = load_task(self.task)
-        pictures: dict[str, Any] = {"in_channels": task.source_channels, "out_channels": task.target_channels}
-        return generator.extract(ResnetArchitecture(**pictures, **self.network)).eval()
+        return generator if self.network is None else generator.extract(self.architecture).eval()
 
 
 def _loader(run: Run) -> Callable[[], nn.Module]:

@@ -12,7 +12,7 @@ from gancomp_core.errors import GancompError
 from gancomp_core.measure import PairedInterval, paired_interval
 from gancomp_core.methods.benchmark.compressed import COMPRESSED, compressed_key
 from gancomp_core.methods.benchmark.entries import COMBINED, TEACHER, Entry, Member, entries, entry
-from gancomp_core.methods.benchmark.timing import THREADS, TIMES
+from gancomp_core.methods.benchmark.timing import THREADS, TIMES, network_key
 from gancomp_core.methods.runs import table as recorded_runs
 
 SCORES = ("fd", "kid", "psnr", "ssim", "perceptual")
@@ -95,12 +95,9 @@ def _summaries(of: Entry) -> Iterator[tuple[str, dict[str, Any]]]:
 def _times(of: Entry, form: str, times: pd.DataFrame) -> dict[str, Any]:
     """Of the row that was timed last, at each number of threads."""
     row: dict[str, Any] = {}
+    mine = times[times.network == network_key(of)] if len(times) else times
     for threads in THREADS:
-        some = (
-            times[(times.task == of.task) & (times.label == of.label) & (times.threads == threads)]
-            if len(times)
-            else times
-        )
+        some = mine[mine.threads == threads] if len(mine) else mine
         if some.empty:
             row |= dict.fromkeys((f"ms_{threads}", f"p95_{threads}"))
             continue
