@@ -79,7 +79,8 @@ def for_readme() -> str:
     """What the README shows: the course's own headline, and the ledger."""
     rows = ["| paper | claim | here | evidence |", "|---|---|---|---|"]
     rows += [f"| {each.paper} | {each.claim} | **{each.status}** | {each.evidence} |" for each in claims()]
-    return f"\nThe best that all methods together reach, beside the teacher in float32: {headline()}.\n\n" + "\n".join(rows) + "\n\n"
+    best = f"The best that all methods together reach, beside the teacher in float32: {headline()}."
+    return "\n".join(["", best, "", *rows, "", ""])
 
 
 def write_claims() -> None:
