@@ -17,8 +17,8 @@ from PIL import Image, ImageChops, ImageStat
 from gancomp_core.errors import GancompError
 
 LARGEST_PICTURE = 150_000  # bytes a committed picture may take
-COLOURS = (32, 64, 128, 256)
-UNSEEN = 1.0  # of 255 levels: what fewer colours may change a picture by, on the average (root mean square)
+COLOURS = (16, 32, 64, 128, 256)
+UNSEEN = 1.5  # of 255 levels: what fewer colours may change a picture by, on the average (root mean square)
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
