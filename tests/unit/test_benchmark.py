@@ -8,9 +8,21 @@ import pytest
 from gancomp_core import zoo
 from gancomp_core.errors import GancompError
 from gancomp_core.methods import benchmark, runs
-from gancomp_core.methods.benchmark import COMPRESSED, TASKS, by_seed, differences, entries, entry, scores, table
+from gancomp_core.methods.benchmark import (
+    COMPRESSED,
+    TASKS,
+    Entry,
+    by_seed,
+    differences,
+    entries,
+    entry,
+    scores,
+    table,
+    timing,
+)
 from gancomp_core.methods.benchmark.__main__ import main
 from gancomp_core.methods.benchmark.entries import BEGUN, COMBINED, TEACHER
+from gancomp_core.methods.recorded_table import RecordedTable
 
 
 @pytest.fixture(scope="module")
@@ -122,8 +134,28 @@ def test_the_command_lists_and_explains(capsys):
     assert lines[0].startswith("edges2shoes, teacher: 1 of 1 trained, 1 of 1 in int8")
     assert main(["show", "edges2shoes"]) == 0
     assert "times fewer MACs" in capsys.readouterr().out
-    assert main(["do", "nonsense"]) == 1
-    assert "choose one of" in capsys.readouterr().err
+    for action in ("do", "time", "show"):
+        assert main([action, "nonsense"]) == 1
+        assert "choose one of" in capsys.readouterr().err
+
+
+def test_all_networks_are_timed_in_turns_and_once(tmp_path, monkeypatch):
+    small, large = (
+        Entry(
+            "edges2shoes", "", (runs.Run("edges2shoes", "plain", {"channels": "_".join([width] * 8), "blocks": 2}, 0),)
+        )
+        for width in ("8", "64")
+    )
+    monkeypatch.setattr(timing, "_networks", lambda: {timing.network_key(each): each for each in (small, large)})
+    monkeypatch.setattr(timing, "ROUNDS", 1)
+    monkeypatch.setattr(RecordedTable, "path", property(lambda self: tmp_path / f"{self.name}.parquet"))
+    found = timing.timed()
+    assert set(zip(found.network, found.threads, strict=True)) == set(timing.timing_keys())
+    assert len(found) == 4
+    assert (found.filter(regex="^(ms|p95|memory)_") > 0).all(axis=None)
+    macs = found.groupby("network").macs.unique()
+    assert macs[timing.network_key(small)] < macs[timing.network_key(large)]
+    assert timing.timed().equals(found)  # the milliseconds of another measurement would differ
 
 
 def test_a_published_network_is_timed_here():

@@ -10,7 +10,7 @@ from gancomp_core.errors import GancompError
 from gancomp_core.methods.benchmark import COMPRESSED, TASKS, TIMES, compressed, entries, headline, table, timed
 from gancomp_core.methods.benchmark.claims import ledger, write_claims
 from gancomp_core.methods.benchmark.compressed import compressed_key
-from gancomp_core.methods.benchmark.timing import THREADS, timing_key
+from gancomp_core.methods.benchmark.timing import THREADS, network_key, timing_keys
 from gancomp_core.methods.runs import record
 from gancomp_core.methods.runs import table as recorded_runs
 
@@ -33,6 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _claims(options.write)
         for task in options.tasks or TASKS:
             ACTIONS[options.action](task)
+        if options.action in ("do", "time"):  # last, when all is quiet
+            log.info("%d networks are timed", timed().network.nunique())
     except GancompError as error:
         print(error, file=sys.stderr)
         return 1
@@ -41,11 +43,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _list(task: str) -> None:
     runs, small, times = (set(rows.get("key", ())) for rows in (recorded_runs(), COMPRESSED.rows(), TIMES.rows()))
+    keys = timing_keys()
     for entry in entries(task):
         members = entry.members
         trained = sum(member.key in runs for member in members) if entry.runs else len(members)
         packed = sum(compressed_key(member) in small for member in members)
-        clocked = all(timing_key(entry, threads) in times for threads in THREADS)
+        clocked = all(keys[network_key(entry), threads] in times for threads in THREADS)
         print(
             f"{task}, {entry.label}: {trained} of {len(members)} trained, {packed} of "
             f"{min(entry.seeds_int8, len(members))} in int8, {'timed' if clocked else 'not timed on this machine'}"
@@ -53,7 +56,7 @@ def _list(task: str) -> None:
 
 
 def _do(task: str) -> None:
-    """Train what is not trained, quantise what is not quantised, and last, when all is quiet, time."""
+    """Train what is not trained, and quantise what is not quantised."""
     for entry in entries(task):
         for run in entry.runs:
             log.info("%s", run)
@@ -61,16 +64,11 @@ def _do(task: str) -> None:
         for member in entry.members[: entry.seeds_int8]:
             row = compressed(entry, member)
             log.info("%s, seed %d: int8 keeps %.1f dB", entry.label, member.seed, row["psnr_to_float"])
-    _time(task)
 
 
-def _time(task: str) -> None:
-    for entry in entries(task):
-        for threads in THREADS:
-            row = timed(entry, threads)
-            log.info(
-                "%s, %d threads: %.2f ms in int8, %.2f in float", entry.label, threads, row["ms_int8"], row["ms_float"]
-            )
+def _of_all_tasks(task: str) -> None:
+    """What takes all networks in turns only asks whether there is such a task."""
+    entries(task)
 
 
 def _show(task: str) -> None:
@@ -97,7 +95,7 @@ def _claims(anew: bool) -> int:
     return 0
 
 
-ACTIONS = {"list": _list, "do": _do, "time": _time, "show": _show}
+ACTIONS = {"list": _list, "do": _do, "time": _of_all_tasks, "show": _show}
 
 if __name__ == "__main__":
     sys.exit(main())

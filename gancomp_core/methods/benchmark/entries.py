@@ -123,9 +123,9 @@ def _shoes() -> list[Entry]:
     return [
         _seeds(task, SCRATCH, "plain", STUDENT, 5),
         *_distilled(task, dict.fromkeys(TERMS, 5)),
-        _seeds(task, "pruned and distilled", "pruned", {**teacher, "network": twentieth["network"]}, 3),
+        _seeds(task, "pruned and distilled", "pruned", {**teacher, "network": twentieth["network"]}, 5),
         Entry(task, "searched in the supernet", model=f"{task}/supernet", network=twentieth["network"]),
-        _seeds(task, "searched, fine-tuned (1/10)", "fine-tuned", tenth, 3, 9_000),
+        _seeds(task, "searched, fine-tuned (1/10)", "fine-tuned", tenth, 5, 9_000),
         _seeds(task, "searched, fine-tuned", "fine-tuned", twentieth, 3, 9_000),
         _seeds(task, COMBINED, "fine-tuned", combined, 5, 9_000, seeds_int8=5),
     ]
@@ -149,18 +149,18 @@ def _unpaired_shoes() -> list[Entry]:
     teacher = {"teacher": f"{task}/teacher", "critic": "teacher"}
     begun = {**teacher, "network": STUDENT, "begin": "l1", **FREER}
     networks = {
-        "AGD: searched": "searched",
-        "AGD's recipe, uniform width": "uniform",
-        "AGD's recipe, the supernet's shape": "supernet",
+        "AGD: searched": ("searched", 5),
+        "AGD's recipe, uniform width": ("uniform", 5),
+        "AGD's recipe, the supernet's shape": ("supernet", 3),
     }
     return [
         _seeds(task, SCRATCH, "cyclegan", STUDENT, 5),
         _seeds(task, "pseudo pairs", "distilled", {**teacher, "network": STUDENT, **FREER}, 5),
-        _seeds(task, f"pseudo pairs, {BEGUN}", "distilled", {**begun, **TERMS[BEGUN]}, 3),
-        _seeds(task, "pseudo pairs and wavelets", "distilled", {**begun, **FINALISTS[1]}, 3),
+        _seeds(task, f"pseudo pairs, {BEGUN}", "distilled", {**begun, **TERMS[BEGUN]}, 5),
+        _seeds(task, "pseudo pairs and wavelets", "distilled", {**begun, **FINALISTS[1]}, 5),
         *(
-            _seeds(task, label, "agd", {"teacher": f"{task}/teacher", "network": agd_networks()[name]}, 3, 1_000)
-            for label, name in networks.items()
+            _seeds(task, label, "agd", {"teacher": f"{task}/teacher", "network": agd_networks()[name]}, seeds, 1_000)
+            for label, (name, seeds) in networks.items()
         ),
     ]
 
