@@ -40,7 +40,7 @@ class Entry:
     runs: tuple[Run, ...] = ()
     model: str = ""
     network: Mapping[str, Any] | None = None
-    seeds_int8: int = 1
+    seeds_int8: int = 3
 
     @property
     def members(self) -> list[Member]:
@@ -103,7 +103,7 @@ def _seeds(
     configuration: Mapping[str, Any],
     seeds: int,
     steps: int | None = None,
-    seeds_int8: int = 1,
+    seeds_int8: int = 3,
 ) -> Entry:
     runs = tuple(Run(task, method, configuration, seed, steps) for seed in range(seeds))
     return Entry(task, label, runs, seeds_int8=seeds_int8)
