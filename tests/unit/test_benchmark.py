@@ -2,10 +2,14 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
+from PIL import Image
 
 from gancomp_core import zoo
+from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.methods import benchmark, runs
 from gancomp_core.methods.benchmark import (
@@ -107,6 +111,23 @@ def test_headline_tells_what_the_table_holds():
     assert found.faster == {1: row.times_faster_1, 2: row.times_faster_2}
     assert len(found.distance) == 5
     assert f"{found.fewer_macs:.1f} times fewer MACs" in str(found)
+
+
+def test_the_picture_of_the_readme_shows_the_teacher_and_the_headline():
+    """Its second row is the teacher's; the third is painted by a network as cheap as the caption says."""
+    teacher = zoo.load("edges2shoes/teacher").generator
+    pictures = load_task("edges2shoes").test.batch(torch.linspace(0, 2_999, 16).long())
+    with torch.inference_mode():
+        painted = torch.nn.functional.pad(teacher(pictures.source), (1, 1, 1, 1), value=1.0)
+    with Image.open(benchmark.pictures.headline_path()) as file:
+        assert file.size == (16 * 2 * 34, 4 * 2 * 34)
+        shown = np.asarray(file.convert("L"), dtype=np.float32)[::2, ::2] / 127.5 - 1
+    rows = shown.reshape(4, 34, 16, 34).transpose(0, 2, 1, 3)
+    assert np.abs(rows[1] - painted[:, 0].numpy()).mean() < 0.02
+    assert 0.02 < np.abs(rows[2] - rows[1]).mean() < 0.2
+    found = benchmark.headline()
+    assert found.fewer_macs > 20
+    assert found.smaller > 90
 
 
 def test_what_is_unknown_is_named():

@@ -10,6 +10,7 @@ from gancomp_core.errors import GancompError
 from gancomp_core.methods.benchmark import COMPRESSED, TASKS, TIMES, compressed, entries, headline, table, timed
 from gancomp_core.methods.benchmark.claims import ledger, write_claims
 from gancomp_core.methods.benchmark.compressed import compressed_key
+from gancomp_core.methods.benchmark.pictures import write_picture
 from gancomp_core.methods.benchmark.timing import THREADS, network_key, timing_keys
 from gancomp_core.methods.runs import record
 from gancomp_core.methods.runs import table as recorded_runs
@@ -21,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m gancomp_core.methods.benchmark", description="All methods under one teacher and one clock."
     )
-    parser.add_argument("action", choices=[*ACTIONS, "claims"])
+    parser.add_argument("action", choices=[*ACTIONS, "picture", "claims"])
     parser.add_argument("tasks", nargs="*", default=[], help=f"of {', '.join(TASKS)}; all when none is named")
     parser.add_argument(
         "--write", action="store_true", help="of claims: decide anew, and write data/claims.yml and README"
@@ -31,6 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.action == "claims":
             return _claims(options.write)
+        if options.action == "picture":
+            print(write_picture())
+            return 0
         for task in options.tasks or TASKS:
             ACTIONS[options.action](task)
         if options.action in ("do", "time"):  # last, when all is quiet
