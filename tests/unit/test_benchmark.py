@@ -110,6 +110,11 @@ def test_headline_tells_what_the_table_holds():
     assert found.fewer_macs == row.times_fewer_macs
     assert found.faster == {1: row.times_faster_1, 2: row.times_faster_2}
     assert len(found.distance) == 5
+    assert found.fewer_macs > 20
+    assert found.faster[1] > 10
+    assert np.mean(found.distance) < 1.15
+    assert found.smaller > 90
+    assert found.beside["SSIM"] == (row.ssim, table("edges2shoes").loc[(TEACHER, "float32")].ssim)
     assert f"{found.fewer_macs:.1f} times fewer MACs" in str(found)
 
 
@@ -125,9 +130,14 @@ def test_the_picture_of_the_readme_shows_the_teacher_and_the_headline():
     rows = shown.reshape(4, 34, 16, 34).transpose(0, 2, 1, 3)
     assert np.abs(rows[1] - painted[:, 0].numpy()).mean() < 0.02
     assert 0.02 < np.abs(rows[2] - rows[1]).mean() < 0.2
-    found = benchmark.headline()
-    assert found.fewer_macs > 20
-    assert found.smaller > 90
+
+
+def test_the_colour_task_has_its_headline_beside():
+    found = benchmark.headline("flat2gloss")
+    assert found.name == "KID"
+    assert set(found.beside) == {"KID", "PSNR", "SSIM"}
+    with pytest.raises(GancompError, match="choose one of edges2shoes, flat2gloss"):
+        benchmark.headline("photos_x4")
 
 
 def test_what_is_unknown_is_named():
@@ -155,9 +165,9 @@ def test_the_command_lists_and_explains(capsys):
     assert lines[0].startswith("edges2shoes, teacher: 1 of 1 trained, 1 of 1 in int8")
     assert main(["show", "edges2shoes"]) == 0
     assert "times fewer MACs" in capsys.readouterr().out
-    for action in ("do", "time", "show"):
+    for action, words in (("do", "choose one of"), ("show", "choose one of"), ("time", "name none")):
         assert main([action, "nonsense"]) == 1
-        assert "choose one of" in capsys.readouterr().err
+        assert words in capsys.readouterr().err
 
 
 def test_all_networks_are_timed_in_turns_and_once(tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
     python -m gancomp_core.methods.benchmark list              # the rows, and what of them is measured
     python -m gancomp_core.methods.benchmark do                # whatever is missing: trains, quantises, scores, times
-    python -m gancomp_core.methods.benchmark do edges2shoes    # of one task; resumes when killed
+    python -m gancomp_core.methods.benchmark do edges2shoes    # of one task; resumes when killed, times all
     python -m gancomp_core.methods.benchmark time              # latency and memory alone: needs a quiet machine
     python -m gancomp_core.methods.benchmark show edges2shoes
     python -m gancomp_core.methods.benchmark picture           # what the headline paints, beside its teacher

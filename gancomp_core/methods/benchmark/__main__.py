@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Callable
 
 from gancomp_core.errors import GancompError
 from gancomp_core.methods.benchmark import COMPRESSED, TASKS, TIMES, compressed, entries, headline, table, timed
 from gancomp_core.methods.benchmark.claims import ledger, write_claims
 from gancomp_core.methods.benchmark.compressed import compressed_key
 from gancomp_core.methods.benchmark.pictures import write_picture
+from gancomp_core.methods.benchmark.tables import HEADLINES
 from gancomp_core.methods.benchmark.timing import THREADS, network_key, timing_keys
 from gancomp_core.methods.runs import record
 from gancomp_core.methods.runs import table as recorded_runs
@@ -22,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m gancomp_core.methods.benchmark", description="All methods under one teacher and one clock."
     )
-    parser.add_argument("action", choices=[*ACTIONS, "picture", "claims"])
+    parser.add_argument("action", choices=[*OF_A_TASK, *WHOLE])
     parser.add_argument("tasks", nargs="*", default=[], help=f"of {', '.join(TASKS)}; all when none is named")
     parser.add_argument(
         "--write", action="store_true", help="of claims: decide anew, and write data/claims.yml and README"
@@ -30,15 +32,17 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
-        if options.action == "claims":
-            return _claims(options.write)
-        if options.action == "picture":
-            print(write_picture())
-            return 0
+        if options.tasks and options.action in WHOLE:
+            raise GancompError(f"'{options.action}' is for all tasks together; name none.")
         for task in options.tasks or TASKS:
-            ACTIONS[options.action](task)
-        if options.action in ("do", "time"):  # last, when all is quiet
-            log.info("%d networks are timed", timed().network.nunique())
+            if options.action in OF_A_TASK:
+                OF_A_TASK[options.action](task)
+        if options.action == "claims" and options.write:
+            write_claims()
+        if options.action in WHOLE:
+            print(WHOLE[options.action]())
+        elif options.action == "do":  # last, when all is quiet
+            timed()
     except GancompError as error:
         print(error, file=sys.stderr)
         return 1
@@ -70,36 +74,26 @@ def _do(task: str) -> None:
             log.info("%s, seed %d: int8 keeps %.1f dB", entry.label, member.seed, row["psnr_to_float"])
 
 
-def _of_all_tasks(task: str) -> None:
-    """What takes all networks in turns only asks whether there is such a task."""
-    entries(task)
-
-
 def _show(task: str) -> None:
-    columns = [
-        "seeds",
-        "times_fewer_macs",
-        "times_smaller",
-        "times_faster_1",
-        "times_faster_2",
-        "ms_1",
-        "fd",
-        "fd_spread",
-    ]
-    columns += ["kid", "kid_spread", "psnr", "ssim", "perceptual", "psnr_to_float"]
-    print(
-        f"{task}\n{table(task).filter(columns).round(3).to_string()}\n{headline(task) if task == 'edges2shoes' else ''}"
-    )
+    rows = table(task).round(3)
+    words = {"scores": rows.filter(regex="^(seeds|fd|kid|psnr|ssim|perceptual)")}
+    words |= {"costs": rows.filter(regex="^(seeds|macs|params|bytes|times|torch|ms|p95|memory)")}
+    for word, part in words.items():
+        print(f"{task}: {word}\n{part.dropna(axis=1, how='all').to_string()}\n")
+    if task in HEADLINES:
+        print(headline(task), end="\n\n")
 
 
-def _claims(anew: bool) -> int:
-    if anew:
-        write_claims()
-    print(ledger().to_string(max_colwidth=70))
-    return 0
+def _time() -> str:
+    return f"{timed().network.nunique()} networks are timed"
 
 
-ACTIONS = {"list": _list, "do": _do, "time": _of_all_tasks, "show": _show}
+OF_A_TASK: dict[str, Callable[[str], None]] = {"list": _list, "do": _do, "show": _show}
+WHOLE: dict[str, Callable[[], object]] = {
+    "time": _time,
+    "picture": write_picture,
+    "claims": lambda: ledger().to_string(max_colwidth=70),
+}
 
 if __name__ == "__main__":
     sys.exit(main())

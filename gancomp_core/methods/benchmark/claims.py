@@ -5,8 +5,8 @@
 
 ``data/claims.yml`` holds for each claim a ``test``, which names the results that decide, and the status and evidence
 that the test gave. Statuses: "reproduced" for what is counted or equal, at the papers' own size; "at small scale" for
-an effect that at least five paired seeds show here; "not reproduced" where so many do not show it; "undecided" with
-fewer; "paper only" for what cannot be tried here.
+an effect that at least five paired seeds (or pairs of networks) show here; "not reproduced" where so many do not show
+it; "undecided" with fewer; "paper only" for what cannot be tried here.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from gancomp_core.methods import agd
 from gancomp_core.methods.benchmark.compressed import COMPRESSED
 from gancomp_core.methods.benchmark.entries import TEACHER, entry
 from gancomp_core.methods.benchmark.published import costs
-from gancomp_core.methods.benchmark.tables import FLOAT, by_seed, headline
-from gancomp_core.methods.runs import planned
+from gancomp_core.methods.benchmark.tables import HEADLINES, by_seed, headline
+from gancomp_core.methods.runs import Run, planned
 from gancomp_core.methods.runs import table as recorded_runs
 from gancomp_core.nets import sort_channels
 
@@ -55,7 +55,9 @@ class Claim:
     def decided(self) -> Claim:
         """The same claim with status and evidence as the results of today give them."""
         given = {key: value for key, value in self.test.items() if key != "kind"}
-        status, evidence = KINDS[self.test["kind"]](**given)
+        if (kind := self.test.get("kind")) not in KINDS:
+            raise GancompError(f"The claim '{self.claim}' is of kind '{kind}'; choose one of {', '.join(KINDS)}.")
+        status, evidence = KINDS[kind](**given)
         return Claim(self.paper, self.claim, self.test, status, evidence)
 
 
@@ -79,8 +81,9 @@ def for_readme() -> str:
     """What the README shows: the course's own headline, and the ledger."""
     rows = ["| paper | claim | here | evidence |", "|---|---|---|---|"]
     rows += [f"| {each.paper} | {each.claim} | **{each.status}** | {each.evidence} |" for each in claims()]
-    best = f"The best that all methods together reach, beside the teacher in float32: {headline()}."
-    return "\n".join(["", best, "", *rows, "", ""])
+    best = "\n".join(f"- {headline(task)}" for task in HEADLINES)
+    words = "The fewest multiplications with which a network of the benchmark comes near its teacher in float32:"
+    return "\n".join(["", words, "", best, "", *rows, "", ""])
 
 
 def write_claims() -> None:
@@ -117,7 +120,7 @@ def _difference(
     """
     if not isinstance(ours, list):
         ours, theirs = [ours], [theirs]
-    pairs = [_paired(_values(one, score), _values(other, score)) for one, other in zip(ours, theirs, strict=True)]
+    pairs = [_paired(one, other, score) for one, other in zip(ours, theirs, strict=True)]
     differences = pd.concat([100 * (one / other - 1) for one, other in pairs])
     interval = paired_interval(list(differences), list(differences.index))
     what = score.upper() if len(score) <= 3 else score.replace("_", " ")
@@ -128,12 +131,13 @@ def _difference(
     return verdict(interval, claimed, than), f"{what} {spread} ({interval.seeds} seeds; {place}{asked})"
 
 
-def _paired(ours: pd.Series, theirs: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """The values of the seeds that both have; a constant goes with every seed."""
-    if len(theirs) == 1:
-        theirs = pd.Series(float(theirs.iloc[0]), index=ours.index)
-    both = ours.index.intersection(theirs.index)
-    return ours[both], theirs[both]
+def _paired(ours: Mapping[str, Any], theirs: Mapping[str, Any], score: str) -> tuple[pd.Series, pd.Series]:
+    """The values of the seeds that both have; a teacher, of which there is one, goes with every seed."""
+    one, other = _values(ours, score), _values(theirs, score)
+    if "teacher" in theirs:
+        other = pd.Series(float(other.iloc[0]), index=one.index)
+    both = one.index.intersection(other.index)
+    return one[both], other[both]
 
 
 def _places(named: Mapping[str, Any]) -> Iterator[str]:
@@ -144,7 +148,7 @@ def _places(named: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _values(named: Mapping[str, Any], score: str) -> pd.Series:
-    """Scores by seed of ``{"runs": plan, "with": {...}}``, ``{"entry": [task, label], "form": ...}`` or a teacher.
+    """Scores by seed of ``{"runs": plan, "with": {...}}``, ``{"entry": [task, label]}`` or ``{"teacher": task}``.
 
     "a / b" as a score is the one divided by the other.
     """
@@ -154,44 +158,54 @@ def _values(named: Mapping[str, Any], score: str) -> pd.Series:
     if "teacher" in named:
         named = {"entry": [named["teacher"], TEACHER]}
     if "entry" in named:
-        return by_seed(entry(*named["entry"]), score, named.get("form", FLOAT))
+        return by_seed(entry(*named["entry"]), score)
     return _of_runs(named["runs"], named["with"], score)
 
 
 def _of_runs(plan: str, wanted: Mapping[str, Any], score: str) -> pd.Series:
     """Scores of those recorded runs of a plan whose method, steps or configuration has these values; None: has none."""
-    chosen = [run for run in planned(plan) if _fits({**run.configuration, **_outside(run)}, wanted)]
     recorded = recorded_runs().set_index("key")
-    found = {run.seed: float(recorded.loc[run.key, f"{score}_last"]) for run in chosen if run.key in recorded.index}
-    if not found or len(found) < len([run for run in chosen if run.key in recorded.index]):
-        raise GancompError(f"'{dict(wanted)}' names {len(chosen)} runs of '{plan}', not one for each seed; say more.")
+    chosen = [run for run in planned(plan) if _fits(run, wanted) and run.key in recorded.index]
+    found = {run.seed: float(recorded.loc[run.key, f"{score}_last"]) for run in chosen}
+    if not found:
+        raise GancompError(
+            f"No run of '{plan}' with {dict(wanted)} is recorded; 'python -m gancomp_core.methods.runs do \"{plan}\"' "
+            "trains what its plan has."
+        )
+    if len(found) < len(chosen):
+        raise GancompError(f"{dict(wanted)} names {len(chosen)} runs of '{plan}', not one for each seed; say more.")
     return pd.Series(found)
 
 
-def _outside(run: Any) -> dict[str, Any]:
-    return {"method": run.method, "steps": run.steps}
-
-
-def _fits(has: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+def _fits(run: Run, wanted: Mapping[str, Any]) -> bool:
+    has = {**run.configuration, "method": run.method, "steps": run.steps}
     return all(has.get(name) == value for name, value in wanted.items())
 
 
 def _costs(networks: list[str]) -> tuple[str, str]:
     """Whether every figure that was printed of these networks is what we count."""
-    counted = costs().loc[networks]
+    counted = _counted(networks)
     agreeing = int(counted.agrees.sum())
     status = REPRODUCED if agreeing == len(counted) else NOT_REPRODUCED
     return status, f"{agreeing} of {len(counted)} networks to the digit (data/results/published_costs.csv)"
 
 
+def _counted(networks: list[str]) -> pd.DataFrame:
+    """Costs of published networks; raises :class:`GancompError` with their names where one is unknown."""
+    counted = costs()
+    if unknown := [name for name in networks if name not in counted.index]:
+        raise GancompError(f"No published network is called '{unknown[0]}'; choose of {', '.join(counted.index)}.")
+    return counted.loc[networks]
+
+
 def _ratios(networks: list[str], printed: Mapping[str, list[float]], within: float) -> tuple[str, str]:
     """Whether the least and the largest of some ratios lie within ``within`` per cent of those printed."""
-    counted = costs().loc[networks]
+    counted = _counted(networks)
     said, off = [], []
     for name, ends in printed.items():
         found = (counted[name].min(), counted[name].max())
         off += [abs(one / other - 1) for one, other in zip(found, ends, strict=True)]
-        said.append(f"{_span(found)} times fewer {NAMES[name]} (printed: {_span(ends)})")
+        said.append(f"{_span(found)} times fewer {NAMES[name]} (printed: {_span(ends)}, asked: within {within:g} %)")
     status = REPRODUCED if max(off) <= within / 100 else NOT_REPRODUCED
     if "times_fewer_macs" not in printed:
         said.append(f"{_span((counted.times_fewer_macs.min(), counted.times_fewer_macs.max()))} times by true MACs")
@@ -235,22 +249,24 @@ def _enlarging() -> tuple[str, str]:
 
 
 def _controllers() -> tuple[str, str]:
-    """Whether searches with a price on MACs find a network within their range, and stay there to the end."""
-    found: list[bool] = []
-    last: list[bool] = []
-    free: list[bool] = []
+    """Whether searches with a price on MACs end within their range more often than those without one."""
+    found = {True: [], False: []}  # type: dict[bool, list[bool]]
+    shares = {True: [], False: []}  # type: dict[bool, list[float]]
     for name, each in agd.SEARCHES.items():
         looks, bounds = agd.recorded(name).history.groupby("step").macs.first(), each.controller
         within = looks.between(bounds.low, bounds.high)
-        if bounds.price:
-            found.append(bool(within.any()))
-            last.append(bool(within.iloc[-1]))
-        else:
-            free.append(bool(within.iloc[-1]))
-    status = SMALL_SCALE if all(found) and len(found) >= ENOUGH_SEEDS else NOT_REPRODUCED
+        found[bool(bounds.price)].append(bool(within.iloc[-1]))
+        shares[bool(bounds.price)].append(100 * float(within.mean()))
+    ends = {priced: sum(ended) / len(ended) for priced, ended in found.items()}
+    if min(map(len, found.values())) < ENOUGH_SEEDS:
+        status = UNDECIDED
+    else:
+        status = SMALL_SCALE if ends[True] > ends[False] else NOT_REPRODUCED
+    of = {priced: f"{sum(ended)} of {len(ended)}" for priced, ended in found.items()}
+    spans = {priced: _span((min(some), max(some))) for priced, some in shares.items()}
     return status, (
-        f"{sum(found)} of {len(found)} searches pass through their range and {sum(last)} end in it; without a price "
-        f"{sum(free)} of {len(free)} do, by chance (data/results/searches)"
+        f"{of[True]} searches with a price end in their range, {of[False]} without; they are in it at {spans[True]} % "
+        f"and {spans[False]} % of the looks (data/results/searches)"
     )
 
 

@@ -24,7 +24,7 @@ def compressed(entry: Entry, member: Member) -> dict[str, Any]:
     Columns ``float_...`` and ``int8_...`` hold the scores of
     :meth:`gancomp_core.measure.Quality.as_dict` on the whole test split.
     """
-    return COMPRESSED.once(key_of(member.key, VERSION), lambda: _measured(entry, member))
+    return COMPRESSED.once(compressed_key(member), lambda: _measured(entry, member))
 
 
 def compressed_key(member: Member) -> str:

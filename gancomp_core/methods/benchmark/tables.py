@@ -23,8 +23,9 @@ def scores(of: Entry) -> pd.DataFrame:
     """What is recorded of an entry: a row for each seed and form ("float32", "int8").
 
     Columns: ``form``, ``seed``, ``macs``, ``params``, ``fd`` (where the task has one), ``kid``, ``psnr``, ``ssim``,
-    ``perceptual``, each of the last step and, where a run was watched, ``..._best``; int8 rows add ``psnr_to_float``
-    and ``bytes`` of the ONNX file. Empty where nothing is recorded.
+    ``perceptual``, each of the last step and, where a run was watched, ``..._best``; ``bytes`` of the ONNX file, None
+    for a float row without an int8 one. Int8 rows add ``psnr_to_float`` and ``float_...``, the scores of the very
+    weights that were rounded. Empty where nothing is recorded.
     """
     runs, small = _by_key(recorded_runs()), _by_key(COMPRESSED.rows())
     rows = [row for member in of.members for row in _rows(member, runs, small)]
@@ -93,8 +94,10 @@ def _summaries(of: Entry) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _times(of: Entry, form: str, times: pd.DataFrame) -> dict[str, Any]:
-    """Of the row that was timed last, at each number of threads."""
+    """Of the row that was timed last, at each number of threads, on the machine class that was timed last."""
     row: dict[str, Any] = {}
+    if len(times):
+        times = times[times.machine == times.sort_values("when").machine.iloc[-1]]
     mine = times[times.network == network_key(of)] if len(times) else times
     for threads in THREADS:
         some = mine[mine.threads == threads] if len(mine) else mine
@@ -131,12 +134,17 @@ def by_seed(of: Entry, score: str, form: str = FLOAT) -> pd.Series:
     return recorded[recorded.form == form].set_index("seed")[score].astype(float)
 
 
+#: For each task the row with the fewest multiplications that learned from its teacher.
+HEADLINES = {"edges2shoes": COMBINED, "flat2gloss": "searched, fine-tuned"}
+
+
 @dataclass(frozen=True)
 class Headline:
     """A compressed network in int8 beside its teacher in float32, in the same runtime.
 
-    ``fewer_macs`` and ``faster`` (by number of threads) say how many times; ``distance`` has for each seed the set
-    distance (FD, else KID) as a multiple of the teacher's.
+    ``fewer_macs``, ``smaller`` (the ONNX file) and ``faster`` (by number of threads) say how many times; ``distance``
+    has for each seed the set distance ``name`` (FD, else KID) as a multiple of the teacher's; ``beside`` has for other
+    scores the mean and the teacher's.
     """
 
     task: str
@@ -146,21 +154,28 @@ class Headline:
     faster: dict[int, float]
     distance: tuple[float, ...]
     name: str
+    beside: dict[str, tuple[float, float]]
 
     def __str__(self) -> str:
-        values = pd.Series(self.distance)
-        spread = f" +- {values.std():.2f}" if len(values) > 1 else ""
+        values, seeds = pd.Series(self.distance), len(self.distance)
+        spread = f" +- {values.std():.2f}" if seeds > 1 else ""
         faster = ", ".join(f"{times:.1f}" for times in self.faster.values())
         return (
             f"{self.task}, {self.label}, int8: {self.fewer_macs:.1f} times fewer MACs, a file {self.smaller:.0f} times "
             f"smaller, {faster} times faster at {', '.join(map(str, self.faster))} threads, "
-            f"{self.name} {values.mean():.2f}{spread} times the teacher's ({len(values)} seed{'s' * (len(values) > 1)})"
+            f"{self.name} {values.mean():.2f}{spread} times the teacher's ({seeds} seed{'s' * (seeds > 1)}); "
+            + ", ".join(f"{name} {ours:.3g} (teacher {its:.3g})" for name, (ours, its) in self.beside.items())
         )
 
 
-def headline(task: str = "edges2shoes", label: str = COMBINED) -> Headline:
-    """A row in int8 against the teacher in float32; raises :class:`GancompError` where one is not recorded."""
-    rows = table(task)
+def headline(task: str = "edges2shoes") -> Headline:
+    """A task's row of :data:`HEADLINES` in int8 against the teacher in float32.
+
+    Raises :class:`GancompError` where one is not recorded, and for a task that has none.
+    """
+    if task not in HEADLINES:
+        raise GancompError(f"There is no headline of '{task}'; choose one of {', '.join(HEADLINES)}.")
+    rows, label = table(task), HEADLINES[task]
     for wanted in ((TEACHER, FLOAT), (label, INT8)):
         if wanted not in rows.index or pd.isna(rows.loc[wanted, "ms_1"]):
             raise GancompError(
@@ -168,15 +183,16 @@ def headline(task: str = "edges2shoes", label: str = COMBINED) -> Headline:
                 f"{task}' does it."
             )
     row, teacher = rows.loc[(label, INT8)], rows.loc[(TEACHER, FLOAT)]
-    name = "fd" if pd.notna(teacher.get("fd")) else "kid"
+    name = "fd" if pd.notna(teacher["fd"]) else "kid"
     distances = by_seed(entry(task, label), name, INT8) / float(teacher[name])
-    faster = {threads: float(row[f"times_faster_{threads}"]) for threads in THREADS}
+    others = {"KID": "kid", "PSNR": "psnr", "SSIM": "ssim"}
     return Headline(
         task,
         label,
         float(row.times_fewer_macs),
         float(row.times_smaller),
-        faster,
+        {threads: float(row[f"times_faster_{threads}"]) for threads in THREADS},
         tuple(float(value) for value in distances),
         name.upper(),
+        {word: (float(row[each]), float(teacher[each])) for word, each in others.items() if each in row},
     )

@@ -104,7 +104,8 @@ def _confirmed() -> list[Run]:
     both = {"terms": {**features["terms"], **FINALISTS[1]["terms"]}}
     bands = [term("wavelet_kd", 5, bands=bands) for bands in ("low", "all")]
     begun = [{**way, **FREER, "begin": "l1"} for way in (*FINALISTS, features, both)]
-    return _taught(begun) + _taught([{**way, **FREER, "begin": "l1"} for way in bands])
+    pixels = {"terms": {**FINALISTS[2]["terms"], **FINALISTS[1]["terms"]}}
+    return _taught(begun) + _taught([{**way, **FREER, "begin": "l1"} for way in (*bands, pixels)])
 
 
 def _critics() -> list[Run]:
