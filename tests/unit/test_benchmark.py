@@ -11,6 +11,7 @@ from PIL import Image
 from gancomp_core import zoo
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
+from gancomp_core.measure import OnnxGenerator, evaluate_generator
 from gancomp_core.methods import benchmark, runs
 from gancomp_core.methods.benchmark import (
     COMPRESSED,
@@ -124,12 +125,24 @@ def test_the_picture_of_the_readme_shows_the_teacher_and_the_headline():
     pictures = load_task("edges2shoes").test.batch(torch.linspace(0, 2_999, 16).long())
     with torch.inference_mode():
         painted = torch.nn.functional.pad(teacher(pictures.source), (1, 1, 1, 1), value=1.0)
-    with Image.open(benchmark.pictures.headline_path()) as file:
+    with Image.open(benchmark.headline_files()["picture"]) as file:
         assert file.size == (16 * 2 * 34, 4 * 2 * 34)
         shown = np.asarray(file.convert("L"), dtype=np.float32)[::2, ::2] / 127.5 - 1
     rows = shown.reshape(4, 34, 16, 34).transpose(0, 2, 1, 3)
     assert np.abs(rows[1] - painted[:, 0].numpy()).mean() < 0.02
     assert 0.02 < np.abs(rows[2] - rows[1]).mean() < 0.2
+
+
+def test_the_shipped_network_paints_as_well_as_its_row_says():
+    """All 3,000 test pictures, in onnxruntime; processors without integer dot products round a little differently."""
+    network, row = OnnxGenerator(benchmark.headline_files()["network"]), entry("edges2shoes", COMBINED)
+    task, seeds = load_task("edges2shoes"), runs.PROTOCOLS["edges2shoes"].evaluation_seeds
+    found = evaluate_generator(network, task, seeds=seeds).as_dict()
+    assert found["fd"] == pytest.approx(by_seed(row, "fd", "int8")[0], rel=0.03)
+    assert found["psnr"] == pytest.approx(by_seed(row, "psnr", "int8")[0], abs=0.1)
+    small = scores(row)
+    (size,) = small[(small.form == "int8") & (small.seed == 0)].bytes
+    assert benchmark.headline_files()["network"].stat().st_size == size
 
 
 def test_the_colour_task_has_its_headline_beside():

@@ -5,7 +5,7 @@
     python -m gancomp_core.methods.benchmark do edges2shoes    # of one task; resumes when killed, times all
     python -m gancomp_core.methods.benchmark time              # latency and memory alone: needs a quiet machine
     python -m gancomp_core.methods.benchmark show edges2shoes
-    python -m gancomp_core.methods.benchmark picture           # what the headline paints, beside its teacher
+    python -m gancomp_core.methods.benchmark headline          # write its shipped files anew: ONNX network and picture
     python -m gancomp_core.methods.benchmark claims            # what the papers claim, and what holds here
 
 A row of the table is an :class:`Entry`: a method and a network. Its float scores are those of recorded runs
@@ -17,7 +17,7 @@ machine class and commit.
 from gancomp_core.methods.benchmark.claims import STATUSES, Claim, claims, for_readme, ledger, verdict, write_claims
 from gancomp_core.methods.benchmark.compressed import COMPRESSED, compressed
 from gancomp_core.methods.benchmark.entries import TASKS, Entry, Member, entries, entry
-from gancomp_core.methods.benchmark.pictures import headline_picture, write_picture
+from gancomp_core.methods.benchmark.pictures import headline_files, headline_picture, write_headline
 from gancomp_core.methods.benchmark.published import Published, costs, milliseconds, published
 from gancomp_core.methods.benchmark.tables import Headline, by_seed, differences, headline, scores, table
 from gancomp_core.methods.benchmark.timing import TIMES, timed
@@ -41,6 +41,7 @@ __all__ = [
     "entry",
     "for_readme",
     "headline",
+    "headline_files",
     "headline_picture",
     "ledger",
     "milliseconds",
@@ -50,5 +51,5 @@ __all__ = [
     "timed",
     "verdict",
     "write_claims",
-    "write_picture",
+    "write_headline",
 ]

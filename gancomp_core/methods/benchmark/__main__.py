@@ -11,7 +11,7 @@ from gancomp_core.errors import GancompError
 from gancomp_core.methods.benchmark import COMPRESSED, TASKS, TIMES, compressed, entries, headline, table, timed
 from gancomp_core.methods.benchmark.claims import ledger, write_claims
 from gancomp_core.methods.benchmark.compressed import compressed_key
-from gancomp_core.methods.benchmark.pictures import write_picture
+from gancomp_core.methods.benchmark.pictures import write_headline
 from gancomp_core.methods.benchmark.tables import HEADLINES
 from gancomp_core.methods.benchmark.timing import THREADS, network_key, timing_keys
 from gancomp_core.methods.runs import record
@@ -91,7 +91,7 @@ def _time() -> str:
 OF_A_TASK: dict[str, Callable[[str], None]] = {"list": _list, "do": _do, "show": _show}
 WHOLE: dict[str, Callable[[], object]] = {
     "time": _time,
-    "picture": write_picture,
+    "headline": write_headline,
     "claims": lambda: ledger().to_string(max_colwidth=70),
 }
 

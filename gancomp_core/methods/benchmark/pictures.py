@@ -1,7 +1,8 @@
-"""What the headline looks like: the same test pictures by the teacher and by the compressed network."""
+"""The headline to look at and to run: test pictures by the teacher and by the compressed network, and its ONNX file."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -15,31 +16,37 @@ from gancomp_core.methods.benchmark.compressed import onnx_files
 from gancomp_core.methods.benchmark.entries import COMBINED, TEACHER, entry
 from gancomp_core.train.progress import tile
 
+TASK = "edges2shoes"
 COLUMNS = 16
 
 
-def headline_path() -> Path:
-    """The file that the README shows."""
-    return files.data_root() / "results" / "headline.webp"
+def headline_files() -> dict[str, Path]:
+    """What is shipped of the headline: its "network" in int8, an ONNX file, and the "picture" of the README."""
+    folder = files.data_root() / "results"
+    return {"network": folder / "headline.onnx", "picture": folder / "headline.webp"}
 
 
 @torch.inference_mode()
-def headline_picture(task: str = "edges2shoes", label: str = COMBINED) -> Image.Image:
-    """Rows of test pictures, evenly spread and not chosen: source, teacher in float32, a row in int8, real.
-
-    The first seed paints, in onnxruntime. Its network is trained again where its weights are gone (minutes).
-    """
-    pictures = load_task(task)
+def headline_picture() -> Image.Image:
+    """Rows of test pictures, evenly spread and not chosen: edges, teacher in float32, the headline in int8, real."""
+    pictures = load_task(TASK)
     batch = pictures.test.batch(torch.linspace(0, len(pictures.test) - 1, COLUMNS).long())
-    teacher = entry(task, TEACHER).members[0].load()
-    _, whole = onnx_files(pictures, entry(task, label).members[0])
-    rows = [batch.source, teacher(batch.source), OnnxGenerator(whole)(batch.source), batch.target]
+    teacher = entry(TASK, TEACHER).members[0].load()
+    compressed = OnnxGenerator(headline_files()["network"])
+    rows = [batch.source, teacher(batch.source), compressed(batch.source), batch.target]
     return tile([F.pad(row, (1, 1, 1, 1), value=1.0) for row in rows])
 
 
-def write_picture() -> Path:
-    """Draw the headline for the README; returns the file."""
-    path, picture = headline_path(), headline_picture()
-    with files.atomic_write(path) as temporary:
+def write_headline() -> Path:
+    """Write the shipped files anew from the first seed, which is trained again where its weights are gone (minutes).
+
+    Returns the picture.
+    """
+    shipped = headline_files()
+    _, whole = onnx_files(load_task(TASK), entry(TASK, COMBINED).members[0])
+    with files.atomic_write(shipped["network"]) as temporary:
+        shutil.copyfile(whole, temporary)
+    picture = headline_picture()
+    with files.atomic_write(shipped["picture"]) as temporary:
         picture.save(temporary, "webp", quality=92, method=6)
-    return path
+    return shipped["picture"]
