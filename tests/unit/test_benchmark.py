@@ -136,8 +136,7 @@ def test_the_picture_of_the_readme_shows_the_teacher_and_the_headline():
 def test_the_shipped_network_paints_as_well_as_its_row_says():
     """All 3,000 test pictures, in onnxruntime; processors without integer dot products round a little differently."""
     network, row = OnnxGenerator(benchmark.headline_files()["network"]), entry("edges2shoes", COMBINED)
-    task, seeds = load_task("edges2shoes"), runs.PROTOCOLS["edges2shoes"].evaluation_seeds
-    found = evaluate_generator(network, task, seeds=seeds).as_dict()
+    found = evaluate_generator(network, load_task("edges2shoes"), seeds=(0,)).as_dict()
     assert found["fd"] == pytest.approx(by_seed(row, "fd", "int8")[0], rel=0.03)
     assert found["psnr"] == pytest.approx(by_seed(row, "psnr", "int8")[0], abs=0.1)
     small = scores(row)

@@ -76,7 +76,7 @@ def _do(task: str) -> None:
 
 def _show(task: str) -> None:
     rows = table(task).round(3)
-    words = {"scores": rows.filter(regex="^(seeds|fd|kid|psnr|ssim|perceptual)")}
+    words = {"scores": rows.filter(regex="^(seeds|steps|fd|kid|psnr|ssim|perceptual)")}
     words |= {"costs": rows.filter(regex="^(seeds|macs|params|bytes|times|torch|ms|p95|memory)")}
     for word, part in words.items():
         print(f"{task}: {word}\n{part.dropna(axis=1, how='all').to_string()}\n")

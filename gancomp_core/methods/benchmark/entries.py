@@ -59,6 +59,11 @@ class Entry:
         pictures: dict[str, Any] = {"in_channels": task.source_channels, "out_channels": task.target_channels}
         return ResnetArchitecture(**pictures, **self.network)
 
+    @property
+    def steps(self) -> int:
+        """Of the training that ended in these weights; the supernet's, which all its networks share, for a cut one."""
+        return self.runs[0].settings.steps if self.runs else int(zoo.card(self.model)["settings"]["steps"])
+
     def _from_zoo(self) -> nn.Module:
         generator: Any = zoo.load(self.model).generator
         return generator if self.network is None else generator.extract(self.architecture).eval()

@@ -58,10 +58,11 @@ def _rows(member: Member, runs: dict[str, Any], small: dict[str, Any]) -> Iterat
 def table(task: str) -> pd.DataFrame:
     """The benchmark of a task: one row an entry and form, indexed by both, as far as it is recorded.
 
-    ``seeds``; ``macs``, ``params``, ``bytes`` of the ONNX file; mean and ``..._spread`` (standard deviation over seeds)
-    of each score; ``ms_1``, ``p95_1`` and the same of 2 threads (onnxruntime), ``torch_ms_1``, ``torch_ms_2``
-    (PyTorch, float32), ``memory`` in bytes (1 thread); and beside the teacher in float32 ``times_fewer_macs``,
-    ``times_smaller``, ``times_faster_1``, ``times_faster_2``. Milliseconds are those of one class of machine, the last
+    ``seeds``, ``steps`` of training; ``macs``, ``params``, ``bytes`` of the ONNX file; mean and ``..._spread``
+    (standard deviation over seeds) of each score, ``float_...`` the mean of the same seeds before rounding; ``ms_1``,
+    ``p95_1`` and the same of 2 threads (onnxruntime), ``torch_ms_1``, ``torch_ms_2`` (PyTorch, float32), ``memory`` in
+    bytes (1 thread); and beside the teacher in float32 ``times_fewer_macs``, ``times_smaller``, ``times_faster_1``,
+    ``times_faster_2``. Milliseconds are those of one class of machine, the last
     that was measured.
     """
     found = {(each.label, form): row for each in entries(task) for form, row in _summaries(each)}
@@ -86,7 +87,8 @@ def _summaries(of: Entry) -> Iterator[tuple[str, dict[str, Any]]]:
         some = recorded[recorded.form == form] if len(recorded) else recorded
         if some.empty:
             continue
-        row: dict[str, Any] = {"seeds": len(some), **{name: some[name].iloc[0] for name in ("macs", "params")}}
+        row: dict[str, Any] = {"seeds": len(some), "steps": of.steps}
+        row |= {name: some[name].iloc[0] for name in ("macs", "params")}
         row["bytes"] = some["bytes"].mean()
         for name in some.columns.difference(["form", "seed", "macs", "params", "bytes"]):
             row |= {name: some[name].mean(), f"{name}_spread": some[name].std()}
