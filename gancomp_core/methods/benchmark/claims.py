@@ -82,7 +82,7 @@ def for_readme() -> str:
     rows = ["| paper | claim | here | evidence |", "|---|---|---|---|"]
     rows += [f"| {each.paper} | {each.claim} | **{each.status}** | {each.evidence} |" for each in claims()]
     best = "\n".join(f"- {headline(task)}" for task in HEADLINES)
-    words = "The fewest multiplications with which a network of the benchmark comes near its teacher in float32:"
+    words = "What the cheapest networks of the benchmark reach, in 8 bits, beside their teachers in float32:"
     return "\n".join(["", words, "", best, "", *rows, "", ""])
 
 
