@@ -250,8 +250,8 @@ def _enlarging() -> tuple[str, str]:
 
 def _controllers() -> tuple[str, str]:
     """Whether searches with a price on MACs end within their range more often than those without one."""
-    found = {True: [], False: []}  # type: dict[bool, list[bool]]
-    shares = {True: [], False: []}  # type: dict[bool, list[float]]
+    found: dict[bool, list[bool]] = {True: [], False: []}
+    shares: dict[bool, list[float]] = {True: [], False: []}
     for name, each in agd.SEARCHES.items():
         looks, bounds = agd.recorded(name).history.groupby("step").macs.first(), each.controller
         within = looks.between(bounds.low, bounds.high)

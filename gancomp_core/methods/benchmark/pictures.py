@@ -13,7 +13,8 @@ from gancomp_core import files
 from gancomp_core.data import load_task
 from gancomp_core.measure import OnnxGenerator
 from gancomp_core.methods.benchmark.compressed import onnx_files
-from gancomp_core.methods.benchmark.entries import COMBINED, TEACHER, entry
+from gancomp_core.methods.benchmark.entries import TEACHER, entry
+from gancomp_core.methods.benchmark.tables import HEADLINES
 from gancomp_core.train.progress import tile
 
 TASK = "edges2shoes"
@@ -43,7 +44,7 @@ def write_headline() -> Path:
     Returns the picture.
     """
     shipped = headline_files()
-    _, whole = onnx_files(load_task(TASK), entry(TASK, COMBINED).members[0])
+    _, whole = onnx_files(load_task(TASK), entry(TASK, HEADLINES[TASK]).members[0])
     with files.atomic_write(shipped["network"]) as temporary:
         shutil.copyfile(whole, temporary)
     picture = headline_picture()

@@ -104,8 +104,8 @@ def _confirmed() -> list[Run]:
     both = {"terms": {**features["terms"], **FINALISTS[1]["terms"]}}
     bands = [term("wavelet_kd", 5, bands=bands) for bands in ("low", "all")]
     begun = [{**way, **FREER, "begin": "l1"} for way in (*FINALISTS, features, both)]
-    pixels = {"terms": {**FINALISTS[2]["terms"], **FINALISTS[1]["terms"]}}
-    return _taught(begun) + _taught([{**way, **FREER, "begin": "l1"} for way in (*bands, pixels)])
+    beside_pixels = {"terms": {**FINALISTS[2]["terms"], **FINALISTS[1]["terms"]}}
+    return _taught(begun) + _taught([{**way, **FREER, "begin": "l1"} for way in (*bands, beside_pixels)])
 
 
 def _critics() -> list[Run]:
@@ -234,13 +234,13 @@ def _for_budgets() -> list[Run]:
     of them in all, as many as from scratch or pruned. Two budgets are fine-tuned for long. What the claim ledger
     decides has five seeds, the rest three.
     """
-    found, teacher = cut("edges2shoes"), {"teacher": "edges2shoes/teacher"}
+    found, teacher, decided = cut("edges2shoes"), {"teacher": "edges2shoes/teacher"}, (9, 20)
     ways: tuple[tuple[str, int | None, dict[str, Any], int], ...] = (
-        *(("fine-tuned", 500, configuration, 5 if times in (9, 20) else 3) for times, configuration in found.items()),
+        *(("fine-tuned", 500, configuration, 5 if times in decided else 3) for times, configuration in found.items()),
         *(("plain", None, configuration["network"], 3) for configuration in found.values()),
         ("fine-tuned", 9_000, found[9], 5),
         ("fine-tuned", 9_000, found[20], 3),
-        *(("pruned", None, {**teacher, "network": found[times]["network"]}, 5) for times in (9, 20)),
+        *(("pruned", None, {**teacher, "network": found[times]["network"]}, 5) for times in decided),
     )
     return [
         Run("edges2shoes", method, configuration, seed, steps)
