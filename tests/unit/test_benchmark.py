@@ -14,6 +14,8 @@ from gancomp_core.measure import OnnxGenerator, evaluate_generator
 from gancomp_core.methods import benchmark, runs
 from gancomp_core.methods.benchmark import (
     COMPRESSED,
+    LIGHTER,
+    LIGHTER_FORMS,
     TASKS,
     Entry,
     by_seed,
@@ -25,6 +27,7 @@ from gancomp_core.methods.benchmark import (
     timing,
 )
 from gancomp_core.methods.benchmark.__main__ import main
+from gancomp_core.methods.benchmark.compressed import lighter_key
 from gancomp_core.methods.benchmark.entries import BEGUN, COMBINED, TEACHER
 from gancomp_core.methods.recorded_table import RecordedTable
 
@@ -95,6 +98,34 @@ def test_table_compares_with_the_teacher():
     values = by_seed(entry("edges2shoes", COMBINED), "fd", "int8")
     assert small.fd == pytest.approx(values.mean())
     assert small.fd_spread == pytest.approx(values.std())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_lighter_weights_make_the_file_smaller_and_nothing_faster(task):
+    """Half precision, weight-only int8 and zeros without structure: rows of the teacher, in the same table."""
+    rows = table(task).loc[TEACHER].loc[["float32", *LIGHTER_FORMS]]
+    assert (rows.times_fewer_macs == 1).all()
+    given, smaller = rows.loc["float32"], rows.times_smaller
+    assert smaller["weights in float16"] == pytest.approx(2, rel=0.02)
+    assert smaller["weights in bfloat16"] == pytest.approx(2, rel=0.02)
+    assert 3.5 < smaller["weight-only int8"] < 4.1
+    assert smaller["90% zeros"] == pytest.approx(1, rel=0.02)
+    assert rows.times_faster_1.between(0.8, 1.25).all()
+    score = "fd" if pd.notna(given.fd) else "kid"
+    assert rows.loc["weights in float16", score] == pytest.approx(given[score], rel=1e-3)  # shipped so
+    assert rows.loc["90% zeros", score] > rows.loc["50% zeros", score] > given[score]
+
+
+def test_a_row_of_lighter_weights_is_what_its_network_paints(tmp_path, monkeypatch):
+    teacher, form = entry("flat2gloss", TEACHER), "50% zeros"
+    recorded = LIGHTER.row(lighter_key(teacher.members[0], form))
+    monkeypatch.setattr(RecordedTable, "path", property(lambda self: tmp_path / f"{self.name}.parquet"))
+    row = benchmark.lighter(teacher, teacher.members[0], form)
+    for name in ("macs", "params", "bytes", "form", "label", "seed"):
+        assert row[name] == recorded[name]
+    for name in ("kid", "psnr", "ssim", "psnr_to_float"):
+        assert row[name] == pytest.approx(recorded[name], rel=0.02)
+    assert row["bytes_xz"] < 0.5 * row["bytes"]
 
 
 def test_differences_are_paired_by_seed():
@@ -181,10 +212,8 @@ def test_the_command_lists_and_explains(capsys):
 
 def test_all_networks_are_timed_in_turns_and_once(tmp_path, monkeypatch):
     small, large = (
-        Entry(
-            "edges2shoes", "", (runs.Run("edges2shoes", "plain", {"channels": "_".join([width] * 8), "blocks": 2}, 0),)
-        )
-        for width in ("8", "64")
+        Entry("edges2shoes", label, (runs.Run("edges2shoes", "plain", {"channels": channels, "blocks": 2}, 0),))
+        for label, channels in (("small", "_".join(["8"] * 8)), (TEACHER, "_".join(["64"] * 8)))
     )
     monkeypatch.setattr(timing, "_networks", lambda: {timing.network_key(each): each for each in (small, large)})
     monkeypatch.setattr(timing, "ROUNDS", 1)
@@ -192,10 +221,16 @@ def test_all_networks_are_timed_in_turns_and_once(tmp_path, monkeypatch):
     found = timing.timed()
     assert set(zip(found.network, found.threads, strict=True)) == set(timing.timing_keys())
     assert len(found) == 4
-    assert (found.filter(regex="^(ms|p95|memory)_") > 0).all(axis=None)
-    macs = found.groupby("network").macs.unique()
+    found = found.set_index("network")
+    both = found.filter(regex="^(ms|p95|memory)_(torch|float|int8)$")
+    assert both.shape[1] == 8
+    assert (both > 0).all(axis=None)
+    light = found[[f"ms_{form}" for form in LIGHTER_FORMS]]
+    assert (light.loc[timing.network_key(large)] > 0).all(axis=None)
+    assert light.loc[timing.network_key(small)].isna().all(axis=None)
+    macs = found.macs.groupby("network").unique()
     assert macs[timing.network_key(small)] < macs[timing.network_key(large)]
-    assert timing.timed().equals(found)  # the milliseconds of another measurement would differ
+    assert timing.timed().set_index("network").equals(found)  # the milliseconds of another measurement would differ
 
 
 def test_a_published_network_is_timed_here():

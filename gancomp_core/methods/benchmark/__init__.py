@@ -10,12 +10,13 @@
 
 A row of the table is an :class:`Entry`: a method and a network. Its float scores are those of recorded runs
 (:mod:`gancomp_core.methods.runs`), done before or now. For int8 a network is trained again where its weights are gone,
-exported, and scored in onnxruntime. Results lie in ``data/results/int8.parquet`` and ``latency.parquet``, each with
-machine class and commit.
+exported, and scored in onnxruntime. Teachers are tried in lighter weights, too: half precision, weight-only int8, zeros
+without structure. Results lie in ``data/results/int8.parquet``, ``lighter_weights.parquet`` and ``latency.parquet``,
+each with machine class and commit.
 """
 
 from gancomp_core.methods.benchmark.claims import STATUSES, Claim, claims, for_readme, ledger, verdict, write_claims
-from gancomp_core.methods.benchmark.compressed import COMPRESSED, compressed
+from gancomp_core.methods.benchmark.compressed import COMPRESSED, LIGHTER, LIGHTER_FORMS, compressed, lighter
 from gancomp_core.methods.benchmark.entries import TASKS, Entry, Member, entries, entry
 from gancomp_core.methods.benchmark.pictures import headline_files, headline_picture, write_headline
 from gancomp_core.methods.benchmark.published import Published, costs, milliseconds, published
@@ -24,6 +25,8 @@ from gancomp_core.methods.benchmark.timing import TIMES, timed
 
 __all__ = [
     "COMPRESSED",
+    "LIGHTER",
+    "LIGHTER_FORMS",
     "STATUSES",
     "TASKS",
     "TIMES",
@@ -44,6 +47,7 @@ __all__ = [
     "headline_files",
     "headline_picture",
     "ledger",
+    "lighter",
     "milliseconds",
     "published",
     "scores",

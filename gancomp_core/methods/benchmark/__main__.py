@@ -10,7 +10,8 @@ from collections.abc import Callable
 from gancomp_core.errors import GancompError
 from gancomp_core.methods.benchmark import COMPRESSED, TASKS, TIMES, compressed, entries, headline, table, timed
 from gancomp_core.methods.benchmark.claims import ledger, write_claims
-from gancomp_core.methods.benchmark.compressed import compressed_key
+from gancomp_core.methods.benchmark.compressed import LIGHTER, LIGHTER_FORMS, compressed_key, lighter, lighter_key
+from gancomp_core.methods.benchmark.entries import TEACHER, Entry, Member
 from gancomp_core.methods.benchmark.pictures import write_headline
 from gancomp_core.methods.benchmark.tables import HEADLINES
 from gancomp_core.methods.benchmark.timing import THREADS, network_key, timing_keys
@@ -50,17 +51,26 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _list(task: str) -> None:
-    runs, small, times = (set(rows.get("key", ())) for rows in (recorded_runs(), COMPRESSED.rows(), TIMES.rows()))
+    tables = (recorded_runs(), COMPRESSED.rows(), LIGHTER.rows(), TIMES.rows())
+    runs, small, light, times = (set(rows.get("key", ())) for rows in tables)
     keys = timing_keys()
     for entry in entries(task):
         members = entry.members
         trained = sum(member.key in runs for member in members) if entry.runs else len(members)
         packed = sum(compressed_key(member) in small for member in members)
         clocked = all(keys[network_key(entry), threads] in times for threads in THREADS)
+        tried = sum(lighter_key(member, form) in light for member, form in _lighter_of(entry))
         print(
             f"{task}, {entry.label}: {trained} of {len(members)} trained, {packed} of "
-            f"{min(entry.seeds_int8, len(members))} in int8, {'timed' if clocked else 'not timed on this machine'}"
+            f"{min(entry.seeds_int8, len(members))} in int8, "
+            + (f"{tried} of {len(LIGHTER_FORMS)} in lighter weights, " if entry.label == TEACHER else "")
+            + ("timed" if clocked else "not timed on this machine")
         )
+
+
+def _lighter_of(entry: Entry) -> list[tuple[Member, str]]:
+    """Teachers alone are tried in lighter weights."""
+    return [(member, form) for member in entry.members for form in LIGHTER_FORMS if entry.label == TEACHER]
 
 
 def _do(task: str) -> None:
@@ -72,6 +82,9 @@ def _do(task: str) -> None:
         for member in entry.members[: entry.seeds_int8]:
             row = compressed(entry, member)
             log.info("%s, seed %d: int8 keeps %.1f dB", entry.label, member.seed, row["psnr_to_float"])
+        for member, form in _lighter_of(entry):
+            row = lighter(entry, member, form)
+            log.info("%s, %s: keeps %.1f dB", entry.label, form, row["psnr_to_float"])
 
 
 def _show(task: str) -> None:

@@ -1,21 +1,44 @@
-"""The networks of the benchmark in int8: their files, and what becomes of their pictures."""
+"""The networks of the benchmark in int8, and their teachers in lighter weights: files, and what becomes of pictures."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import nn
 
 from gancomp_core import files
 from gancomp_core.data import Task, load_task
 from gancomp_core.measure import OnnxGenerator, cost, evaluate_generator, export_onnx
 from gancomp_core.methods.benchmark.entries import Entry, Member
-from gancomp_core.methods.quantization import export_int8, psnr_to_float
+from gancomp_core.methods.quantization import (
+    SmallWeights,
+    export_int8,
+    half_weights,
+    magnitude_pruned,
+    psnr_to_float,
+    weight_only_int8,
+)
 from gancomp_core.methods.recorded_table import RecordedTable, key_of
 from gancomp_core.methods.runs import PROTOCOLS
 
 COMPRESSED = RecordedTable("int8")
+LIGHTER = RecordedTable("lighter_weights")
 VERSION = 1  # of the way to 8 bits; a mended one bumps it
 CALIBRATION = 64  # training pictures
+COMPARED = 500  # test pictures, with those of the float network
+
+#: Smaller files whose arithmetic stays in float32, by name: what a teacher is tried in.
+LIGHTER_FORMS: dict[str, Callable[[nn.Module], SmallWeights]] = {
+    "weights in float16": half_weights,
+    "weights in bfloat16": partial(half_weights, dtype=torch.bfloat16),
+    "weight-only int8": weight_only_int8,
+    "50% zeros": partial(magnitude_pruned, share=0.5),
+    "90% zeros": partial(magnitude_pruned, share=0.9),
+}
 
 
 def compressed(entry: Entry, member: Member) -> dict[str, Any]:
@@ -46,20 +69,39 @@ def onnx_files(task: Task, member: Member) -> tuple[Path, Path]:
 def _measured(entry: Entry, member: Member) -> dict[str, Any]:
     task, generator = load_task(entry.task), member.load()
     floating, whole = onnx_files(task, member)
-    likeness = psnr_to_float(whole, generator, task.test.batch(slice(0, 500)).source)
-    expense = cost(generator, task.size, task.size)
-    row: dict[str, Any] = {
-        "task": entry.task,
-        "label": entry.label,
-        "seed": member.seed,
-        "macs": expense.macs,
-        "params": expense.params,
-        "bytes_float": floating.stat().st_size,
-        "bytes_int8": whole.stat().st_size,
-        "psnr_to_float": float(likeness.mean()),
-        "psnr_to_float_worst": float(likeness.min()),
-    }
+    row = _about(entry, member, generator)
+    row |= {"bytes_float": floating.stat().st_size, "bytes_int8": whole.stat().st_size}
+    likeness = psnr_to_float(whole, generator, task.test.batch(slice(0, COMPARED)).source)
+    row |= {"psnr_to_float": float(likeness.mean()), "psnr_to_float_worst": float(likeness.min())}
     for form, network in (("float", generator), ("int8", OnnxGenerator(whole))):
-        quality = evaluate_generator(network, task, seeds=PROTOCOLS[entry.task].evaluation_seeds)
-        row |= {f"{form}_{name}": value for name, value in quality.as_dict().items()}
+        row |= {f"{form}_{name}": value for name, value in _quality(network, task).items()}
     return row
+
+
+def lighter(entry: Entry, member: Member, form: str) -> dict[str, Any]:
+    """The row of one network in one of :data:`LIGHTER_FORMS`: bytes of its weights (``bytes_xz`` after packing),
+    PSNR to float, and its scores on the whole test split."""
+    return LIGHTER.once(lighter_key(member, form), lambda: _measured_lighter(entry, member, form))
+
+
+def lighter_key(member: Member, form: str) -> str:
+    return key_of(member.key, form, VERSION)
+
+
+def _measured_lighter(entry: Entry, member: Member, form: str) -> dict[str, Any]:
+    task, generator = load_task(entry.task), member.load()
+    small = LIGHTER_FORMS[form](generator)
+    found = small.report(generator, task.test.batch(slice(0, COMPARED)).source)
+    row = _about(entry, member, generator) | {"form": form, "bytes": found.bytes, "bytes_xz": found.bytes_xz}
+    likeness = {"psnr_to_float": found.psnr_mean, "psnr_to_float_worst": found.psnr_worst}
+    return row | likeness | _quality(small.generator, task)
+
+
+def _about(entry: Entry, member: Member, generator: nn.Module) -> dict[str, Any]:
+    expense = cost(generator, load_task(entry.task).size, load_task(entry.task).size)
+    network = {"macs": expense.macs, "params": expense.params}
+    return {"task": entry.task, "label": entry.label, "seed": member.seed, **network}
+
+
+def _quality(network: nn.Module | OnnxGenerator, task: Task) -> dict[str, Any]:
+    return evaluate_generator(network, task, seeds=PROTOCOLS[task.name].evaluation_seeds).as_dict()

@@ -10,25 +10,27 @@ import pandas as pd
 
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import PairedInterval, paired_interval
-from gancomp_core.methods.benchmark.compressed import COMPRESSED, compressed_key
+from gancomp_core.methods.benchmark.compressed import COMPRESSED, LIGHTER, LIGHTER_FORMS, compressed_key, lighter_key
 from gancomp_core.methods.benchmark.entries import COMBINED, TEACHER, Entry, Member, entries, entry
 from gancomp_core.methods.benchmark.timing import THREADS, TIMES, network_key
 from gancomp_core.methods.runs import table as recorded_runs
 
 SCORES = ("fd", "kid", "psnr", "ssim", "perceptual")
 FLOAT, INT8 = "float32", "int8"
+FORMS = (FLOAT, INT8, *LIGHTER_FORMS)
 
 
 def scores(of: Entry) -> pd.DataFrame:
-    """What is recorded of an entry: a row for each seed and form ("float32", "int8").
+    """What is recorded of an entry: a row for each seed and form, one of :data:`FORMS`.
 
     Columns: ``form``, ``seed``, ``macs``, ``params``, ``fd`` (where the task has one), ``kid``, ``psnr``, ``ssim``,
     ``perceptual``, each of the last step and, where a run was watched, ``..._best``; ``bytes`` of the ONNX file, None
-    for a float row without an int8 one. Int8 rows add ``psnr_to_float`` and ``float_...``, the scores of the very
-    weights that were rounded. Empty where nothing is recorded.
+    for a float row without an int8 one, and of the weights alone for other forms. Forms but float32 add
+    ``psnr_to_float``, int8 also ``float_...``, the scores of the very weights that were rounded. Empty where nothing is
+    recorded.
     """
-    runs, small = _by_key(recorded_runs()), _by_key(COMPRESSED.rows())
-    rows = [row for member in of.members for row in _rows(member, runs, small)]
+    runs, small, light = _by_key(recorded_runs()), _by_key(COMPRESSED.rows()), _by_key(LIGHTER.rows())
+    rows = [row for member in of.members for row in (*_rows(member, runs, small), *_lighter_rows(member, light))]
     return pd.DataFrame(rows)
 
 
@@ -55,10 +57,17 @@ def _rows(member: Member, runs: dict[str, Any], small: dict[str, Any]) -> Iterat
     yield {**about, "form": INT8, "bytes": packed["bytes_int8"], **found, **likeness}
 
 
+def _lighter_rows(member: Member, light: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    columns = ("form", "seed", "macs", "params", "bytes", *SCORES, "psnr_to_float", "psnr_to_float_worst")
+    for form in LIGHTER_FORMS:
+        if (row := light.get(lighter_key(member, form))) is not None:
+            yield {name: row.get(name) for name in columns}
+
+
 def table(task: str) -> pd.DataFrame:
     """The benchmark of a task: one row an entry and form, indexed by both, as far as it is recorded.
 
-    ``seeds``, ``steps`` of training; ``macs``, ``params``, ``bytes`` of the ONNX file; mean and ``..._spread``
+    ``seeds``, ``steps`` of training; ``macs``, ``params``, ``bytes`` as in :func:`scores`; mean and ``..._spread``
     (standard deviation over seeds) of each score, ``float_...`` the mean of the same seeds before rounding; ``ms_1``,
     ``p95_1`` and the same of 2 threads (onnxruntime), ``torch_ms_1``, ``torch_ms_2`` (PyTorch, float32), ``memory`` in
     bytes (1 thread); and beside the teacher in float32 ``times_fewer_macs``, ``times_smaller``, ``times_faster_1``,
@@ -83,7 +92,7 @@ def table(task: str) -> pd.DataFrame:
 
 def _summaries(of: Entry) -> Iterator[tuple[str, dict[str, Any]]]:
     recorded, times = scores(of), TIMES.rows()
-    for form in (FLOAT, INT8):
+    for form in FORMS:
         some = recorded[recorded.form == form] if len(recorded) else recorded
         if some.empty:
             continue
@@ -106,12 +115,12 @@ def _times(of: Entry, form: str, times: pd.DataFrame) -> dict[str, Any]:
         if some.empty:
             row |= dict.fromkeys((f"ms_{threads}", f"p95_{threads}"))
             continue
-        last, name = some.sort_values("when").iloc[-1], "int8" if form == INT8 else "float"
-        row |= {f"ms_{threads}": last[f"ms_{name}"], f"p95_{threads}": last[f"p95_{name}"]}
+        last, name = some.sort_values("when").iloc[-1], "float" if form == FLOAT else form
+        row |= {f"ms_{threads}": last.get(f"ms_{name}"), f"p95_{threads}": last.get(f"p95_{name}")}
         if form == FLOAT:
             row[f"torch_ms_{threads}"] = last["ms_torch"]
         if threads == 1:
-            row |= {"memory": last[f"memory_{name}"], "machine": last["machine"]}
+            row |= {"memory": last.get(f"memory_{name}"), "machine": last["machine"]}
     return row
 
 
