@@ -208,6 +208,8 @@ def test_the_command_lists_and_explains(capsys):
     for action, words in (("do", "choose one of"), ("show", "choose one of"), ("time", "name none")):
         assert main([action, "nonsense"]) == 1
         assert words in capsys.readouterr().err
+    assert main(["headline", "--write"]) == 1
+    assert "leave it out of 'headline'" in capsys.readouterr().err
 
 
 def test_all_networks_are_timed_in_turns_and_once(tmp_path, monkeypatch):

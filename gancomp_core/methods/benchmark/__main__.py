@@ -35,6 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.tasks and options.action in WHOLE:
             raise GancompError(f"'{options.action}' is for all tasks together; name none.")
+        if options.write and options.action != "claims":
+            raise GancompError(f"'--write' belongs to claims; leave it out of '{options.action}'.")
         for task in options.tasks or TASKS:
             if options.action in OF_A_TASK:
                 OF_A_TASK[options.action](task)
