@@ -1,5 +1,7 @@
 """The claim ledger says what the recorded results say."""
 
+from dataclasses import replace
+
 import pytest
 
 from gancomp_core.errors import GancompError
@@ -47,6 +49,18 @@ def test_the_readme_shows_the_ledger(repository):
 )
 def test_verdicts(mean, half_width, seeds, claimed, than, status):
     assert verdict(PairedInterval(mean, half_width, seeds), claimed, than) == status
+
+
+def test_a_claim_is_undecided_while_our_network_saves_less_than_the_claimed_one():
+    claim = next(each for each in LEDGER if "fewer" in each.test)
+    assert claim.decided().status == UNDECIDED
+    assert replace(claim, test={**claim.test, "fewer": 1.5}).decided().status == SMALL_SCALE
+
+
+def test_figures_that_are_printed_otherwise_are_not_reproduced():
+    claim = next(each for each in LEDGER if each.test["kind"] == "gigamacs")
+    printed = {name: 1.02 * figure for name, figure in claim.test["printed"].items()}
+    assert replace(claim, test={**claim.test, "printed": printed}).decided().status == NOT_REPRODUCED
 
 
 def test_a_claim_goes_up_or_down():

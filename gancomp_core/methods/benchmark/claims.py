@@ -6,13 +6,13 @@
 ``data/claims.yml`` holds for each claim a ``test``, which names the results that decide, and the status and evidence
 that the test gave. Statuses: "reproduced" for what is counted or equal, at the papers' own size; "at small scale" for
 an effect that at least five paired seeds (or pairs of networks) show here; "not reproduced" where so many do not show
-it; "undecided" with fewer; "paper only" for what cannot be tried here.
+it; "undecided" with fewer, or where a control or the claimed saving is missing; "paper only" for what cannot be tried.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,9 @@ from gancomp_core.measure import paired_interval
 from gancomp_core.measure.statistics import ENOUGH_SEEDS, PairedInterval, significant
 from gancomp_core.methods import agd
 from gancomp_core.methods.benchmark.compressed import COMPRESSED
-from gancomp_core.methods.benchmark.entries import TEACHER, entry
+from gancomp_core.methods.benchmark.entries import TEACHER, Entry, entry
 from gancomp_core.methods.benchmark.published import costs
-from gancomp_core.methods.benchmark.tables import HEADLINES, by_seed, headline
+from gancomp_core.methods.benchmark.tables import HEADLINES, by_seed, headline, scores
 from gancomp_core.methods.runs import Run, planned
 from gancomp_core.methods.runs import table as recorded_runs
 from gancomp_core.nets import sort_channels
@@ -111,12 +111,13 @@ def verdict(interval: PairedInterval, claimed: str, than: float = 0.0) -> str:
 
 
 def _difference(
-    ours: Any, theirs: Any, claimed: str, score: str = "fd", than: float = 0.0, where: str = ""
+    ours: Any, theirs: Any, claimed: str, score: str = "fd", than: float = 0.0, where: str = "", fewer: float = 0.0
 ) -> tuple[str, str]:
     """By how many per cent scores lie above others, paired by seed.
 
     ``ours`` and ``theirs`` name results as :func:`_values` reads them, or are lists of such names, pair by pair; then
-    the seeds are what is independent.
+    the seeds are what is independent. A claim of a network with so many times ``fewer`` MACs than its teacher is
+    undecided as long as ours has less than nine tenths of that.
     """
     if not isinstance(ours, list):
         ours, theirs = [ours], [theirs]
@@ -127,8 +128,17 @@ def _difference(
     sign = "+" if interval.mean > 0 else ""
     spread = f"{sign}{significant(interval.mean, 2)} ± {significant(interval.half_width, 2)} %"
     asked = f", asked: {claimed} than {than:+g} %" if than else ""
-    place = where or next(iter(_places(ours[0])))
-    return verdict(interval, claimed, than), f"{what} {spread} ({interval.seeds} seeds; {place}{asked})"
+    evidence = f"{what} {spread} ({interval.seeds} seeds; {where or _place(ours[0], theirs[0])}{asked})"
+    if not fewer:
+        return verdict(interval, claimed, than), evidence
+    has = _times_fewer_macs(entry(*ours[0]["entry"]))
+    status = verdict(interval, claimed, than) if has >= 0.9 * fewer else UNDECIDED
+    return status, f"{evidence}, with {significant(has, 2)} times fewer MACs, not {significant(fewer, 3)}"
+
+
+def _times_fewer_macs(of: Entry) -> float:
+    teacher, small = (scores(each).macs.iloc[0] for each in (entry(of.task, TEACHER), of))
+    return float(teacher / small)
 
 
 def _paired(ours: Mapping[str, Any], theirs: Mapping[str, Any], score: str) -> tuple[pd.Series, pd.Series]:
@@ -140,11 +150,12 @@ def _paired(ours: Mapping[str, Any], theirs: Mapping[str, Any], score: str) -> t
     return one[both], other[both]
 
 
-def _places(named: Mapping[str, Any]) -> Iterator[str]:
-    for kind in ("runs", "entry", "teacher"):
-        if kind in named:
-            value = named[kind]
-            yield value if isinstance(value, str) else ", ".join(value)
+def _place(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """Where the results stand: a plan of runs, or rows of the benchmark."""
+    here = ours["runs"] if "runs" in ours else ", ".join(ours["entry"])
+    if "entry" in theirs:
+        return f"{here} against {theirs['entry'][1]}"
+    return f"{here} against the teacher" if "teacher" in theirs else str(here)
 
 
 def _values(named: Mapping[str, Any], score: str) -> pd.Series:
@@ -212,6 +223,14 @@ def _ratios(networks: list[str], printed: Mapping[str, list[float]], within: flo
     return status, ", ".join(said)
 
 
+def _gigamacs(printed: Mapping[str, float], within: float) -> tuple[str, str]:
+    """Whether networks cost what is printed, in 10^9 MACs, within ``within`` per cent."""
+    counted = _counted(list(printed)).macs / 1e9
+    off = max(abs(counted[name] / each - 1) for name, each in printed.items())
+    said = [f"{counted[name]:,.2f} G MACs (printed: {each:,.2f})" for name, each in printed.items()]
+    return REPRODUCED if off <= within / 100 else NOT_REPRODUCED, f"{', '.join(said)}, asked: within {within:g} %"
+
+
 NAMES = {
     "times_fewer_macs": "MACs",
     "times_fewer_published_macs": "MACs by the paper's count",
@@ -224,15 +243,17 @@ def _span(ends: Any) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _int8(score: str, most: float) -> tuple[str, str]:
-    """Whether int8 adds at most so many per cent to a set distance, over all networks of the benchmark."""
-    rows = COMPRESSED.rows().dropna(subset=[f"float_{score}"])
-    growth = 100 * (rows[f"int8_{score}"] / rows[f"float_{score}"] - 1)
+def _int8(most: float) -> tuple[str, str]:
+    """Whether int8 adds at most so many per cent to the set distance (FD, else KID), over all networks."""
+    rows = COMPRESSED.rows()
+    grown = {score: 100 * (rows[f"int8_{score}"] / rows[f"float_{score}"] - 1) for score in ("fd", "kid")}
+    growth = grown["fd"].fillna(grown["kid"])
     interval = paired_interval(list(growth), list(rows.task + rows.label))
     sure = verdict(interval, "lower", most)
     spread = f"{interval.mean:+.1f} ± {interval.half_width:.1f} %"
     evidence = (
-        f"{score.upper()} of int8 against float {spread} over {interval.seeds} networks, at most {growth.max():+.1f} %"
+        f"FD (KID of emoji) of int8 against float {spread} over {interval.seeds} networks, at most "
+        f"{growth.max():+.1f} %"
     )
     return sure, evidence + " (data/results/int8.parquet)"
 
@@ -307,6 +328,7 @@ KINDS: dict[str, Callable[..., tuple[str, str]]] = {
     "difference": _difference,
     "costs": _costs,
     "ratios": _ratios,
+    "gigamacs": _gigamacs,
     "int8": _int8,
     "super-resolution": _enlarging,
     "controllers": _controllers,

@@ -69,10 +69,9 @@ def table(task: str) -> pd.DataFrame:
 
     ``seeds``, ``steps`` of training; ``macs``, ``params``, ``bytes`` as in :func:`scores`; mean and ``..._spread``
     (standard deviation over seeds) of each score, ``float_...`` the mean of the same seeds before rounding; ``ms_1``,
-    ``p95_1`` and the same of 2 threads (onnxruntime), ``torch_ms_1``, ``torch_ms_2`` (PyTorch, float32), ``memory`` in
-    bytes (1 thread); and beside the teacher in float32 ``times_fewer_macs``, ``times_smaller``, ``times_faster_1``,
-    ``times_faster_2``. Milliseconds are those of one class of machine, the last
-    that was measured.
+    ``p95_1`` and the same of 2 threads (onnxruntime), ``torch_ms_1``, ``torch_p95_1`` and so on (PyTorch, float32),
+    ``memory`` in bytes (1 thread); and beside the teacher in float32 ``times_fewer_macs``, ``times_smaller``,
+    ``times_faster_1``, ``times_faster_2``. Milliseconds are those of one class of machine, the last that was measured.
     """
     found = {(each.label, form): row for each in entries(task) for form, row in _summaries(each)}
     if not found:
@@ -118,7 +117,7 @@ def _times(of: Entry, form: str, times: pd.DataFrame) -> dict[str, Any]:
         last, name = some.sort_values("when").iloc[-1], "float" if form == FLOAT else form
         row |= {f"ms_{threads}": last.get(f"ms_{name}"), f"p95_{threads}": last.get(f"p95_{name}")}
         if form == FLOAT:
-            row[f"torch_ms_{threads}"] = last["ms_torch"]
+            row |= {f"torch_ms_{threads}": last["ms_torch"], f"torch_p95_{threads}": last["p95_torch"]}
         if threads == 1:
             row |= {"memory": last.get(f"memory_{name}"), "machine": last["machine"]}
     return row
@@ -170,10 +169,13 @@ class Headline:
     def __str__(self) -> str:
         values, seeds = pd.Series(self.distance), len(self.distance)
         spread = f" +- {values.std():.2f}" if seeds > 1 else ""
-        faster = ", ".join(f"{times:.1f}" for times in self.faster.values())
+        faster = ", ".join(
+            f"{times:.1f} times faster on {threads} thread{'s' * (threads > 1)}"
+            for threads, times in self.faster.items()
+        )
         return (
             f"{self.task}, {self.label}, int8: {self.fewer_macs:.1f} times fewer MACs, a file {self.smaller:.0f} times "
-            f"smaller, {faster} times faster at {', '.join(map(str, self.faster))} threads, "
+            f"smaller, {faster}, "
             f"{self.name} {values.mean():.2f}{spread} times the teacher's ({seeds} seed{'s' * (seeds > 1)}); "
             + ", ".join(f"{name} {ours:.3g} (teacher {its:.3g})" for name, (ours, its) in self.beside.items())
         )
