@@ -152,10 +152,12 @@ def _paired(ours: Mapping[str, Any], theirs: Mapping[str, Any], score: str) -> t
 
 def _place(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     """Where the results stand: a plan of runs, or rows of the benchmark."""
-    here = ours["runs"] if "runs" in ours else ", ".join(ours["entry"])
+    here = str(ours["runs"]) if "runs" in ours else ", ".join(ours["entry"])
     if "entry" in theirs:
         return f"{here} against {theirs['entry'][1]}"
-    return f"{here} against the teacher" if "teacher" in theirs else str(here)
+    if "teacher" in theirs:
+        return f"{here} against the teacher"
+    return here if theirs["runs"] == here else f"{here} against {theirs['runs']}"
 
 
 def _values(named: Mapping[str, Any], score: str) -> pd.Series:
