@@ -515,6 +515,15 @@ def test_fewer_bits_for_older_processors(tmp_path):
     assert psnr_to_float(path, generator, x).mean() > 28
 
 
+def test_a_tail_in_float_comes_closer(tmp_path):
+    generator, task = zoo.load("edges2shoes/small_student").generator, load_task("edges2shoes")
+    x, known = task.test.batch(slice(0, 32)).source, task.calibration(32)
+    paths = [export_int8(generator, tmp_path / f"{tail}.onnx", known, integer_tail=tail) for tail in (True, False)]
+    in_integers, in_float = (psnr_to_float(path, generator, x).mean() for path in paths)
+    assert in_float > in_integers + 0.3
+    assert len(list(Graph(paths[1]).of("QuantizeLinear"))) < len(list(Graph(paths[0]).of("QuantizeLinear")))
+
+
 def test_an_export_is_silent_whole_and_repeatable(exported, tmp_path, capfd, caplog):
     generator, x = resnet().train(), exported[1]
     with caplog.at_level(logging.INFO):

@@ -7,7 +7,8 @@ network with InstanceNorm close to its own:
   it; so every such channel is made to fill the 8 bits, which all channels of a layer share;
 - ranges are chosen by their error, not by the largest value that occurs;
 - what goes into tanh is cut where tanh is within half a grey level of its end;
-- the sums of residual blocks stay float; only what convolutions read and write is rounded.
+- the sums of residual blocks stay float; only what convolutions read and write is rounded;
+- where it matters more than time, the last convolution may stay float, too (``integer_tail``).
 
 What makes it fast: the last convolution, whose 3 channels leave the integer kernel's lanes empty, computes four pixels
 at once (:func:`pack_tail`; it would make a float network faster, too), and convolutions of very few input channels stay
@@ -50,6 +51,7 @@ def export_int8(
     *,
     estimator: RangeEstimator = mse,
     reduce_range: bool = False,
+    integer_tail: bool = True,
     floating: Path | str | None = None,
 ) -> Path:
     """Write a generator as an ONNX file with integer kernels; returns the path.
@@ -57,10 +59,11 @@ def export_int8(
     ``calibration`` holds sources of the kind that the network will see, float32 [N, C, H, W] in [-1, 1]; some dozens
     of training pictures do. ``estimator`` chooses the ranges of activations from the values that they take there. The
     file takes any number of pictures of any height and width that the network takes. ``reduce_range`` keeps the weights
-    within 7 bits, for x86 processors without VNNI, whose 16-bit sums overflow otherwise. ``floating`` is a file that
-    :func:`gancomp_core.measure.export_onnx` wrote of the same generator, where there is one: that saves some seconds.
-    The file is written whole or not at all. Raises :class:`GancompError` for pictures that cannot calibrate this
-    network, and for a network that cannot be exported.
+    within 7 bits, for x86 processors without VNNI, whose 16-bit sums overflow otherwise. Without an ``integer_tail``
+    the last convolution, which writes the pictures, stays float: closer to the float network, and slower. ``floating``
+    is a file that :func:`gancomp_core.measure.export_onnx` wrote of the same generator, where there is one: that saves
+    some seconds. The file is written whole or not at all. Raises :class:`GancompError` for pictures that cannot
+    calibrate this network, and for a network that cannot be exported.
     """
     if calibration.ndim != 4 or len(calibration) < 1 or not calibration.isfinite().all():
         raise GancompError(
@@ -73,9 +76,10 @@ def export_int8(
         graph = Graph(Path(floating or export_onnx(generator, prepared, tuple(calibration.shape))))
         with measuring("cpu", generator):
             generator(calibration[:1])  # refuses sizes that a graph would take and get wrong
-        maps = fit_ranges(graph, calibration, estimator)
+        kernels = integer_kernels(graph, integer_tail)
+        maps = fit_ranges(graph, kernels, calibration, estimator)
         graph.save(prepared)
-        _insert_integer_kernels(graph, prepared, whole, maps, calibration, reduce_range)
+        _insert_integer_kernels(graph, kernels, prepared, whole, maps, calibration, reduce_range)
         graph = Graph(whole)
     for node in graph.of("Conv", "ConvTranspose"):
         if node.input[1] in graph.arrays:  # float still
@@ -96,22 +100,25 @@ def makes_even_sizes(generator: nn.Module) -> bool:
 # --- ranges ---------------------------------------------------------------------------------------------------------
 
 
-def integer_kernels(graph: Graph) -> list[Any]:
-    """The convolutions of a float graph that are worth an integer kernel."""
+def integer_kernels(graph: Graph, integer_tail: bool = True) -> list[Any]:
+    """The convolutions of a float graph that are worth an integer kernel; the last of all only if wanted."""
+    nodes = list(graph.of("Conv"))
     return [
         node
-        for node in graph.of("Conv")
+        for node in (nodes if integer_tail else nodes[:-1])
         if node.input[1] in graph.arrays and graph.arrays[node.input[1]].shape[1] >= LEAST_INPUTS
     ]
 
 
-def fit_ranges(graph: Graph, calibration: Tensor, estimator: RangeEstimator) -> dict[str, AffineMap]:
-    """The maps of all tensors that integer kernels read and write, by name.
+def fit_ranges(
+    graph: Graph, convolutions: Sequence[Any], calibration: Tensor, estimator: RangeEstimator
+) -> dict[str, AffineMap]:
+    """The maps of all tensors that these convolutions read and write, by name.
 
     Channels that go into an InstanceNorm alone are shifted and scaled in the graph, so that all of a layer's have the
     range from -1 to 1.
     """
-    kernels = [(node, node.input[0], _written(graph, node)) for node in integer_kernels(graph)]
+    kernels = [(node, node.input[0], _written(graph, node)) for node in convolutions]
     tensors = dict.fromkeys(tensor for _, *both in kernels for tensor in both if tensor != graph.source)
     values = collect(graph, list(tensors), calibration)
     spans = {graph.source: UNIT}
@@ -170,12 +177,17 @@ def collect(graph: Graph, tensors: Sequence[str], pictures: Tensor) -> dict[str,
 
 
 def _insert_integer_kernels(
-    graph: Graph, given: Path, made: Path, maps: dict[str, AffineMap], calibration: Tensor, reduce_range: bool
+    graph: Graph,
+    kernels: Sequence[Any],
+    given: Path,
+    made: Path,
+    maps: dict[str, AffineMap],
+    calibration: Tensor,
+    reduce_range: bool,
 ) -> None:
     """onnxruntime's own static quantisation of the graph in the file ``given``, with our maps for the activations."""
     from onnxruntime.quantization import QuantType, quantize_static
 
-    kernels = integer_kernels(graph)
     behind = [graph.only_reader(node.output[0]) for node in kernels]
     overrides = {
         tensor: [{"scale": each.scale.numpy(), "zero_point": each.zero_point.numpy().astype(np.uint8)}]
