@@ -140,6 +140,7 @@ def test_headline_tells_what_the_table_holds():
     row = table("edges2shoes").loc[(COMBINED, "int8")]
     assert found.fewer_macs == row.times_fewer_macs
     assert found.faster == {1: row.times_faster_1, 2: row.times_faster_2}
+    assert found.faster_between[2] == (row.times_faster_2_low, row.times_faster_2_high)
     assert len(found.distance) == 5
     assert found.fewer_macs > 20
     assert found.faster[1] > 10
@@ -215,17 +216,21 @@ def test_the_command_lists_and_explains(capsys):
 def test_all_networks_are_timed_in_turns_and_once(tmp_path, monkeypatch):
     small, large = (
         Entry("edges2shoes", label, (runs.Run("edges2shoes", "plain", {"channels": channels, "blocks": 2}, 0),))
-        for label, channels in (("small", "_".join(["8"] * 8)), (TEACHER, "_".join(["64"] * 8)))
+        for label, channels in (("small", "_".join(["8"] * 8)), (TEACHER, "_".join(["24"] * 8)))
     )
     monkeypatch.setattr(timing, "_networks", lambda: {timing.network_key(each): each for each in (small, large)})
-    monkeypatch.setattr(timing, "ROUNDS", 1)
+    monkeypatch.setattr(timing, "ROUNDS", 2)
     monkeypatch.setattr(RecordedTable, "path", property(lambda self: tmp_path / f"{self.name}.parquet"))
     found = timing.timed()
-    assert set(zip(found.network, found.threads, strict=True)) == set(timing.timing_keys())
-    assert len(found) == 4
+    assert set(zip(found.network, found.threads, strict=True)) == set(timing.timing_keys(1))
+    assert len(found) == 8
+    by_round = timing.rounds(small, "int8", 1, found)
+    assert list(by_round.index) == [1, 2]
+    assert by_round.memory[1] > 0
+    assert timing.rounds(small, "90% zeros", 1, found).empty
     found = found.set_index("network")
-    both = found.filter(regex="^(ms|p95|memory)_(torch|float|int8)$")
-    assert both.shape[1] == 8
+    both = found.filter(regex="^(ms|p95)_(torch|float|int8)$")
+    assert both.shape[1] == 6
     assert (both > 0).all(axis=None)
     light = found[[f"ms_{form}" for form in LIGHTER_FORMS]]
     assert (light.loc[timing.network_key(large)] > 0).all(axis=None)
@@ -233,6 +238,29 @@ def test_all_networks_are_timed_in_turns_and_once(tmp_path, monkeypatch):
     macs = found.macs.groupby("network").unique()
     assert macs[timing.network_key(small)] < macs[timing.network_key(large)]
     assert timing.timed().set_index("network").equals(found)  # the milliseconds of another measurement would differ
+
+
+def test_an_interrupted_timing_goes_on_with_the_next_round(tmp_path, monkeypatch):
+    small = Entry("edges2shoes", "small", (runs.Run("edges2shoes", "plain", {"channels": "_".join("8" * 8)}, 0),))
+    monkeypatch.setattr(timing, "_networks", lambda: {timing.network_key(small): small})
+    monkeypatch.setattr(timing, "ROUNDS", 2)
+    monkeypatch.setattr(RecordedTable, "path", property(lambda self: tmp_path / f"{self.name}.parquet"))
+    whole = timing._round
+
+    def interrupted(number, turns):
+        if number == 2:
+            raise KeyboardInterrupt
+        return whole(number, turns)
+
+    monkeypatch.setattr(timing, "_round", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        timing.timed()
+    first = timing.TIMES.rows()
+    assert list(first["round"]) == [1, 1]
+    monkeypatch.setattr(timing, "_round", whole)
+    found = timing.timed()
+    assert list(found["round"]) == [1, 1, 2, 2]
+    assert list(found.ms_int8[:2]) == list(first.ms_int8)
 
 
 def test_a_published_network_is_timed_here():

@@ -12,12 +12,13 @@ from gancomp_core.errors import GancompError
 from gancomp_core.measure import PairedInterval, paired_interval
 from gancomp_core.methods.benchmark.compressed import COMPRESSED, LIGHTER, LIGHTER_FORMS, compressed_key, lighter_key
 from gancomp_core.methods.benchmark.entries import COMBINED, TEACHER, Entry, Member, entries, entry
-from gancomp_core.methods.benchmark.timing import THREADS, TIMES, network_key
+from gancomp_core.methods.benchmark.timing import THREADS, TIMES, rounds
 from gancomp_core.methods.runs import table as recorded_runs
 
 SCORES = ("fd", "kid", "psnr", "ssim", "perceptual")
 FLOAT, INT8 = "float32", "int8"
 FORMS = (FLOAT, INT8, *LIGHTER_FORMS)
+TIMED_AS = {FLOAT: "float"}  # the others by their own names
 
 
 def scores(of: Entry) -> pd.DataFrame:
@@ -71,9 +72,13 @@ def table(task: str) -> pd.DataFrame:
     (standard deviation over seeds) of each score, ``float_...`` the mean of the same seeds before rounding; ``ms_1``,
     ``p95_1`` and the same of 2 threads (onnxruntime), ``torch_ms_1``, ``torch_p95_1`` and so on (PyTorch, float32),
     ``memory`` in bytes (1 thread); and beside the teacher in float32 ``times_fewer_macs``, ``times_smaller``,
-    ``times_faster_1``, ``times_faster_2``. Milliseconds are those of one class of machine, the last that was measured.
+    ``times_faster_1``, ``times_faster_2``. Milliseconds are median and 95th percentile of the quietest round, the one
+    with the least median, on the class of machine that was timed last: what else runs there only ever adds to a time
+    (Chen and Revels, "Robust benchmarking in noisy environments", 2016). ``times_faster_1_low`` and ``..._high`` bound
+    the middle half of all rounds, each round's ratio by itself.
     """
-    found = {(each.label, form): row for each in entries(task) for form, row in _summaries(each)}
+    times = TIMES.rows()
+    found = {(each.label, form): row for each in entries(task) for form, row in _summaries(each, times)}
     if not found:
         raise GancompError(
             f"Nothing of the benchmark of {task} is recorded; 'python -m gancomp_core.methods.benchmark do {task}' "
@@ -86,11 +91,15 @@ def table(task: str) -> pd.DataFrame:
         rows["times_smaller"] = teacher["bytes"] / rows["bytes"]
         for threads in THREADS:
             rows[f"times_faster_{threads}"] = teacher[f"ms_{threads}"] / rows[f"ms_{threads}"]
+            whole = rounds(entry(task, TEACHER), "float", threads, times).ms
+            each = [whole / rounds(entry(task, of), TIMED_AS.get(form, form), threads, times).ms for of, form in found]
+            for word, part in (("low", 0.25), ("high", 0.75)):
+                rows[f"times_faster_{threads}_{word}"] = [ratios.quantile(part) for ratios in each]
     return rows
 
 
-def _summaries(of: Entry) -> Iterator[tuple[str, dict[str, Any]]]:
-    recorded, times = scores(of), TIMES.rows()
+def _summaries(of: Entry, times: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
+    recorded = scores(of)
     for form in FORMS:
         some = recorded[recorded.form == form] if len(recorded) else recorded
         if some.empty:
@@ -104,23 +113,14 @@ def _summaries(of: Entry) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _times(of: Entry, form: str, times: pd.DataFrame) -> dict[str, Any]:
-    """Of the row that was timed last, at each number of threads, on the machine class that was timed last."""
+    """Of the quietest round, at each number of threads; memory of one."""
     row: dict[str, Any] = {}
-    if len(times):
-        times = times[times.machine == times.sort_values("when").machine.iloc[-1]]
-    mine = times[times.network == network_key(of)] if len(times) else times
     for threads in THREADS:
-        some = mine[mine.threads == threads] if len(mine) else mine
-        if some.empty:
-            row |= dict.fromkeys((f"ms_{threads}", f"p95_{threads}"))
-            continue
-        last, name = some.sort_values("when").iloc[-1], "float" if form == FLOAT else form
-        row |= {f"ms_{threads}": last.get(f"ms_{name}"), f"p95_{threads}": last.get(f"p95_{name}")}
-        if form == FLOAT:
-            row |= {f"torch_ms_{threads}": last["ms_torch"], f"torch_p95_{threads}": last["p95_torch"]}
-        if threads == 1:
-            row |= {"memory": last.get(f"memory_{name}"), "machine": last["machine"]}
-    return row
+        for word, name in (("", TIMED_AS.get(form, form)), *((("torch_", "torch"),) if form == FLOAT else ())):
+            best = rounds(of, name, threads, times).nsmallest(1, "ms")
+            row |= {f"{word}{column}_{threads}": best[column].max() for column in ("ms", "p95")}
+    one = rounds(of, TIMED_AS.get(form, form), 1, times)
+    return row | {"memory": one.memory.max(), "machine": next(iter(one.machine), None)}
 
 
 def differences(task: str, label: str, other: str, score: str = "fd", form: str = FLOAT) -> PairedInterval:
@@ -152,9 +152,9 @@ HEADLINES = {"edges2shoes": COMBINED, "flat2gloss": "searched, fine-tuned"}
 class Headline:
     """A compressed network in int8 beside its teacher in float32, in the same runtime.
 
-    ``fewer_macs``, ``smaller`` (the ONNX file) and ``faster`` (by number of threads) say how many times; ``distance``
-    has for each seed the set distance ``name`` (FD, else KID) as a multiple of the teacher's; ``beside`` has for other
-    scores the mean and the teacher's.
+    ``fewer_macs``, ``smaller`` (the ONNX file) and ``faster`` (by number of threads) say how many times, and
+    ``faster_between`` bounds the middle half of the rounds of timing; ``distance`` has for each seed the set distance
+    ``name`` (FD, else KID) as a multiple of the teacher's; ``beside`` has for other scores the mean and the teacher's.
     """
 
     task: str
@@ -162,6 +162,7 @@ class Headline:
     fewer_macs: float
     smaller: float
     faster: dict[int, float]
+    faster_between: dict[int, tuple[float, float]]
     distance: tuple[float, ...]
     name: str
     beside: dict[str, tuple[float, float]]
@@ -170,8 +171,8 @@ class Headline:
         values, seeds = pd.Series(self.distance), len(self.distance)
         spread = f" +- {values.std():.2f}" if seeds > 1 else ""
         faster = ", ".join(
-            f"{times:.1f} times faster on {threads} thread{'s' * (threads > 1)}"
-            for threads, times in self.faster.items()
+            f"{times:.1f} times faster on {threads} thread{'s' * (threads > 1)} ({low:.1f}-{high:.1f})"
+            for (threads, times), (low, high) in zip(self.faster.items(), self.faster_between.values(), strict=True)
         )
         return (
             f"{self.task}, {self.label}, int8: {self.fewer_macs:.1f} times fewer MACs, a file {self.smaller:.0f} times "
@@ -205,6 +206,7 @@ def headline(task: str = "edges2shoes") -> Headline:
         float(row.times_fewer_macs),
         float(row.times_smaller),
         {threads: float(row[f"times_faster_{threads}"]) for threads in THREADS},
+        {n: (float(row[f"times_faster_{n}_low"]), float(row[f"times_faster_{n}_high"])) for n in THREADS},
         tuple(float(value) for value in distances),
         name.upper(),
         {word: (float(row[each]), float(teacher[each])) for word, each in others.items() if each in row},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,37 +32,52 @@ from gancomp_core.nets import build_generator, initialise
 log = logging.getLogger("gancomp")
 
 TIMES = RecordedTable("latency")
-VERSION = 3  # of the way to measure; a mended one bumps it
+VERSION = 4  # of the way to measure; a mended one bumps it
 THREADS = (1, 2)
-ROUNDS = 9
+ROUNDS = 15
 
 
 def timed() -> pd.DataFrame:
     """Milliseconds and bytes of every network of the benchmark, for one picture of its task's size.
 
     Networks, forms and numbers of threads take turns, in :data:`ROUNDS` rounds of changing order, so that a slow minute
-    of the machine hits all alike; where one network is new, all are timed anew. A row for each network and number of
-    threads: "torch" is float32 in PyTorch, "float" and "int8" are ONNX files in onnxruntime, and so
-    are a teacher's lighter weights, of which :data:`LIGHTER_FORMS` has the names; ``ms_...`` and ``p95_...``
-    are the middle one of the rounds' medians and 95th percentiles, ``memory_...`` is as :func:`peak_memory` gives it.
-    Weights do not change a time: they are random here, and entries of one architecture share their rows.
+    of the machine hits all alike; a round is recorded whole, a killed measurement goes on with the next one, and where
+    one network is new, all are timed anew. A row for each network, number of threads and ``round``: "torch" is float32
+    in PyTorch, "float" and "int8" are ONNX files in onnxruntime, and so are a teacher's lighter weights, of which
+    :data:`LIGHTER_FORMS` has the names; ``ms_...`` and ``p95_...`` are the median and 95th percentile of the round's
+    calls, ``memory_...`` is as :func:`peak_memory` gives it, in the first round alone. Weights do not change a time:
+    they are random here, and entries of one architecture share their rows.
     """
-    keys = timing_keys()
-    if not set(keys.values()) <= set(TIMES.rows().get("key", ())):
-        for place, row in _measured().items():
-            TIMES.once(keys[place], partial(dict, row))
+    wanted = {number: set(timing_keys(number).values()) for number in range(1, ROUNDS + 1)}
+    recorded = set(TIMES.rows().get("key", ()))
+    if missing := [number for number, keys in wanted.items() if not keys <= recorded]:
+        _measure(missing)
     rows = TIMES.rows()
-    return rows[rows.key.isin(keys.values())]
+    return rows[rows.key.isin(set().union(*wanted.values()))]
 
 
-def timing_keys() -> dict[tuple[str, int], str]:
-    """The key of each row of this machine, by :func:`network_key` and number of threads."""
+def timing_keys(number: int = ROUNDS) -> dict[tuple[str, int], str]:
+    """The key of each row that round ``number`` has on this machine, by :func:`network_key` and number of threads."""
     networks = sorted(_networks())
     return {
-        (network, threads): key_of(network, threads, networks, machine_class(), VERSION)
+        (network, threads): key_of(network, threads, number, networks, machine_class(), VERSION)
         for network in networks
         for threads in THREADS
     }
+
+
+def rounds(of: Entry, form: str, threads: int, times: pd.DataFrame) -> pd.DataFrame:
+    """``ms``, ``p95``, ``memory`` and ``machine`` of an entry by round, on the class of machine that was timed last.
+
+    ``form`` as in :func:`timed`; ``times`` are recorded rows. Empty where the form was not timed.
+    """
+    columns = {f"{name}_{form}": name for name in ("ms", "p95", "memory")} | {"machine": "machine"}
+    if times.empty:
+        return pd.DataFrame(columns=list(columns.values()), dtype=float)
+    last = times.sort_values("when", kind="stable")
+    mine = last[(last.machine == last.machine.iloc[-1]) & (last.network == network_key(of)) & (last.threads == threads)]
+    mine = mine.drop_duplicates("round", keep="last").set_index("round")
+    return mine.reindex(columns=list(columns)).rename(columns=columns).dropna(subset="ms")
 
 
 def network_key(entry: Entry) -> str:
@@ -84,18 +99,14 @@ class _Turn:
     about: Mapping[str, Any]
 
 
-def _measured() -> dict[tuple[str, int], dict[str, Any]]:
+def _measure(numbers: Sequence[int]) -> None:
     with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
         turns = {network: _turn(entry, Path(folder) / network) for network, entry in _networks().items()}
-        found = _rounds({network: turn.ways for network, turn in turns.items()})
-        rows: dict[tuple[str, int], dict[str, Any]] = {}
-        for (network, threads), of_forms in found.groupby(["network", "threads"]):
-            turn, row = turns[network], {"network": network, "threads": threads}
-            for form, times in of_forms.groupby("form"):
-                row |= {f"ms_{form}": times.ms.median(), f"p95_{form}": times.p95.median()}
-            memory = {f"memory_{form}": measure(threads=threads) for form, measure in turn.memory.items()}
-            rows[network, threads] = {**turn.about, **row, **memory}
-    return rows
+        for number in numbers:
+            log.info("round %d of %d through %d networks", number, ROUNDS, len(turns))
+            rows = _round(number, turns)
+            for place, key in timing_keys(number).items():
+                TIMES.once(key, partial(dict, rows[place]))
 
 
 def _turn(entry: Entry, folder: Path) -> _Turn:
@@ -118,15 +129,18 @@ def _turn(entry: Entry, folder: Path) -> _Turn:
     return _Turn(ways, memory, {"pixels": task.size, "macs": cost(generator, task.size, task.size).macs})
 
 
-def _rounds(networks: Mapping[str, Mapping[str, Callable[..., Latency]]]) -> pd.DataFrame:
-    """``network``, ``threads``, ``form``, ``ms`` and ``p95`` of every turn of every round."""
-    turns = [(network, form, threads) for network, ways in networks.items() for form in ways for threads in THREADS]
-    order = random.Random(0)
-    rows = []
-    for number in range(1, ROUNDS + 1):
-        log.info("round %d of %d through %d networks", number, ROUNDS, len(networks))
-        for network, form, threads in order.sample(turns, len(turns)):
-            time = networks[network][form](threads=threads, min_seconds=0.2, repeats=20, warmup=5)
-            row = {"network": network, "threads": threads, "form": form}
-            rows.append({**row, "ms": time.median_ms, "p95": time.p95_ms})
-    return pd.DataFrame(rows)
+def _round(number: int, turns: Mapping[str, _Turn]) -> dict[tuple[str, int], dict[str, Any]]:
+    """One turn of every network, form and number of threads; the order depends on the round's number."""
+    rows: dict[tuple[str, int], dict[str, Any]] = {
+        (network, threads): {**turn.about, "network": network, "threads": threads, "round": number}
+        for network, turn in turns.items()
+        for threads in THREADS
+    }
+    places = [(network, form, threads) for network, threads in rows for form in turns[network].ways]
+    for network, form, threads in random.Random(number).sample(places, len(places)):
+        time = turns[network].ways[form](threads=threads, min_seconds=0.2, repeats=20, warmup=5)
+        rows[network, threads] |= {f"ms_{form}": time.median_ms, f"p95_{form}": time.p95_ms}
+    if number == 1:
+        for (network, threads), row in rows.items():
+            row |= {f"memory_{form}": measure(threads=threads) for form, measure in turns[network].memory.items()}
+    return rows
