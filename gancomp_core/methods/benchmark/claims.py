@@ -82,7 +82,10 @@ def for_readme() -> str:
     rows = ["| paper | claim | here | evidence |", "|---|---|---|---|"]
     rows += [f"| {each.paper} | {each.claim} | **{each.status}** | {each.evidence} |" for each in claims()]
     best = "\n".join(f"- {headline(task)}" for task in HEADLINES)
-    words = "What the cheapest networks of the benchmark reach, in 8 bits, beside their teachers in float32:"
+    words = (
+        "What the cheapest networks of the benchmark reach, in 8 bits, beside their teachers in float32. Times are of "
+        "the quietest round; brackets hold the middle half of all rounds, neighbours on the machine included:"
+    )
     aim = "The aim, for paired shoes: 20 times fewer MACs, 10 times faster, FD at most 1.15 times the teacher's."
     return "\n".join(["", words, "", best, "", aim, "", *rows, "", ""])
 
