@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,7 @@ class RecordedSearch:
 
     @property
     def space(self) -> ArchitectureSpace:
-        supernet: Any = zoo.load(self.supernet).generator
-        return self.part(supernet.space)
+        return self.part(_space(self.supernet, zoo.card(self.supernet)["files"]["generator.safetensors"]))
 
     @property
     def task(self) -> Task:
@@ -53,6 +53,14 @@ class RecordedSearch:
     def budget(self) -> Budget:
         teacher: Any = zoo.load(zoo.RECIPES[self.supernet].options["teacher"]).generator
         return Budget(macs=cost(teacher, *self.pixels).macs / self.cheaper)
+
+
+@lru_cache
+def _space(supernet: str, digest: str) -> ArchitectureSpace:
+    """A supernet's space; unpacking one takes a tenth of a second. ``digest`` tells other weights of that name."""
+    generator: Any = zoo.load(supernet).generator
+    space: ArchitectureSpace = generator.space
+    return space
 
 
 def _small(space: ArchitectureSpace) -> ArchitectureSpace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from torch import nn
@@ -48,7 +49,7 @@ class Entry:
             return [Member(run.key, run.seed, _loader(run)) for run in self.runs]
         return [Member(key_of(zoo.card(self.model)["files"], self.network), 0, self._from_zoo)]
 
-    @property
+    @cached_property
     def architecture(self) -> ResnetArchitecture | AgdArchitecture:
         """The network of all members."""
         task = load_task(self.task)

@@ -77,8 +77,8 @@ def table(task: str) -> pd.DataFrame:
     (Chen and Revels, "Robust benchmarking in noisy environments", 2016). ``times_faster_1_low`` and ``..._high`` bound
     the middle half of all rounds, each round's ratio by itself.
     """
-    times = TIMES.rows()
-    found = {(each.label, form): row for each in entries(task) for form, row in _summaries(each, times)}
+    times, of = TIMES.rows(), {each.label: each for each in entries(task)}
+    found = {(label, form): row for label, each in of.items() for form, row in _summaries(each, times)}
     if not found:
         raise GancompError(
             f"Nothing of the benchmark of {task} is recorded; 'python -m gancomp_core.methods.benchmark do {task}' "
@@ -91,10 +91,10 @@ def table(task: str) -> pd.DataFrame:
         rows["times_smaller"] = teacher["bytes"] / rows["bytes"]
         for threads in THREADS:
             rows[f"times_faster_{threads}"] = teacher[f"ms_{threads}"] / rows[f"ms_{threads}"]
-            whole = rounds(entry(task, TEACHER), "float", threads, times).ms
-            each = [whole / rounds(entry(task, of), TIMED_AS.get(form, form), threads, times).ms for of, form in found]
+            whole = rounds(of[TEACHER], "float", threads, times).ms
+            ratios = [whole / rounds(of[name], TIMED_AS.get(form, form), threads, times).ms for name, form in found]
             for word, part in (("low", 0.25), ("high", 0.75)):
-                rows[f"times_faster_{threads}_{word}"] = [ratios.quantile(part) for ratios in each]
+                rows[f"times_faster_{threads}_{word}"] = [ratio.quantile(part) for ratio in ratios]
     return rows
 
 
