@@ -140,7 +140,7 @@ def test_headline_tells_what_the_table_holds():
     row = table("edges2shoes").loc[(COMBINED, "int8")]
     assert found.fewer_macs == row.times_fewer_macs
     assert found.faster == {1: row.times_faster_1, 2: row.times_faster_2}
-    assert found.faster_between[2] == (row.times_faster_2_low, row.times_faster_2_high)
+    assert found.faster_by_round[2] == (row.times_faster_2_low, row.times_faster_2_median, row.times_faster_2_high)
     assert len(found.distance) == 5
     assert found.fewer_macs > 20
     assert found.faster[1] > 10

@@ -3,7 +3,7 @@
     python -m gancomp_core.methods.benchmark list              # the rows, and what of them is measured
     python -m gancomp_core.methods.benchmark do                # whatever is missing: trains, quantises, scores, times
     python -m gancomp_core.methods.benchmark do edges2shoes    # of one task; resumes when killed, times all
-    python -m gancomp_core.methods.benchmark time              # latency and memory alone: let nothing else run
+    python -m gancomp_core.methods.benchmark time              # latency and memory alone, in fifteen rounds, resumable
     python -m gancomp_core.methods.benchmark show edges2shoes
     python -m gancomp_core.methods.benchmark headline          # write its shipped files anew: ONNX network and picture
     python -m gancomp_core.methods.benchmark claims            # what the papers claim, and what holds here

@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
             write_claims()
         if options.action in WHOLE:
             print(WHOLE[options.action]())
-        elif options.action == "do":  # last, when all is quiet
+        elif options.action == "do":  # last, with nothing else to do
             timed()
     except GancompError as error:
         print(error, file=sys.stderr)

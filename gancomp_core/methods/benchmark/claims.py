@@ -27,10 +27,11 @@ from gancomp_core.errors import GancompError
 from gancomp_core.measure import paired_interval
 from gancomp_core.measure.statistics import ENOUGH_SEEDS, PairedInterval, significant
 from gancomp_core.methods import agd
-from gancomp_core.methods.benchmark.compressed import COMPRESSED
-from gancomp_core.methods.benchmark.entries import TEACHER, Entry, entry
+from gancomp_core.methods.benchmark.compressed import COMPRESSED, LIGHTER_FORMS
+from gancomp_core.methods.benchmark.entries import TASKS, TEACHER, Entry, entry
 from gancomp_core.methods.benchmark.published import costs
-from gancomp_core.methods.benchmark.tables import HEADLINES, by_seed, headline, scores
+from gancomp_core.methods.benchmark.tables import FLOAT, HEADLINES, by_seed, headline, scores, table
+from gancomp_core.methods.benchmark.timing import THREADS
 from gancomp_core.methods.runs import Run, planned
 from gancomp_core.methods.runs import table as recorded_runs
 from gancomp_core.nets import sort_channels
@@ -83,11 +84,19 @@ def for_readme() -> str:
     rows += [f"| {each.paper} | {each.claim} | **{each.status}** | {each.evidence} |" for each in claims()]
     best = "\n".join(f"- {headline(task)}" for task in HEADLINES)
     words = (
-        "What the cheapest networks of the benchmark reach, in 8 bits, beside their teachers in float32. Times are of "
-        "the quietest round; brackets hold the middle half of all rounds, neighbours on the machine included:"
+        "What the cheapest networks of the benchmark reach, in 8 bits, beside their teachers in float32. A time "
+        "is that of each network's own quietest round; brackets hold the quartiles of all rounds, whatever else ran. "
+        f"Forms of a teacher that multiply alike differ by up to {_clock_scatter():.0f} %: so exact is this clock."
     )
     aim = "The aim, for paired shoes: 20 times fewer MACs, 10 times faster, FD at most 1.15 times the teacher's."
     return "\n".join(["", words, "", best, "", aim, "", *rows, "", ""])
+
+
+def _clock_scatter() -> float:
+    """By how many per cent the times of a teacher in float32 and in :data:`LIGHTER_FORMS` differ at most."""
+    teachers = [table(task).loc[TEACHER].loc[[FLOAT, *LIGHTER_FORMS]] for task in TASKS]
+    times = [rows[f"ms_{threads}"] for rows in teachers for threads in THREADS]
+    return max(float(100 * (ms.max() / ms.min() - 1)) for ms in times)
 
 
 def write_claims() -> None:

@@ -18,6 +18,7 @@ from gancomp_core.methods.runs import table as recorded_runs
 SCORES = ("fd", "kid", "psnr", "ssim", "perceptual")
 FLOAT, INT8 = "float32", "int8"
 FORMS = (FLOAT, INT8, *LIGHTER_FORMS)
+QUARTILES = ("low", "median", "high")
 TIMED_AS = {FLOAT: "float"}  # the others by their own names
 
 
@@ -72,10 +73,10 @@ def table(task: str) -> pd.DataFrame:
     (standard deviation over seeds) of each score, ``float_...`` the mean of the same seeds before rounding; ``ms_1``,
     ``p95_1`` and the same of 2 threads (onnxruntime), ``torch_ms_1``, ``torch_p95_1`` and so on (PyTorch, float32),
     ``memory`` in bytes (1 thread); and beside the teacher in float32 ``times_fewer_macs``, ``times_smaller``,
-    ``times_faster_1``, ``times_faster_2``. Milliseconds are median and 95th percentile of the quietest round, the one
-    with the least median, on the class of machine that was timed last: what else runs there only ever adds to a time
-    (Chen and Revels, "Robust benchmarking in noisy environments", 2016). ``times_faster_1_low`` and ``..._high`` bound
-    the middle half of all rounds, each round's ratio by itself.
+    ``times_faster_1``, ``times_faster_2``. ``ms_...`` is the median of the row's own quietest round, on the class of
+    machine that was timed last: what else runs there only ever adds to a time (Chen and Revels, "Robust benchmarking in
+    noisy environments", 2016). ``p95_...`` is the middle one of all rounds' 95th percentiles, with whatever else ran,
+    and ``times_faster_1_low``, ``..._median`` and ``..._high`` are quartiles of the rounds' own ratios.
     """
     times, of = TIMES.rows(), {each.label: each for each in entries(task)}
     found = {(label, form): row for label, each in of.items() for form, row in _summaries(each, times)}
@@ -93,7 +94,7 @@ def table(task: str) -> pd.DataFrame:
             rows[f"times_faster_{threads}"] = teacher[f"ms_{threads}"] / rows[f"ms_{threads}"]
             whole = rounds(of[TEACHER], "float", threads, times).ms
             ratios = [whole / rounds(of[name], TIMED_AS.get(form, form), threads, times).ms for name, form in found]
-            for word, part in (("low", 0.25), ("high", 0.75)):
+            for word, part in zip(QUARTILES, (0.25, 0.5, 0.75), strict=True):
                 rows[f"times_faster_{threads}_{word}"] = [ratio.quantile(part) for ratio in ratios]
     return rows
 
@@ -113,12 +114,12 @@ def _summaries(of: Entry, times: pd.DataFrame) -> Iterator[tuple[str, dict[str, 
 
 
 def _times(of: Entry, form: str, times: pd.DataFrame) -> dict[str, Any]:
-    """Of the quietest round, at each number of threads; memory of one."""
+    """Quietest median and middle 95th percentile of the rounds, at each number of threads; memory of one."""
     row: dict[str, Any] = {}
     for threads in THREADS:
         for word, name in (("", TIMED_AS.get(form, form)), *((("torch_", "torch"),) if form == FLOAT else ())):
-            best = rounds(of, name, threads, times).nsmallest(1, "ms")
-            row |= {f"{word}{column}_{threads}": best[column].max() for column in ("ms", "p95")}
+            found = rounds(of, name, threads, times)
+            row |= {f"{word}ms_{threads}": found.ms.min(), f"{word}p95_{threads}": found.p95.median()}
     one = rounds(of, TIMED_AS.get(form, form), 1, times)
     return row | {"memory": one.memory.max(), "machine": next(iter(one.machine), None)}
 
@@ -153,7 +154,7 @@ class Headline:
     """A compressed network in int8 beside its teacher in float32, in the same runtime.
 
     ``fewer_macs``, ``smaller`` (the ONNX file) and ``faster`` (by number of threads) say how many times, and
-    ``faster_between`` bounds the middle half of the rounds of timing; ``distance`` has for each seed the set distance
+    ``faster_by_round`` has the quartiles of the rounds of timing; ``distance`` has for each seed the set distance
     ``name`` (FD, else KID) as a multiple of the teacher's; ``beside`` has for other scores the mean and the teacher's.
     """
 
@@ -162,7 +163,7 @@ class Headline:
     fewer_macs: float
     smaller: float
     faster: dict[int, float]
-    faster_between: dict[int, tuple[float, float]]
+    faster_by_round: dict[int, tuple[float, ...]]
     distance: tuple[float, ...]
     name: str
     beside: dict[str, tuple[float, float]]
@@ -171,8 +172,9 @@ class Headline:
         values, seeds = pd.Series(self.distance), len(self.distance)
         spread = f" +- {values.std():.2f}" if seeds > 1 else ""
         faster = ", ".join(
-            f"{times:.1f} times faster on {threads} thread{'s' * (threads > 1)} ({low:.1f}-{high:.1f})"
-            for (threads, times), (low, high) in zip(self.faster.items(), self.faster_between.values(), strict=True)
+            f"{times:.1f} times faster on {threads} thread{'s' * (threads > 1)} ({words})"
+            for threads, times in self.faster.items()
+            for words in [" / ".join(f"{quartile:.1f}" for quartile in self.faster_by_round[threads])]
         )
         return (
             f"{self.task}, {self.label}, int8: {self.fewer_macs:.1f} times fewer MACs, a file {self.smaller:.0f} times "
@@ -206,7 +208,7 @@ def headline(task: str = "edges2shoes") -> Headline:
         float(row.times_fewer_macs),
         float(row.times_smaller),
         {threads: float(row[f"times_faster_{threads}"]) for threads in THREADS},
-        {n: (float(row[f"times_faster_{n}_low"]), float(row[f"times_faster_{n}_high"])) for n in THREADS},
+        {n: tuple(float(row[f"times_faster_{n}_{part}"]) for part in QUARTILES) for n in THREADS},
         tuple(float(value) for value in distances),
         name.upper(),
         {word: (float(row[each]), float(teacher[each])) for word, each in others.items() if each in row},
