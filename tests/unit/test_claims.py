@@ -52,9 +52,10 @@ def test_verdicts(mean, half_width, seeds, claimed, than, status):
 
 
 def test_a_claim_is_undecided_while_our_network_saves_less_than_the_claimed_one():
-    claim = next(each for each in LEDGER if "fewer" in each.test)
-    assert claim.decided().status == UNDECIDED
-    assert replace(claim, test={**claim.test, "fewer": 1.5}).decided().status == SMALL_SCALE
+    shoes, unpaired = (each for each in LEDGER if "fewer" in each.test)
+    for claim, otherwise in ((shoes, NOT_REPRODUCED), (unpaired, SMALL_SCALE)):
+        assert claim.decided().status == UNDECIDED
+        assert replace(claim, test={**claim.test, "fewer": 1.5}).decided().status == otherwise
 
 
 def test_figures_that_are_printed_otherwise_are_not_reproduced():
