@@ -141,6 +141,7 @@ def test_headline_tells_what_the_table_holds():
     assert found.fewer_macs == row.times_fewer_macs
     assert found.faster == {1: row.times_faster_1, 2: row.times_faster_2}
     assert found.faster_by_round[2] == (row.times_faster_2_low, row.times_faster_2_median, row.times_faster_2_high)
+    assert list(found.faster_by_round[2]) == sorted(found.faster_by_round[2])
     assert len(found.distance) == 5
     assert found.fewer_macs > 20
     assert found.faster[1] > 10
@@ -222,11 +223,13 @@ def test_all_networks_are_timed_in_turns_and_once(tmp_path, monkeypatch):
     monkeypatch.setattr(timing, "ROUNDS", 2)
     monkeypatch.setattr(RecordedTable, "path", property(lambda self: tmp_path / f"{self.name}.parquet"))
     found = timing.timed()
-    assert set(zip(found.network, found.threads, strict=True)) == set(timing.timing_keys(1))
+    assert set(zip(found["round"], found.network, found.threads, strict=True)) == set(timing.timing_keys())
     assert len(found) == 8
     by_round = timing.rounds(small, "int8", 1, found)
     assert list(by_round.index) == [1, 2]
-    assert by_round.memory[1] > 0
+    memory = found[found["round"] == 1].filter(regex="^memory_(float|int8)$")
+    assert memory.shape == (4, 2)
+    assert (memory > 0).all(axis=None)
     assert timing.rounds(small, "90% zeros", 1, found).empty
     found = found.set_index("network")
     both = found.filter(regex="^(ms|p95)_(torch|float|int8)$")

@@ -14,7 +14,7 @@ from gancomp_core.methods.benchmark.compressed import LIGHTER, LIGHTER_FORMS, co
 from gancomp_core.methods.benchmark.entries import TEACHER, Entry, Member
 from gancomp_core.methods.benchmark.pictures import write_headline
 from gancomp_core.methods.benchmark.tables import HEADLINES
-from gancomp_core.methods.benchmark.timing import THREADS, network_key, timing_keys
+from gancomp_core.methods.benchmark.timing import ROUNDS, THREADS, network_key, timing_keys
 from gancomp_core.methods.runs import record
 from gancomp_core.methods.runs import table as recorded_runs
 
@@ -60,7 +60,7 @@ def _list(task: str) -> None:
         members = entry.members
         trained = sum(member.key in runs for member in members) if entry.runs else len(members)
         packed = sum(compressed_key(member) in small for member in members)
-        clocked = all(keys[network_key(entry), threads] in times for threads in THREADS)
+        clocked = all(keys[ROUNDS, network_key(entry), threads] in times for threads in THREADS)
         tried = sum(lighter_key(member, form) in light for member, form in _lighter_of(entry))
         print(
             f"{task}, {entry.label}: {trained} of {len(members)} trained, {packed} of "

@@ -48,19 +48,19 @@ def timed() -> pd.DataFrame:
     calls, ``memory_...`` is as :func:`peak_memory` gives it, in the first round alone. Weights do not change a time:
     they are random here, and entries of one architecture share their rows.
     """
-    wanted = {number: set(timing_keys(number).values()) for number in range(1, ROUNDS + 1)}
-    recorded = set(TIMES.rows().get("key", ()))
-    if missing := [number for number, keys in wanted.items() if not keys <= recorded]:
-        _measure(missing)
+    keys, recorded = timing_keys(), set(TIMES.rows().get("key", ()))
+    if missing := sorted({number for (number, _, _), key in keys.items() if key not in recorded}):
+        _measure(missing, keys)
     rows = TIMES.rows()
-    return rows[rows.key.isin(set().union(*wanted.values()))]
+    return rows[rows.key.isin(keys.values())]
 
 
-def timing_keys(number: int = ROUNDS) -> dict[tuple[str, int], str]:
-    """The key of each row that round ``number`` has on this machine, by :func:`network_key` and number of threads."""
+def timing_keys() -> dict[tuple[int, str, int], str]:
+    """The key of each row of this machine, by round, :func:`network_key` and number of threads."""
     networks = sorted(_networks())
     return {
-        (network, threads): key_of(network, threads, number, networks, machine_class(), VERSION)
+        (number, network, threads): key_of(network, threads, number, networks, machine_class(), VERSION)
+        for number in range(1, ROUNDS + 1)
         for network in networks
         for threads in THREADS
     }
@@ -99,14 +99,13 @@ class _Turn:
     about: Mapping[str, Any]
 
 
-def _measure(numbers: Sequence[int]) -> None:
+def _measure(numbers: Sequence[int], keys: Mapping[tuple[int, str, int], str]) -> None:
     with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
         turns = {network: _turn(entry, Path(folder) / network) for network, entry in _networks().items()}
         for number in numbers:
             log.info("round %d of %d through %d networks", number, ROUNDS, len(turns))
-            rows = _round(number, turns)
-            for place, key in timing_keys(number).items():
-                TIMES.once(key, partial(dict, rows[place]))
+            for (network, threads), row in _round(number, turns).items():
+                TIMES.once(keys[number, network, threads], partial(dict, row))
 
 
 def _turn(entry: Entry, folder: Path) -> _Turn:
