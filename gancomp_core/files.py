@@ -16,10 +16,16 @@ from gancomp_core.errors import GancompError
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+def path_from_environment(variable: str) -> Path | None:
+    """The path that an environment variable names, ``~`` expanded; None when it is unset or empty."""
+    named = os.environ.get(variable, "").strip()
+    return Path(os.path.expanduser(named)) if named else None  # not Path.expanduser: it raises for unknown users
+
+
 def data_root() -> Path:
     """The folder of shipped pictures, weights and results: ``GANCOMP_DATA``, else ``data/`` of the checkout."""
-    root = Path(os.environ.get("GANCOMP_DATA", REPOSITORY / "data"))
-    if not root.is_dir():
+    root = path_from_environment("GANCOMP_DATA") or REPOSITORY / "data"
+    if not os.path.isdir(root):  # not Path.is_dir: it raises for names that are too long
         raise GancompError(
             f"The data folder {root} does not exist; set GANCOMP_DATA to the 'data' folder of a gancomp checkout."
         )
@@ -28,7 +34,7 @@ def data_root() -> Path:
 
 def cache_root() -> Path:
     """The folder for whatever can be made again: ``GANCOMP_CACHE``, else ``.cache/`` of the checkout."""
-    return Path(os.environ.get("GANCOMP_CACHE", REPOSITORY / ".cache"))
+    return path_from_environment("GANCOMP_CACHE") or REPOSITORY / ".cache"
 
 
 def sha256(path: Path) -> str:

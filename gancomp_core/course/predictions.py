@@ -7,11 +7,12 @@ Nothing leaves the machine: the file is ``notebooks/.predictions.json``, or the 
 from __future__ import annotations
 
 import datetime
+import errno
 import html
 import json
 import math
-import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,12 @@ from IPython.display import HTML, display
 
 from gancomp_core.course.output import display_widget
 from gancomp_core.errors import GancompError
-from gancomp_core.files import REPOSITORY, atomic_write
+from gancomp_core.files import REPOSITORY, atomic_write, path_from_environment
 
 Answer = float | str
+LARGEST_FILE = 10_000_000  # bytes; a course's answers take less than a hundredth of it
+_WAY_OUT = "set GANCOMP_PREDICTIONS to the name of a new file"
+_OURS = re.compile(rb'\s*\{\s*("version"\s*:\s*\d+\s*,\s*)?"predictions"\s*:')  # how a file of predictions begins
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,8 @@ class Prediction:
 
 def predictions_file() -> Path:
     """Where the answers are kept: ``GANCOMP_PREDICTIONS``, else ``notebooks/.predictions.json`` of the checkout."""
-    if named := os.environ.get("GANCOMP_PREDICTIONS"):
-        return Path(named)
+    if named := path_from_environment("GANCOMP_PREDICTIONS"):
+        return named
     notebooks = REPOSITORY / "notebooks"
     return (notebooks if notebooks.is_dir() else Path.cwd()) / ".predictions.json"
 
@@ -210,7 +214,6 @@ def _comparison(after: Prediction) -> str:
     truth = _words(after.truth, after.unit)
     if after.answer is None:
         return f"<p>No prediction recorded; the answer is <b>{html.escape(truth)}</b>.</p>"
-    sure = f"You were {after.confidence} % sure."
     late = "" if after.counts else " (Recorded after the answer was shown, so it does not count for your calibration.)"
     rows = [("Your prediction", after.answer), ("The answer", after.truth)]
     if isinstance(after.answer, str) or isinstance(after.truth, str):
@@ -226,7 +229,8 @@ def _comparison(after: Prediction) -> str:
         f'{cell}<span aria-hidden="true">{bar}</span></td></tr>'
         for (name, value), bar in zip(rows, bars, strict=True)
     )
-    return f"<table>{body}</table><p>{verdict} {sure}{late}</p>"
+    words = html.escape(f"{verdict} You were {after.confidence} % sure.{late}")
+    return f"<table>{body}</table><p>{words}</p>"
 
 
 def _how_far(after: Prediction) -> str:
@@ -236,7 +240,7 @@ def _how_far(after: Prediction) -> str:
     if math.isinf(factor):
         if after.answer == after.truth:
             return "Exactly right."
-        return f"Off by {abs(after.answer - after.truth):.3g} {html.escape(after.unit)}."
+        return f"Off by {abs(after.answer - after.truth):.3g} {after.unit}."
     if factor < 1.05:
         return "Right, within 5 %."
     side = "high" if abs(after.answer) > abs(after.truth) else "low"
@@ -253,25 +257,43 @@ def _now() -> str:
 
 
 def _read() -> dict[str, Prediction]:
+    """The answers by question; a damaged file of predictions is set aside, any other file is refused."""
     path = predictions_file()
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))["predictions"]
-        return {entry["id"]: _from_json(entry) for entry in stored}
+        data = _content(path)
+        return {entry["id"]: _from_json(entry) for entry in json.loads(data)["predictions"]} if data.strip() else {}
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError, AttributeError):  # somebody edited it, or half of it is missing
-        backup = path.with_name(f"{path.name}.damaged-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}")
-        path.replace(backup)
-        print(
-            f"Your predictions in {path.name} were damaged, so a new file starts; the old one is kept as {backup.name}."
-        )
-        return {}
+    except OSError as error:
+        raise GancompError(f"The predictions in {path} cannot be read ({error.strerror}); {_WAY_OUT}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        if path_from_environment("GANCOMP_PREDICTIONS") and not _OURS.match(data):
+            raise GancompError(f"{path} is not a file of predictions and is left as it is; {_WAY_OUT}.") from error
+    backup = path.with_name(f"{path.name}.damaged-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}")
+    path.replace(backup)
+    print(f"Your predictions in {path.name} were damaged, so a new file starts; the old one is kept as {backup.name}.")
+    return {}
 
 
-def _from_json(entry: dict[str, Any]) -> Prediction:
+def _content(path: Path) -> bytes:
+    """The first bytes of a plain file: a pipe or device would be waited for."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no plain file")
+    with path.open("rb") as file:
+        return file.read(LARGEST_FILE)
+
+
+def _from_json(entry: Mapping[str, object]) -> Prediction:
+    """One stored prediction; raises ``ValueError`` for values that this module never writes."""
     known = {field.name for field in fields(Prediction)}
-    values = {key: value for key, value in entry.items() if key in known}
-    return Prediction(**values | {"choices": tuple(values.get("choices", ()))})
+    values: dict[str, Any] = {key: value for key, value in entry.items() if key in known}
+    made = Prediction(**values | {"choices": tuple(values.get("choices", ()))})
+    texts = (made.id, made.question, made.unit, made.answered_at or "", made.revealed_at or "", *made.choices)
+    words_allowed = [value for value in (made.answer, made.truth) if not isinstance(value, str)]
+    numbers = [number for number in (made.within, made.confidence, *words_allowed) if number is not None]
+    if not all(isinstance(text, str) for text in texts) or not all(math.isfinite(number) for number in numbers):
+        raise ValueError("it is no prediction")
+    return made
 
 
 def _write(known: dict[str, Prediction]) -> None:

@@ -189,8 +189,8 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
         except Exception as error:
             for number in set(plt.get_fignums()) - open_before:
                 plt.close(number)
-            words = html.escape(f"{type(error).__name__}: {error}")
-            self.error.value = f'<p role="alert"><b>This setting could not be drawn.</b> {said}: {words}</p>'
+            words = html.escape(f"{said}: {type(error).__name__}: {error}")
+            self.error.value = f'<p role="alert"><b>This setting could not be drawn.</b> {words}</p>'
             self.status.value = f"not drawn: {said}"
             if os.environ.get("GANCOMP_STRICT_WIDGETS") == "1":
                 raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ def folder_task(
 
     Raises :class:`GancompError` naming the file or folder, for whatever cannot be used.
     """
-    root = Path(path)
+    root = Path(os.path.expanduser(path))
     pair = _checked_channels(channels)
     _check_size(size)
     layout = layout or _detect(root)

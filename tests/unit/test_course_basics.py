@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import math
+import os
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -110,15 +111,128 @@ def test_an_earlier_answer_is_shown_again(answers):
     assert predictions.LIVE_FORMS["q"].said.value == "Recorded: teacher, 65 % sure."
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[1, 2]", '{"predictions": [{"no": "id"}]}', '{"predictions": 7}'])
+DAMAGES = ['{"predictions": [{"no": "id"}]}', '{"predictions": 7}', '{\n "version": 1,\n "predictions": [\n  {"id"']
+
+
+def only_backup(folder, name):
+    [backup] = folder.glob(f"{name}.damaged-*")
+    return backup.read_text()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_kept_aside_and_said_so(answers, tmp_path, capsys, damage):
     (tmp_path / "answers.json").write_text(damage)
     predictions.predict("q", "Which?", ["teacher", "student"])
     answer("q", "teacher")
     assert "the old one is kept as" in capsys.readouterr().out
-    [backup] = tmp_path.glob("answers.json.damaged-*")
-    assert backup.read_text() == damage
+    assert only_backup(tmp_path, "answers.json") == damage
     assert json.loads((tmp_path / "answers.json").read_text())["version"] == 1
+
+
+@pytest.mark.parametrize("variable", ["", " "])
+@pytest.mark.parametrize("damage", [*DAMAGES, "{", "[1, 2]", "\x00"])
+def test_the_course_s_own_file_is_kept_aside_whatever_damaged_it(
+    answers, tmp_path, monkeypatch, capsys, variable, damage
+):
+    monkeypatch.setenv("GANCOMP_PREDICTIONS", variable)
+    monkeypatch.setattr(predictions, "REPOSITORY", tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / ".predictions.json").write_text(damage)
+    assert predictions.recorded() == []
+    assert "the old one is kept as" in capsys.readouterr().out
+    assert only_backup(tmp_path / "notebooks", ".predictions.json") == damage
+
+
+def test_an_empty_file_holds_no_predictions_yet(answers, tmp_path):
+    (tmp_path / "answers.json").touch()
+    assert predictions.recorded() == []
+    assert [path.name for path in tmp_path.iterdir()] == ["answers.json"]
+
+
+FOREIGN = [
+    "{",
+    "[1, 2]",
+    '{"version": "1.0", "name": "mine"}',
+    '{"version": 2}',
+    "dear diary",
+    "\x00\xff" * 99,
+    "[" * 10**5,
+]
+
+
+@pytest.mark.parametrize("content", FOREIGN)
+def test_another_file_is_refused_and_left_where_it_is(answers, tmp_path, content):
+    path = tmp_path / "answers.json"
+    path.write_text(content)
+    for use in (
+        predictions.recorded,
+        lambda: predictions.forget("q"),
+        lambda: predictions.reveal("q", 3),
+        lambda: predictions.predict("q", "Which?", ["teacher", "student"]),
+    ):
+        with pytest.raises(GancompError, match=r"not a file of predictions.*set GANCOMP_PREDICTIONS to the name of a"):
+            use()
+    assert path.read_text() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["answers.json"]
+
+
+def test_a_folder_or_a_pipe_in_place_of_the_file_is_told(answers, tmp_path, monkeypatch):
+    (tmp_path / "answers.json").mkdir()
+    with pytest.raises(GancompError, match=r"answers\.json cannot be read .*set GANCOMP_PREDICTIONS"):
+        predictions.recorded()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        monkeypatch.setenv("GANCOMP_PREDICTIONS", str(tmp_path / "pipe"))
+        with pytest.raises(GancompError, match="no plain file"):
+            predictions.recorded()
+
+
+def test_a_home_folder_is_found_by_its_sign(answers, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("GANCOMP_PREDICTIONS", "~/mine.json")
+    assert predictions.predictions_file() == tmp_path / "mine.json"
+
+
+SCRIPT = "<script>alert(1)</script>"
+STORED = {"id": "q", "question": "?", "answer": 3, "confidence": 80, "truth": 3.0, "counts": True}
+
+
+def stored(tmp_path, **changes):
+    (tmp_path / "answers.json").write_text(json.dumps({"version": 1, "predictions": [STORED | changes]}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "truth"),
+    [
+        ({"confidence": SCRIPT}, 3),
+        ({"unit": SCRIPT}, 3),
+        ({"unit": SCRIPT, "answer": 0}, 3),
+        ({"answer": SCRIPT, "choices": [SCRIPT, "b"]}, "b"),
+        ({"answer": SCRIPT, "choices": [SCRIPT, "b"]}, SCRIPT),
+        ({"answer": None, "unit": SCRIPT}, 3),
+        ({"within": SCRIPT}, 3),
+        ({"question": SCRIPT}, 3),
+    ],
+)
+def test_no_script_from_a_file_of_predictions_reaches_the_page(answers, tmp_path, changes, truth):
+    stored(tmp_path, **changes)
+    predictions.reveal("q", truth)
+    predictions.predict("q", SCRIPT, [SCRIPT, "b"])
+    shown = [*answers, predictions._static_question(predictions.recorded()[0], 0, 1)]
+    assert shown
+    assert not any("<script" in page for page in shown)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"answer": ["a"]}, {"answer": math.nan}, {"within": "x"}, {"answer": math.inf}, {"confidence": {}}, {"id": 3},
+     {"within": 10**400}, {"choices": [1, 2]}, {"truth": {}}],
+)  # fmt: skip
+def test_values_that_no_prediction_has_count_as_damage(answers, tmp_path, capsys, changes):
+    stored(tmp_path, **changes)
+    predictions.reveal("q", 3)
+    assert "were damaged" in capsys.readouterr().out
 
 
 def test_wrong_questions_are_refused(answers):
@@ -347,6 +461,16 @@ def test_a_failing_setting_is_told_in_words_and_mended_by_the_next():
     assert made.status.value.startswith("not drawn")
     made.inputs["power"].value = 3
     assert made.error.value == ""
+
+
+def test_no_script_in_a_label_or_an_error_reaches_the_page():
+    def fail(**values):
+        raise ValueError(SCRIPT)
+
+    made = widgets.explore(fail, alt="", power=widgets.Slider(SCRIPT, 1, 9, 2), kind=widgets.Choice("Kind", [SCRIPT]))
+    assert "could not be drawn" in made.error.value
+    assert "<script" not in made.error.value
+    assert "<script" not in made._repr_mimebundle_()["text/html"]
 
 
 def test_in_strict_mode_a_failing_setting_is_raised(monkeypatch):

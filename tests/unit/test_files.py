@@ -229,11 +229,32 @@ def test_missing_data_folder_names_the_variable_that_mends_it(tmp_path: Path, mo
     assert is_one_sentence(str(caught.value))
 
 
-def test_cache_lies_where_the_variable_says_and_in_the_checkout_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_lie_where_the_variables_say_and_in_the_checkout_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "data").mkdir()
+    for variable, root, usual in (
+        ("GANCOMP_CACHE", files.cache_root, files.REPOSITORY / ".cache"),
+        ("GANCOMP_DATA", files.data_root, files.REPOSITORY / "data"),
+    ):
+        monkeypatch.setenv(variable, "~/data")
+        assert root() == tmp_path / "data"
+        for unset in ("", "  "):
+            monkeypatch.setenv(variable, unset)
+            assert root() == usual
+        monkeypatch.delenv(variable)
+        assert root() == usual
     monkeypatch.setenv("GANCOMP_CACHE", "elsewhere")
     assert files.cache_root() == Path("elsewhere")
-    monkeypatch.delenv("GANCOMP_CACHE")
-    assert files.cache_root() == files.REPOSITORY / ".cache"
+
+
+@pytest.mark.parametrize("name", ["nowhere", "n" * 5000, "~nobody-of-this-name/data"])
+def test_impossible_data_folder_is_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANCOMP_DATA", name)
+    with pytest.raises(GancompError, match="does not exist; set GANCOMP_DATA"):
+        files.data_root()
 
 
 def test_sha256_is_the_published_one(tmp_path: Path) -> None:
