@@ -6,6 +6,7 @@ from gancomp_core.measure.features import extract_features
 from gancomp_core.measure.latency import Latency, eager_latency, latency, machine_class, onnx_latency
 from gancomp_core.measure.memory import peak_memory
 from gancomp_core.measure.onnx_export import OnnxGenerator, export_onnx
+from gancomp_core.measure.onnx_runtime import onnx_runtime
 from gancomp_core.measure.quality import Distance, Quality, evaluate_generator, likeness, set_distance
 from gancomp_core.measure.segmentation import (
     SegmentationQuality,
@@ -66,6 +67,7 @@ __all__ = [
     "machine_class",
     "mean_iou",
     "onnx_latency",
+    "onnx_runtime",
     "paired_interval",
     "peak_memory",
     "perceptual_distance",

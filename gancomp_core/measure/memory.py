@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from gancomp_core.errors import GancompError
+from gancomp_core.measure.onnx_runtime import NO_TELEMETRY
 
 #: What the process does: memory before the file is loaded against the most it ever took.
 _PROBE = """
 import sys, numpy, onnxruntime, psutil
 path, threads, *shape = sys.argv[1:]
+onnxruntime.disable_telemetry_events()
 before = psutil.Process().memory_info().rss
 options = onnxruntime.SessionOptions()
 options.log_severity_level, options.intra_op_num_threads = 3, int(threads)
@@ -41,7 +44,7 @@ def peak_memory(path: Path | str, input_shape: Sequence[int], threads: int = 1) 
     onnxruntime refuses.
     """
     words = [sys.executable, "-c", _PROBE, str(path), str(threads), *map(str, input_shape)]
-    found = subprocess.run(words, capture_output=True, text=True)
+    found = subprocess.run(words, capture_output=True, text=True, env=os.environ | NO_TELEMETRY)
     if found.returncode:
         reason = found.stderr.strip().splitlines()[-1] if found.stderr.strip() else "the process died"
         raise GancompError(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from gancomp_core import files
 from gancomp_core.errors import GancompError
+from gancomp_core.measure.onnx_runtime import onnx_runtime
 from gancomp_core.measure.running import device_of, evaluating, first_line
 from gancomp_core.nets.blocks import is_instance_norm
 
@@ -129,12 +130,7 @@ class OnnxGenerator:
 
 
 def _session(path: Path, threads: int | None) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise GancompError(
-            "Running ONNX files needs the package onnxruntime; pip install onnxruntime, or run the module in PyTorch."
-        ) from error
+    onnxruntime = onnx_runtime()
     if not path.is_file():
         raise GancompError(f"There is no file {path}; write it with export_onnx first.")
     options = onnxruntime.SessionOptions()

@@ -813,7 +813,6 @@ def test_it_trains_in_bfloat16_and_what_is_extracted_agrees_there_too(name):
     ],
 )
 def test_an_extracted_network_gives_the_same_pictures_as_an_onnx_file(name, changes, any_size, tmp_path):
-    pytest.importorskip("onnxruntime")
     elastic = new_elastic(name)
     architecture = replace(elastic.space.narrowest, **changes)
     network, x = elastic.extract(architecture), pictures(architecture)

@@ -16,7 +16,7 @@ from torch import nn
 from gancomp_core import zoo
 from gancomp_core.data import PictureSet, Task, load_task
 from gancomp_core.errors import GancompError
-from gancomp_core.measure import OnnxGenerator, cost, export_onnx, psnr
+from gancomp_core.measure import OnnxGenerator, cost, export_onnx, onnx_runtime, psnr
 from gancomp_core.methods.feature_distillation import distil
 from gancomp_core.methods.quantization import (
     AGD,
@@ -124,7 +124,7 @@ def onnx_round_trip(by, x):
         [numpy_helper.from_array(by.scale.numpy(), "scale"), numpy_helper.from_array(zero_point, "zero")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    session = pytest.importorskip("onnxruntime").InferenceSession(model.SerializeToString())
+    session = onnx_runtime().InferenceSession(model.SerializeToString())
     return [torch.from_numpy(found) for found in session.run(None, {"source": x.numpy()})]
 
 
@@ -417,7 +417,7 @@ def test_an_impossible_budget_is_answered_with_what_can_be_reached(sensitivity):
 
 def kernels(path):
     """The operators that onnxruntime runs after its own rewriting, and how often."""
-    ort = pytest.importorskip("onnxruntime")
+    ort = onnx_runtime()
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED

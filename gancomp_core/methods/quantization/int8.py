@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.onnx_export import OnnxGenerator, export_onnx, silence
+from gancomp_core.measure.onnx_runtime import onnx_runtime
 from gancomp_core.measure.running import measuring
 from gancomp_core.methods.quantization.affine import AffineMap, Range, RangeEstimator, asymmetric, mse, rows, symmetric
 from gancomp_core.methods.quantization.graph import Graph, attribute, set_attributes
@@ -186,15 +187,14 @@ def _insert_integer_kernels(
     reduce_range: bool,
 ) -> None:
     """onnxruntime's own static quantisation of the graph in the file ``given``, with our maps for the activations."""
-    from onnxruntime.quantization import QuantType, quantize_static
-
+    quantization = onnx_runtime("quantization")
     behind = [graph.only_reader(node.output[0]) for node in kernels]
     overrides = {
         tensor: [{"scale": each.scale.numpy(), "zero_point": each.zero_point.numpy().astype(np.uint8)}]
         for tensor, each in maps.items()
     }
     with silence():
-        quantize_static(
+        quantization.quantize_static(
             given,
             made,
             _Once({graph.source: calibration[:1].numpy()}),  # for ranges that ours replace
@@ -202,8 +202,8 @@ def _insert_integer_kernels(
             nodes_to_quantize=[node.name for node in (*kernels, *behind) if node is not None],
             per_channel=True,
             reduce_range=reduce_range,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
             extra_options={"TensorQuantOverrides": overrides, "QuantizeBias": False},  # onnxruntime rounds them itself
         )
 
