@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import subprocess
 import sys
 
@@ -10,6 +9,7 @@ import pytest
 import torch
 from PIL import features
 
+from factories import copied
 from gancomp_core.data import catalogue, emoji, load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.files import REPOSITORY, sha256
@@ -24,11 +24,7 @@ MANIFEST = json.loads((SHIPPED / "manifest.json").read_text(encoding="utf-8"))
 def copy(tmp_path, monkeypatch):
     """A copy of the shipped files that may be damaged."""
     monkeypatch.setenv("GANCOMP_DATA", str(tmp_path))
-    folder = tmp_path / "emoji"
-    folder.mkdir()
-    for name in FILES:
-        shutil.copy(SHIPPED / name, folder / name)
-    return folder
+    return copied(SHIPPED, FILES, tmp_path)
 
 
 def user(file):

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from factories import copied
 from gancomp_core.data import Batches, load_task
 from gancomp_core.data.photos import photos_x4, shrink, whole_photos
 from gancomp_core.errors import GancompError
@@ -24,10 +24,7 @@ BICUBIC = Image.Resampling.BICUBIC
 @pytest.fixture
 def copy(tmp_path):
     """A folder ``data`` with a copy of the shipped photos that may be damaged."""
-    (tmp_path / "photos").mkdir()
-    for name in [*FILES, "manifest.json"]:
-        shutil.copy(SHIPPED / name, tmp_path / "photos" / name)
-    return tmp_path
+    return copied(SHIPPED, [*FILES, "manifest.json"], tmp_path).parent
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import hashlib
 import importlib.util
 import json
-import shutil
 import subprocess
 import sys
 
@@ -12,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from factories import copied
 from gancomp_core.data import Batches, load_task, planet, task_names
 from gancomp_core.errors import GancompError
 from gancomp_core.files import REPOSITORY, sha256
@@ -35,11 +35,7 @@ def season_task():
 def copy(tmp_path, monkeypatch):
     """A copy of the shipped files that may be damaged."""
     monkeypatch.setenv("GANCOMP_DATA", str(tmp_path))
-    folder = tmp_path / "planet"
-    folder.mkdir()
-    for name in (*MAPS, "manifest.json"):
-        shutil.copy(SHIPPED / name, folder / name)
-    return folder
+    return copied(SHIPPED, [*MAPS, "manifest.json"], tmp_path)
 
 
 def taken_columns(bands, map_width):

@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.util
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from factories import copied
 from gancomp_core.data import load_task, task_names
 from gancomp_core.errors import GancompError
 from gancomp_core.files import REPOSITORY, sha256
@@ -23,11 +23,7 @@ FILES = ["photos.png", "edges.png", "labels.npy", "manifest.json"]
 def copy(tmp_path, monkeypatch):
     """A copy of the shipped files that may be damaged."""
     monkeypatch.setenv("GANCOMP_DATA", str(tmp_path))
-    folder = tmp_path / "edges2shoes"
-    folder.mkdir()
-    for name in FILES:
-        shutil.copy(SHIPPED / name, folder / name)
-    return folder
+    return copied(SHIPPED, FILES, tmp_path)
 
 
 def test_edges2shoes_has_the_promised_splits_and_shapes():

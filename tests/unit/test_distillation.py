@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gancomp_core.data import Batches, PictureSet
-from gancomp_core.data.tasks import Task
+from factories import noise_task, pictures, short_config
+from gancomp_core.data import Batches
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.wavelets import wavelet_transform
 from gancomp_core.methods import feature_distillation, teacher_pictures
@@ -25,7 +25,7 @@ from gancomp_core.methods.feature_distillation import (
 from gancomp_core.methods.teacher_pictures import beside_targets
 from gancomp_core.methods.wavelet_distillation import wavelet_kd
 from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator, initialise
-from gancomp_core.train import Settings, gan, reconstruction
+from gancomp_core.train import gan, reconstruction
 
 TEACHER = ResnetArchitecture(ChannelConfig.uniform(16), 6, in_channels=1, out_channels=1)
 STUDENT = dataclasses.replace(TEACHER, channels=ChannelConfig.uniform(8), blocks=3)
@@ -37,29 +37,19 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("GANCOMP_CACHE", str(tmp_path))
 
 
-@pytest.fixture(scope="module")
-def task():
-    pictures = torch.randint(0, 256, (2, 12, 1, 16, 16), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    split = PictureSet(*pictures)
-    return Task("tiny", True, 16, 1, 1, split, split, split, "tiny")
-
-
 @pytest.fixture
 def models(task):
     student, teacher = (initialise(ResnetGenerator(a), 3, std=0.1) for a in (STUDENT, TEACHER))
     return build(student, teacher, task, default_objective(), critic_width=8, taps=TAPS)
 
 
-def settings(steps=3):
-    return Settings(steps, batch_size=3, precision="32-true", ema=0.5)
-
-
-def pictures(seed=0, size=16):
-    return torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(seed)) * 2 - 1
-
-
 def scene_of(ours, theirs):
     return types.SimpleNamespace(fake=ours, teacher_picture=theirs)
+
+
+@pytest.fixture(scope="module")
+def task():
+    return noise_task()
 
 
 def value(objective, ours, theirs):
@@ -90,13 +80,13 @@ def test_tapped_channels_are_those_of_the_features():
 def test_an_unknown_stage_is_named_with_those_there_are(task):
     student, teacher = (ResnetGenerator(a) for a in (STUDENT, TEACHER))
     with pytest.raises(GancompError, match="tapped at 'block5'; this generator has the stages stem, down1, .* up2"):
-        distil(student, teacher, task, settings(), taps={"block5": "block5"}, critic_width=8, progress=False)
+        distil(student, teacher, task, short_config(), taps={"block5": "block5"}, critic_width=8, progress=False)
 
 
 def test_training_with_named_stages_lowers_their_distance(task):
     student, teacher = (initialise(ResnetGenerator(a), 3, std=0.1) for a in (STUDENT, TEACHER))
     trained = distil(
-        student, teacher, task, settings(40), taps=TAPS, objective=gan() + feature_kd(), critic_width=8,
+        student, teacher, task, short_config(40), taps=TAPS, objective=gan() + feature_kd(), critic_width=8,
         lr=3e-3, progress=False,
     )  # fmt: skip
     distance = trained.history.feature_kd
@@ -107,19 +97,19 @@ def test_training_with_named_stages_lowers_their_distance(task):
 
 
 def test_pixel_distillation_is_l1_to_the_teachers_picture():
-    ours, theirs = pictures(0), pictures(1)
+    ours, theirs = pictures(2, 3, 16, 16, seed=0), pictures(2, 3, 16, 16, seed=1)
     torch.testing.assert_close(value(pixel_kd(), ours, theirs), (ours - theirs).abs().mean())
 
 
 def test_logits_are_distributions_over_the_pixels_of_a_channel():
-    ours, theirs = pictures(0), pictures(1)
+    ours, theirs = pictures(2, 3, 16, 16, seed=0), pictures(2, 3, 16, 16, seed=1)
     p, q = (torch.softmax(x.flatten(2) / 4, dim=-1) for x in (theirs, ours))
     expected = 16 * (p * (p.log() - q.log())).sum(-1).mean()
     torch.testing.assert_close(value(logit_kd(4.0), ours, theirs), expected)
 
 
 def test_logit_distillation_does_not_see_brightness():
-    ours = pictures(0) / 2
+    ours = pictures(2, 3, 16, 16, seed=0) / 2
     assert value(logit_kd(), ours + 0.4, ours) == pytest.approx(0, abs=1e-6)
     assert value(pixel_kd(), ours + 0.4, ours) == pytest.approx(0.4, abs=1e-6)
     with pytest.raises(GancompError, match="temperature is above 0, not 0"):
@@ -155,20 +145,20 @@ def test_a_training_that_compares_only_pictures_asks_the_teacher_once(task, term
     answer = feature_distillation.teacher_answer
     monkeypatch.setattr(feature_distillation, "teacher_answer", lambda *given: asked.append(1) or answer(*given))
     student, teacher = (initialise(ResnetGenerator(a), 3, std=0.1) for a in (STUDENT, TEACHER))
-    distil(student, teacher, task, settings(5), objective=gan() + terms, critic_width=8, progress=False)
+    distil(student, teacher, task, short_config(5), objective=gan() + terms, critic_width=8, progress=False)
     assert len(asked) == painted
 
 
 def test_a_term_without_its_teacher_is_refused(task):
     with pytest.raises(GancompError, match=r"'gan_lsgan \+ pixel_kd' compares with a teacher, and there is none"):
-        distil(ResnetGenerator(STUDENT), None, task, settings(), objective=gan() + pixel_kd(), progress=False)
+        distil(ResnetGenerator(STUDENT), None, task, short_config(), objective=gan() + pixel_kd(), progress=False)
 
 
 # --- wavelets
 
 
 def test_the_high_bands_are_compared_level_by_level():
-    ours, theirs = pictures(0), pictures(1)
+    ours, theirs = pictures(2, 3, 16, 16, seed=0), pictures(2, 3, 16, 16, seed=1)
     pyramids = [wavelet_transform(x, "db3", 3) for x in (ours, theirs)]
     levels = [torch.stack(a) - torch.stack(b) for a, b in zip(*(p.details for p in pyramids), strict=True)]
     low = pyramids[0].low - pyramids[1].low
@@ -183,7 +173,7 @@ def test_the_high_bands_are_compared_level_by_level():
 
 
 def test_high_bands_leave_brightness_to_other_terms():
-    ours = pictures(0) / 2
+    ours = pictures(2, 3, 16, 16, seed=0) / 2
     assert value(wavelet_kd(), ours + 0.4, ours) == pytest.approx(0, abs=1e-6)
     assert value(wavelet_kd(bands="low"), ours + 0.4, ours) == pytest.approx(0.4 * 2**3, rel=1e-5)
 
@@ -191,7 +181,7 @@ def test_high_bands_leave_brightness_to_other_terms():
 def test_every_term_adds_up_in_one_training(task):
     student, teacher = (initialise(ResnetGenerator(a), 3, std=0.1) for a in (STUDENT, TEACHER))
     objective = gan() + 50 * reconstruction() + 0.5 * feature_kd() + 5 * wavelet_kd("haar", 2) + pixel_kd()
-    trained = distil(student, teacher, task, settings(), objective=objective, critic_width=8, progress=False)
+    trained = distil(student, teacher, task, short_config(), objective=objective, critic_width=8, progress=False)
     assert {"feature_kd", "wavelet_kd", "pixel_kd", "reconstruction"} <= set(trained.history.columns)
     assert torch.isfinite(torch.tensor(trained.history.wavelet_kd)).all()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from factories import is_one_sentence
 from gancomp_core import files
 from gancomp_core.errors import GancompError, TrainingDiverged
 
@@ -25,10 +26,6 @@ def child(code: str, *arguments: object, **options) -> subprocess.Popen:
     return subprocess.Popen(
         command, cwd=files.REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
     )
-
-
-def is_one_sentence(text: str) -> bool:
-    return text.endswith(".") and "\n" not in text and ". " not in text
 
 
 # ---- writing ------------------------------------------------------------------------------------------------------

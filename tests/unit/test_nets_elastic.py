@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from factories import is_one_sentence
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import OnnxGenerator, cost, export_onnx, layer_costs
 from gancomp_core.nets import (
@@ -593,15 +594,8 @@ def test_a_network_outside_the_space_cannot_be_activated_nor_extracted(outsider)
     for choose in (elastic.activate, *([elastic.extract] if outsider is not None else [])):
         with pytest.raises(GancompError, match=r"is none of the [\d,]+ networks of this elastic generator") as refused:
             choose(outsider)
-        assert_one_sentence(refused)
+        assert is_one_sentence(str(refused.value))
     assert elastic.active == elastic.space.widest
-
-
-def assert_one_sentence(refused):
-    text = str(refused.value)
-    assert text.endswith(".")
-    assert ". " not in text
-    assert "\n" not in text
 
 
 EIGHT = RESNET_CHANNELS.choices
@@ -642,7 +636,7 @@ def test_impossible_choices_are_refused_in_one_sentence(build, told):
     with pytest.raises(GancompError, match=told) as refused:
         build()
     if "channel config" not in str(refused.value):
-        assert_one_sentence(refused)
+        assert is_one_sentence(str(refused.value))
 
 
 @pytest.mark.parametrize(
@@ -660,10 +654,10 @@ def test_pictures_that_do_not_fit_a_lower_resolution_are_told_what_fits(name, re
     for refuse in (lambda: elastic(torch.zeros(shape)), lambda: elastic.extract()(torch.zeros(shape))):
         with pytest.raises(GancompError, match=told) as refused:
             refuse()
-        assert_one_sentence(refused)
+        assert is_one_sentence(str(refused.value))
     with pytest.raises(GancompError, match=f"multiples of {elastic.active.multiple}") as refused:
         cost(elastic, *shape[2:])
-    assert_one_sentence(refused)
+    assert is_one_sentence(str(refused.value))
 
 
 @pytest.mark.parametrize(("kernel", "least"), [(3, 8), (5, 12), (7, 16)])

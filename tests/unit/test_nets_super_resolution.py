@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from factories import pictures
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import cost
 from gancomp_core.nets import (
@@ -17,10 +18,6 @@ from gancomp_core.nets import (
 )
 
 SMALL = RrdbArchitecture(blocks=2, width=8, growth=4)
-
-
-def pictures(*shape: int) -> torch.Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
 
 
 def plain_rrdb(weights: list[tuple[torch.Tensor, torch.Tensor]], blocks: int, scale: int, x: torch.Tensor):
@@ -49,7 +46,7 @@ def plain_rrdb(weights: list[tuple[torch.Tensor, torch.Tensor]], blocks: int, sc
 def test_rrdb_computes_what_the_plain_definition_computes(scale):
     network = RrdbNet(RrdbArchitecture(2, 8, 4, scale)).double()
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
-    x = pictures(2, 3, 5, 7)
+    x = pictures(2, 3, 5, 7).double()
     expected = plain_rrdb([(layer.weight, layer.bias) for layer in layers], 2, scale, x)
     assert expected.shape == (2, 3, 5 * scale, 7 * scale)
     torch.testing.assert_close(network(x), expected, rtol=0, atol=1e-12)
@@ -57,7 +54,7 @@ def test_rrdb_computes_what_the_plain_definition_computes(scale):
 
 def test_vdsr_is_the_bicubic_enlargement_plus_what_its_layers_add():
     network = initialise_vdsr(Vdsr(VdsrArchitecture(layers=4, width=8, scale=4)), 0).double()
-    x = pictures(2, 3, 5, 7)
+    x = pictures(2, 3, 5, 7).double()
     large = F.interpolate(x, scale_factor=4, mode="bicubic", align_corners=False, antialias=True)
     y = large
     weights = [layer.weight for layer in network.modules() if isinstance(layer, nn.Conv2d)]
@@ -71,7 +68,7 @@ def test_published_vdsr_takes_pictures_that_are_large_already():
 
 
 def test_untrained_vdsr_returns_nearly_the_bicubic_enlargement():
-    network, x = initialise_vdsr(Vdsr(VdsrArchitecture(scale=4)), 0), pictures(1, 3, 12, 12).float()
+    network, x = initialise_vdsr(Vdsr(VdsrArchitecture(scale=4)), 0), pictures(1, 3, 12, 12)
     large = F.interpolate(x, scale_factor=4, mode="bicubic", align_corners=False, antialias=True)
     assert 0 < (network(x) - large).abs().max() < 0.05
 
@@ -98,7 +95,7 @@ def test_dense_blocks_start_small_and_without_bias():
 
 @pytest.mark.parametrize("network", [RrdbNet(SMALL), Vdsr(VdsrArchitecture(4, 8, scale=4))])
 def test_every_weight_of_a_super_resolution_network_learns(network):
-    network(pictures(1, 3, 8, 8).float()).square().mean().backward()
+    network(pictures(1, 3, 8, 8)).square().mean().backward()
     assert all(p.grad is not None and p.grad.any() for p in network.parameters())
 
 

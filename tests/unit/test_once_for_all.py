@@ -2,15 +2,16 @@
 
 import copy
 import dataclasses
+import functools
 import random
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from factories import noise_task, random_resnet, short_config
 from gancomp_core import zoo
-from gancomp_core.data import Batches, PictureSet, load_task
-from gancomp_core.data.tasks import Task
+from gancomp_core.data import Batches, load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.methods.feature_distillation import (
     Adaptors,
@@ -53,30 +54,18 @@ from gancomp_core.train.checkpoints import load_state
 
 TEACHER = ResnetArchitecture(ChannelConfig.uniform(16), 3, in_channels=1, out_channels=1)
 SPACE = ArchitectureSpace(TEACHER, SearchSpace(((16, 8),) * 8))
-
-
-def tiny(**changes):
-    pictures = torch.randint(0, 256, (2, 12, 1, 16, 16), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    split = PictureSet(*pictures)
-    return Task(**({"name": "tiny", "paired": True, "size": 16, "source_channels": 1, "target_channels": 1}
-                   | {"train": split, "search": split, "test": split, "fingerprint": "tiny"} | changes))  # fmt: skip
-
-
-def teacher(seed=3):
-    return initialise(ResnetGenerator(TEACHER), seed, std=0.1)
-
-
-def settings(steps=2):
-    return Settings(steps, batch_size=3, precision="32-true", ema=0.5)
+teacher = functools.partial(random_resnet, TEACHER)
 
 
 def fit(elastic, steps=2, **options):
-    return train_supernet(elastic, teacher(), tiny(), settings(steps), critic_width=8, progress=False, **options)
+    return train_supernet(
+        elastic, teacher(), noise_task(), short_config(steps), critic_width=8, progress=False, **options
+    )
 
 
 def scene_of(sampler, objective=None):
-    models = build(fresh(SPACE), teacher(), tiny(), objective or default_objective(), critic_width=8)
-    return models, SupernetScene(models, Batches(tiny().train, 3, 0, True).at(0), sampler)
+    models = build(fresh(SPACE), teacher(), noise_task(), objective or default_objective(), critic_width=8)
+    return models, SupernetScene(models, Batches(noise_task().train, 3, 0, True).at(0), sampler)
 
 
 # --- what a step trains
@@ -139,8 +128,8 @@ def test_feature_distillation_equals_its_plain_computation():
 
 def test_features_of_a_student_at_half_the_resolution_are_enlarged():
     space = ArchitectureSpace(TEACHER, SearchSpace(((16,),) * 8), resolutions=(0.5,))
-    models = build(fresh(space), teacher(), tiny(), default_objective(), critic_width=8)
-    scene = SupernetScene(models, Batches(tiny().train, 3, 0, True).at(0), uniform(space))
+    models = build(fresh(space), teacher(), noise_task(), default_objective(), critic_width=8)
+    scene = SupernetScene(models, Batches(noise_task().train, 3, 0, True).at(0), uniform(space))
     assert scene.parts[0].features[0].shape[2:] == (2, 2)
     assert torch.isfinite(feature_kd()(scene.parts[0])[0])
 
@@ -171,8 +160,8 @@ def test_networks_with_different_numbers_of_taps_are_named():
 
 def test_adaptors_learn_with_the_student_and_the_teacher_does_not():
     student, before = initialise(ResnetGenerator(SPACE.narrowest), 1), teacher()
-    trained = distil(student, before, tiny(), settings(), critic_width=8, progress=False)
-    fresh_ones = build(student, before, tiny(), default_objective())["adaptors"]
+    trained = distil(student, before, noise_task(), short_config(), critic_width=8, progress=False)
+    fresh_ones = build(student, before, noise_task(), default_objective())["adaptors"]
     assert not torch.equal(trained.models["adaptors"].layers[0].weight, fresh_ones.layers[0].weight)
     for name, weight in teacher().state_dict().items():
         assert torch.equal(trained.models["teacher"].state_dict()[name], weight)
@@ -181,7 +170,7 @@ def test_adaptors_learn_with_the_student_and_the_teacher_does_not():
 
 def test_without_feature_distillation_there_are_no_adaptors():
     trained = distil(
-        ResnetGenerator(SPACE.narrowest), teacher(), tiny(), settings(), critic_width=8, progress=False,
+        ResnetGenerator(SPACE.narrowest), teacher(), noise_task(), short_config(), critic_width=8, progress=False,
         objective=gan() + reconstruction(),
     )  # fmt: skip
     assert set(trained.models) == {"generator", "teacher", "discriminator"}
@@ -191,7 +180,7 @@ def test_without_feature_distillation_there_are_no_adaptors():
 def test_a_critic_to_go_on_from_is_copied():
     given = initialise(PatchDiscriminator(2, 8, 2), 7)
     before = copy.deepcopy(given)
-    trained = distil(ResnetGenerator(TEACHER), teacher(), tiny(), settings(), critic=given, progress=False)
+    trained = distil(ResnetGenerator(TEACHER), teacher(), noise_task(), short_config(), critic=given, progress=False)
     pairs = list(zip(before.parameters(), given.parameters(), strict=True))
     assert all(torch.equal(old, new) for old, new in pairs)
     learned = list(trained.models["discriminator"].parameters())
@@ -200,7 +189,7 @@ def test_a_critic_to_go_on_from_is_copied():
 
 def test_a_task_without_pairs_is_refused():
     with pytest.raises(GancompError, match="'tiny' has no pairs to distil with"):
-        train_supernet(fresh(SPACE), teacher(), tiny(paired=False), settings(), progress=False)
+        train_supernet(fresh(SPACE), teacher(), noise_task(paired=False), short_config(), progress=False)
 
 
 # --- the whole training
@@ -211,8 +200,8 @@ def test_a_supernet_of_one_network_trains_as_that_network_distilled():
     elastic = fresh(one, seed=5)
     alone = elastic.extract()
     options = {"critic_width": 8, "progress": False}
-    ours = train_supernet(elastic, teacher(), tiny(), settings(3), **options).models["generator"]
-    distil(alone, teacher(), tiny(), settings(3), **options)
+    ours = train_supernet(elastic, teacher(), noise_task(), short_config(3), **options).models["generator"]
+    distil(alone, teacher(), noise_task(), short_config(3), **options)
     for name, weight in alone.state_dict().items():
         torch.testing.assert_close(ours.full.state_dict()[name], weight, rtol=1e-4, atol=1e-6)
 
@@ -263,17 +252,17 @@ def test_a_space_without_elastic_kernels_has_no_stage_for_them():
 def test_progressive_shrinking_takes_as_many_steps_as_asked_for(tmp_path):
     options = {"critic_width": 8, "progress": False}
     path = tmp_path / "a.ckpt"
-    trained = progressive_shrinking(tiny(), ELASTIC, settings(11), checkpoint=path, **options)
+    trained = progressive_shrinking(noise_task(), ELASTIC, short_config(11), checkpoint=path, **options)
     steps = [load_state(path.with_suffix(f".{name}.ckpt"))["step"] for name in ("full", "kernel", "depth", "width")]
     assert steps == [4, 2, 2, 3]
     assert trained.averaged["generator"].space == ELASTIC
-    again = progressive_shrinking(tiny(), ELASTIC, settings(11), checkpoint=path, **options)
+    again = progressive_shrinking(noise_task(), ELASTIC, short_config(11), checkpoint=path, **options)
     for name, weight in trained.averaged["generator"].state_dict().items():
         assert torch.equal(again.averaged["generator"].state_dict()[name], weight)
 
 
 def test_all_at_once_needs_no_teacher():
-    trained = all_at_once(tiny(), ELASTIC, settings(), critic_width=8, progress=False)
+    trained = all_at_once(noise_task(), ELASTIC, short_config(), critic_width=8, progress=False)
     assert "teacher" not in trained.models
     assert trained.objective == "gan_lsgan + 50 * reconstruction"
 
@@ -350,7 +339,7 @@ def test_players_own_the_adaptors_only_where_features_are_compared():
 
 
 def test_a_distilled_scene_is_a_paired_scene_with_features():
-    models = build(teacher(1), teacher(), tiny(), default_objective(), critic_width=8)
-    scene = DistilledScene(models, Batches(tiny().train, 3, 0, True).at(0))
+    models = build(teacher(1), teacher(), noise_task(), default_objective(), critic_width=8)
+    scene = DistilledScene(models, Batches(noise_task().train, 3, 0, True).at(0))
     assert torch.equal(scene.fake, models["generator"](scene.source))
     assert len(scene.features) == len(scene.teacher_features) == 4

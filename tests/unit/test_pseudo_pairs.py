@@ -1,11 +1,13 @@
 """Pseudo pairs: the teacher's pictures as targets, made once, and a critic that still sees real ones."""
 
 import dataclasses
+import functools
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from factories import random_resnet
 from gancomp_core import files
 from gancomp_core.data import Batches, PictureSet, to_float
 from gancomp_core.data.tasks import Task
@@ -20,6 +22,7 @@ from gancomp_core.train import Settings
 from gancomp_core.train.pix2pix import fresh_critic
 
 TEACHER = ResnetArchitecture(ChannelConfig.uniform(8), 3, in_channels=1, out_channels=1)
+teacher = functools.partial(random_resnet, TEACHER)
 
 
 @pytest.fixture(autouse=True)
@@ -33,10 +36,6 @@ def task():
     sources, targets = (torch.randint(0, 256, (n, 1, 16, 16), generator=generator).to(torch.uint8) for n in (12, 9))
     scored = PictureSet(sources[:8], targets[:8])
     return Task("tiny", False, 16, 1, 1, PictureSet(sources, targets), scored, scored, "tiny", hidden_pairs=True)
-
-
-def teacher(seed=3):
-    return initialise(ResnetGenerator(TEACHER), seed, std=0.1)
 
 
 def test_every_source_gets_what_the_teacher_makes_of_it(task):
@@ -78,7 +77,11 @@ def test_a_teacher_is_perfect_on_its_own_pictures_and_not_on_real_ones(task):
 def test_the_student_follows_the_teacher_and_the_critic_sees_real_pictures(task):
     paired = pseudo_pairs(task, teacher())
     models = build(
-        teacher(1), teacher(), paired, default_objective(), critic=fresh_critic(task, width=8, conditional=False)
+        teacher(1),
+        teacher(),
+        paired,
+        default_objective(),
+        critic=fresh_critic(task, width=8, conditional=False),
     )
     scene = TaughtScene(models, Batches(paired.train, 4, 0, True).at(0), task.train.targets)
     real = to_float(task.train.targets)
@@ -94,7 +97,13 @@ def test_training_goes_towards_the_teachers_pictures(task):
     given = fresh_critic(task, width=8, conditional=False)
     before = {name: value.clone() for name, value in given.state_dict().items()}
     trained = distil_unpaired(
-        student, teacher(), task, Settings(30, batch_size=4, precision="32-true"), critic=given, lr=3e-3, progress=False
+        student,
+        teacher(),
+        task,
+        Settings(30, batch_size=4, precision="32-true"),
+        critic=given,
+        lr=3e-3,
+        progress=False,
     )
     distance = trained.history.reconstruction
     assert distance.iloc[-5:].mean() < 0.8 * distance.iloc[:5].mean()

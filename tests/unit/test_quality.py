@@ -7,13 +7,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
+from factories import blur, negative_task
 from gancomp_core import data, files
-from gancomp_core.data import PictureSet, Task, to_uint8
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import quality
 from gancomp_core.measure.quality import (
@@ -37,21 +36,6 @@ def shoes():
     """300 real shoes, float [300, 1, 32, 32] in [-1, 1], and 300 others."""
     task = data.load_task("edges2shoes")
     return task.test.batch(slice(0, 300)).target, task.search.batch(slice(0, 300)).target
-
-
-def small_task(paired=True, channels=1, seed=0):
-    """A task of 120 + 40 + 40 random pictures of 16 px, with the real classes."""
-    draw = torch.Generator().manual_seed(seed)
-
-    def split(count):
-        pictures = F.interpolate(torch.randn(count, channels, 4, 4, generator=draw), size=16, mode="bilinear")
-        return PictureSet(to_uint8(-pictures), to_uint8(pictures))
-
-    return Task("small", paired, 16, channels, channels, split(120), split(40), split(40), f"random-{seed}-{channels}")
-
-
-def blur(pictures, width):
-    return F.avg_pool2d(pictures, width, 1, width // 2, count_include_pad=False)
 
 
 class Negative(nn.Module):
@@ -255,7 +239,7 @@ def test_pictures_are_compared_with_targets_of_their_own_shape():
 
 
 def test_a_perfect_generator_is_as_far_from_real_as_real_is():
-    found = evaluate_generator(Negative(), small_task(), frechet=True)
+    found = evaluate_generator(Negative(), negative_task(), frechet=True)
     assert found.distance.values == pytest.approx(found.distance.floors, rel=0.01)
     assert found.distance.samples == 40
     assert found.psnr > 45  # sources were rounded to 8 bits, so not infinite
@@ -264,7 +248,7 @@ def test_a_perfect_generator_is_as_far_from_real_as_real_is():
 
 def test_a_worse_generator_is_further_and_less_alike():
     good, bad = (
-        evaluate_generator(generator, small_task(), frechet=True)
+        evaluate_generator(generator, negative_task(), frechet=True)
         for generator in (lambda x: -blur(x, 3), torch.zeros_like)
     )
     assert good.distance.value < bad.distance.value
@@ -278,30 +262,30 @@ def test_an_evaluation_gives_the_same_numbers_from_the_cache(tmp_path, monkeypat
     measured = []
     original = quality.extract_features
     monkeypatch.setattr(quality, "extract_features", lambda *a, **k: measured.append(1) or original(*a, **k))
-    first = evaluate_generator(Negative(), small_task(), seeds=(0, 1))
+    first = evaluate_generator(Negative(), negative_task(), seeds=(0, 1))
     assert len(measured) == 4  # outputs, real pictures of the split, and of training for each seed
-    assert evaluate_generator(Negative(), small_task(), seeds=(0, 1)) == first
+    assert evaluate_generator(Negative(), negative_task(), seeds=(0, 1)) == first
     assert len(measured) == 5  # the outputs alone
-    evaluate_generator(Negative(), small_task(seed=1), seeds=(0, 1))
+    evaluate_generator(Negative(), negative_task(seed=1), seeds=(0, 1))
     assert len(measured) == 9  # other pictures, other features
 
 
 def test_a_damaged_cache_is_made_again(tmp_path, monkeypatch):
     monkeypatch.setenv("GANCOMP_CACHE", str(tmp_path))
-    first = evaluate_generator(Negative(), small_task(), seeds=(0,), frechet=True)
+    first = evaluate_generator(Negative(), negative_task(), seeds=(0,), frechet=True)
     kept = sorted((files.cache_root() / "features").iterdir())
     assert len(kept) == 4  # features of the split and of the drawn pictures, two floors
     for path in kept:
         path.write_bytes(path.read_bytes()[:20])
-    assert evaluate_generator(Negative(), small_task(), seeds=(0,), frechet=True) == first
+    assert evaluate_generator(Negative(), negative_task(), seeds=(0,), frechet=True) == first
 
 
 def test_a_cache_that_cannot_be_written_costs_one_warning_and_no_number(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("GANCOMP_CACHE", str(tmp_path / "good"))
-    expected = evaluate_generator(Negative(), small_task(), seeds=(0, 1))
+    expected = evaluate_generator(Negative(), negative_task(), seeds=(0, 1))
     (tmp_path / "file").write_text("no folder can be made below a file, not even by root")
     monkeypatch.setenv("GANCOMP_CACHE", str(tmp_path / "file"))
-    assert evaluate_generator(Negative(), small_task(), seeds=(0, 1)) == expected
+    assert evaluate_generator(Negative(), negative_task(), seeds=(0, 1)) == expected
     warnings = [record for record in caplog.records if record.name == "gancomp"]
     assert [record.levelname for record in warnings] == ["WARNING"]
     assert "set GANCOMP_CACHE" in warnings[0].getMessage()
@@ -312,8 +296,8 @@ def test_features_of_another_kind_of_device_are_kept_apart(tmp_path, monkeypatch
     monkeypatch.setattr(quality, "extract_features", lambda *a, **k: torch.zeros(2, 4))
     real, reference = torch.randn(2, 3, 4)
     for device in ("cpu", torch.device("cpu"), "cuda", "cuda:0"):
-        quality._real_features(small_task(), "test", torch.arange(2), device)
-        floors = quality._Floors(small_task(), "test", torch.arange(2), torch.arange(2), real, reference, device)
+        quality._real_features(negative_task(), "test", torch.arange(2), device)
+        floors = quality._Floors(negative_task(), "test", torch.arange(2), torch.arange(2), real, reference, device)
         floors.frechet()
         floors.kid(2, 0)
     names = [path.name.split("-")[0] for path in (tmp_path / "features").iterdir()]
@@ -321,7 +305,7 @@ def test_features_of_another_kind_of_device_are_kept_apart(tmp_path, monkeypatch
 
 
 def test_seeds_draw_other_references_and_a_subset_is_spread_over_the_split():
-    found = evaluate_generator(Negative(), small_task(), seeds=(0, 1, 2), n=20, frechet=True)
+    found = evaluate_generator(Negative(), negative_task(), seeds=(0, 1, 2), n=20, frechet=True)
     assert len(set(found.distance.values)) == 3
     assert found.distance.spread > 0
     assert found.distance.samples == 20
@@ -334,20 +318,20 @@ PAIR_KEYS = {f"{name}{end}" for name in ("psnr", "ssim", "perceptual") for end i
 
 
 def test_an_unpaired_task_has_no_psnr():
-    found = evaluate_generator(Negative(), small_task(paired=False, channels=3), split="search", seeds=(0,))
+    found = evaluate_generator(Negative(), negative_task(paired=False, channels=3), split="search", seeds=(0,))
     assert found.psnr is None
     assert set(found.as_dict()) == KID_KEYS
     assert all(isinstance(value, float) for value in found.as_dict().values())
 
 
 def test_hidden_pairs_are_scored_as_pairs_are():
-    paired, hidden = small_task(), replace(small_task(), paired=False, hidden_pairs=True)
+    paired, hidden = negative_task(), replace(negative_task(), paired=False, hidden_pairs=True)
     assert evaluate_generator(Negative(), hidden) == evaluate_generator(Negative(), paired)
     assert set(evaluate_generator(Negative(), hidden, frechet=True).as_dict()) == FD_KEYS | KID_KEYS | PAIR_KEYS
 
 
 def test_a_frechet_distance_is_measured_where_the_split_is_large_enough_or_on_demand():
-    assert evaluate_generator(Negative(), small_task()).distance is None
+    assert evaluate_generator(Negative(), negative_task()).distance is None
     shoes = data.load_task("edges2shoes_unpaired")
     few = evaluate_generator(lambda x: x, shoes, n=12, seeds=(0,))
     assert few.distance is not None  # the split counts, not the excerpt of it
@@ -358,23 +342,23 @@ def test_a_frechet_distance_is_measured_where_the_split_is_large_enough_or_on_de
 
 
 def test_kid_has_a_floor_of_real_against_real_by_the_same_draw():
-    found = evaluate_generator(Negative(), small_task())
+    found = evaluate_generator(Negative(), negative_task())
     assert found.kid_values == pytest.approx(found.kid_floors, abs=0.003)  # the perfect generator, but for 8 bits
     assert found.as_dict()["kid_floor"] == found.kid_floor
-    bad = evaluate_generator(torch.zeros_like, small_task())
+    bad = evaluate_generator(torch.zeros_like, negative_task())
     assert bad.kid_floors == found.kid_floors
     assert bad.kid > 10 * abs(bad.kid_floor)
 
 
 def test_copying_the_input_can_be_scored_where_the_channels_agree():
-    task = small_task(channels=3)
+    task = negative_task(channels=3)
     found = evaluate_generator(lambda x: x, task, seeds=(0,))
     batch = task.test.batch(slice(None))
     assert found.psnr == pytest.approx(float(psnr(batch.source, batch.target).mean()))
 
 
 def test_likeness_is_the_mean_over_the_pictures_of_the_measures():
-    task = small_task()
+    task = negative_task()
     batch = task.test.batch(slice(None))
     found = evaluate_generator(lambda x: -blur(x, 3), task, seeds=(0,), batch_size=7)
     each = perceptual_distance(-blur(batch.source, 3), batch.target)
@@ -383,23 +367,23 @@ def test_likeness_is_the_mean_over_the_pictures_of_the_measures():
 
 
 def test_quality_reads_as_a_sentence():
-    text = str(evaluate_generator(Negative(), small_task()))
+    text = str(evaluate_generator(Negative(), negative_task()))
     assert re.fullmatch(
         r"KID \S+ \+- \S+ \(real against real \S+; 40 pictures, 3 seeds\), PSNR \S+ dB, SSIM \S+, "
         r"PD-EfficientNet-Lite0 \S+",
         text,
     )
-    assert str(evaluate_generator(Negative(), small_task(), frechet=True)).startswith("FD-EfficientNet-Lite0 ")
+    assert str(evaluate_generator(Negative(), negative_task(), frechet=True)).startswith("FD-EfficientNet-Lite0 ")
 
 
 def test_a_generator_keeps_its_mode_and_sees_every_source_once():
     generator = Negative().train()
-    evaluate_generator(generator, small_task(), seeds=(0,), batch_size=16)
+    evaluate_generator(generator, negative_task(), seeds=(0,), batch_size=16)
     assert generator.training
     assert generator.calls == 3
     network = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.BatchNorm2d(1)).train()
     network[1].eval()  # frozen
-    evaluate_generator(network, small_task(), seeds=(0,))
+    evaluate_generator(network, negative_task(), seeds=(0,))
     assert [part.training for part in network.modules()] == [True, True, False]
     network(torch.zeros(1, 1, 8, 8)).sum().backward()
 
@@ -413,7 +397,7 @@ def test_a_distance_reads_as_a_sentence():
 
 
 def test_mistakes_in_an_evaluation_are_told_in_a_sentence():
-    task = small_task()
+    task = negative_task()
     with pytest.raises(GancompError, match="'test' or 'search', not 'train'"):
         evaluate_generator(Negative(), task, split="train")
     with pytest.raises(GancompError, match="from 2 to the split's 40, not 41"):
@@ -436,7 +420,7 @@ def test_true_fid_without_its_package_says_what_to_install_and_what_to_use():
 
 @pytest.mark.parametrize("paired", [True, False])
 def test_a_part_of_an_evaluation_equals_the_whole(paired):
-    task = small_task(paired)
+    task = negative_task(paired)
     whole = evaluate_generator(torch.sin, task, seeds=(3,))
     assert set_distance(torch.sin, task, seed=3) == pytest.approx(whole.set_distance, rel=1e-6)
     if paired:

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from factories import blur
 from gancomp_core import data
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import PerceptualDistance, perceptual_distance, psnr
@@ -20,10 +21,6 @@ def shoes():
 @pytest.fixture(scope="module")
 def distance():
     return PerceptualDistance()
-
-
-def blur(pictures, width):
-    return F.avg_pool2d(pictures, width, 1, width // 2, count_include_pad=False)
 
 
 def test_equal_pictures_have_distance_nothing_and_any_order_the_same(shoes):

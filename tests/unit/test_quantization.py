@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 from torch import nn
 
+from factories import smooth
 from gancomp_core import zoo
 from gancomp_core.data import PictureSet, Task, load_task
 from gancomp_core.errors import GancompError
@@ -76,13 +77,6 @@ def resnet(**changes):
     return initialise(ResnetGenerator(dataclasses.replace(SMALL, **changes)), 1, std=0.1).eval()
 
 
-def pictures(*shape, seed=0):
-    """Smooth pictures in [-1, 1]: noise at a quarter of the size, enlarged."""
-    count, channels, height, width = shape
-    noise = torch.rand(count, channels, height // 4, width // 4, generator=torch.Generator().manual_seed(seed)) * 2 - 1
-    return nn.functional.interpolate(noise, size=(height, width), mode="bilinear")
-
-
 NETS = {
     "resnet": lambda: (resnet(), (3, 32)),
     "separable resnet": lambda: (resnet(separable=True), (3, 32)),
@@ -99,7 +93,7 @@ NETS = {
 
 def net(name):
     generator, (channels, size) = NETS[name]()
-    return generator.eval(), pictures(6, channels, size, size)
+    return generator.eval(), smooth(6, channels, size, size)
 
 
 # --- the affine map
@@ -266,7 +260,7 @@ def test_a_simulated_convolution_equals_its_plain_computation():
 def test_agds_scheme_leaves_depthwise_layers_in_float_and_rounds_biases_to_16_bits():
     generator = resnet(separable=True)
     nn.init.normal_(generator.stages.stem[0].bias)
-    simulated = calibrate(simulate(generator, AGD), pictures(6, 3, 32, 32), batch_size=2)
+    simulated = calibrate(simulate(generator, AGD), smooth(6, 3, 32, 32), batch_size=2)
     rounded = [layer for layer in simulated.modules() if isinstance(layer, QuantizedConv)]
     assert all(layer.layer.groups == 1 for layer in rounded)
     assert len(rounded) == len(convolutions(generator)) - 2
@@ -299,7 +293,7 @@ def test_calibration_in_batches_averages_their_ranges():
 
 def test_a_network_that_was_not_calibrated_says_so():
     with pytest.raises(GancompError, match="call calibrate"):
-        simulate(resnet())(pictures(1, 3, 32, 32))
+        simulate(resnet())(smooth(1, 3, 32, 32))
     with pytest.raises(GancompError, match="at least 1 picture"):
         calibrate(simulate(resnet()), torch.zeros(0, 3, 32, 32))
 
@@ -320,7 +314,7 @@ def test_what_cannot_be_simulated_is_named():
 def test_the_float_network_comes_back_and_the_given_one_is_left_alone():
     generator = resnet()
     before = {name: weight.clone() for name, weight in generator.state_dict().items()}
-    back = plain(calibrate(simulate(generator, AGD), pictures(4, 3, 32, 32)))
+    back = plain(calibrate(simulate(generator, AGD), smooth(4, 3, 32, 32)))
     for name, weight in before.items():
         assert torch.equal(back.state_dict()[name], weight)
         assert torch.equal(generator.state_dict()[name], weight)
@@ -332,7 +326,7 @@ def test_simulation_costs_what_the_network_costs():
 
 
 def test_a_quantised_network_trains_in_the_loop_of_every_other_and_gets_better(tmp_path):
-    sources = ((pictures(24, 1, 16, 16) + 1) * 127.5).to(torch.uint8)
+    sources = ((smooth(24, 1, 16, 16) + 1) * 127.5).to(torch.uint8)
     split = PictureSet(sources, 255 - sources)
     task = Task("tiny", True, 16, 1, 1, split, split, split, "tiny")
     student = resnet(in_channels=1, out_channels=1).requires_grad_(False)
@@ -365,7 +359,7 @@ def test_a_quantised_network_trains_in_the_loop_of_every_other_and_gets_better(t
 
 @pytest.fixture(scope="module")
 def sensitivity():
-    return layer_sensitivity(resnet(), pictures(4, 3, 32, 32), bits=(8, 4, 2))
+    return layer_sensitivity(resnet(), smooth(4, 3, 32, 32), bits=(8, 4, 2))
 
 
 def test_sensitivity_has_a_row_for_each_layer_and_number_of_bits(sensitivity):
@@ -377,7 +371,7 @@ def test_sensitivity_has_a_row_for_each_layer_and_number_of_bits(sensitivity):
 
 
 def test_sensitivity_is_what_one_quantised_layer_does():
-    generator, x = resnet(), pictures(4, 3, 32, 32)
+    generator, x = resnet(), smooth(4, 3, 32, 32)
     found = layer_sensitivity(generator, x).set_index("layer")
     one = calibrate(simulate(generator, bits={"stages.tail.0": 8}), x).eval()
     assert sum(isinstance(layer, QuantizedConv) for layer in one.modules()) == 1
@@ -436,14 +430,14 @@ def test_every_family_becomes_integer_kernels_that_keep_its_pictures_at_every_si
     assert running["QLinearConv"] > running["Conv"] or name in ("separable resnet", "u-net")
     step = 64 if name == "spade" else 16
     for count, height, width in ((1, step, 2 * step), (3, 2 * step, step)):
-        other = pictures(count, x.shape[1], height, width)
+        other = smooth(count, x.shape[1], height, width)
         assert psnr_to_float(path, generator, other).mean() > 24
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """A generator, pictures, and the file with its integer kernels."""
-    generator, x = resnet(), pictures(6, 3, 32, 32)
+    generator, x = resnet(), smooth(6, 3, 32, 32)
     return generator, x, export_int8(generator, tmp_path_factory.mktemp("int8") / "int8.onnx", x)
 
 
@@ -505,7 +499,7 @@ def test_channels_of_very_different_size_cost_nothing_before_an_instance_norm(ex
 
 
 def test_fewer_bits_for_older_processors(tmp_path):
-    generator, x = resnet(), pictures(6, 3, 32, 32)
+    generator, x = resnet(), smooth(6, 3, 32, 32)
     path = export_int8(generator, tmp_path / "a.onnx", x, reduce_range=True)
     graph = Graph(path)
     weights = [graph.arrays[node.input[0]] for node in graph.of("DequantizeLinear") if node.input[0] in graph.arrays]
@@ -614,7 +608,7 @@ def test_files_and_their_contents_weigh_the_same(tmp_path):
 
 
 def test_networks_are_compared_as_files_modules_and_functions(tmp_path):
-    generator, x = resnet().train(), pictures(20, 3, 32, 32)
+    generator, x = resnet().train(), smooth(20, 3, 32, 32)
     path = export_onnx(generator, tmp_path / "a.onnx", (1, 3, 32, 32))
     assert psnr_to_float(generator, generator, x).tolist() == [float("inf")] * 20
     assert psnr_to_float(path, generator, x).min() > 80

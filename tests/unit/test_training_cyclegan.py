@@ -1,13 +1,11 @@
 """CycleGAN: the image pool, the terms of its objective, and the whole game against one written out in plain PyTorch."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 
-from gancomp_core.data import Batch, Batches, PictureSet, to_uint8
-from gancomp_core.data.tasks import Task
+from factories import DoubleBatches, short_config, squares_task
+from gancomp_core.data import Batches, to_uint8
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import perceptual_distance
 from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator
@@ -32,25 +30,9 @@ from gancomp_core.train.objectives import companions
 SMALL = ResnetArchitecture(ChannelConfig.uniform(8), blocks=1, in_channels=1, out_channels=1)
 
 
-def squares(count, channels, ground, ink):
-    """Pictures of 16 pixels with one square of 6 somewhere, uint8 [count, channels, 16, 16]."""
-    pictures = torch.full((count, channels, 16, 16), ground, dtype=torch.uint8)
-    for i in range(count):
-        y, x = (3 * i) % 10, (7 * i) % 10
-        pictures[i, :, y : y + 6, x : x + 6] = ink
-    return pictures
-
-
-def tiny(channels=(1, 1), **changes):
-    """Dark squares on white to light squares on black, as many as differ between the sides."""
-    pictures = PictureSet(squares(24, channels[0], 255, 40), squares(17, channels[1], 0, 200))
-    task = Task("tiny", False, 16, *channels, pictures, pictures, pictures, "tiny")
-    return dataclasses.replace(task, **changes)
-
-
 def fit(task=None, steps=3, batch_size=2, **options):
-    settings = Settings(steps, batch_size=batch_size, precision="32-true", ema=0.5)
-    return train_cyclegan(task or tiny(), SMALL, settings, critic_width=8, progress=False, **options)
+    config = short_config(steps, batch_size)
+    return train_cyclegan(task or squares_task(), SMALL, config, critic_width=8, progress=False, **options)
 
 
 def scene_of(task, seed=0):
@@ -139,11 +121,11 @@ def test_an_empty_pool_is_refused(size):
 
 
 def test_terms_equal_their_plain_computation():
-    models, batch, scene = scene_of(tiny())
+    models, batch, scene = scene_of(squares_task())
     there, back = (models[name] for name in GENERATORS)
     x, y = batch.source, batch.target
     with torch.no_grad():
-        total, parts = default_objective(tiny())(scene)
+        total, parts = default_objective(squares_task())(scene)
         expected = {
             "forward_gan_lsgan": (models["discriminator"](there(x)) - 1).square().mean(),
             "backward_gan_lsgan": (models["backward_discriminator"](back(y)) - 1).square().mean(),
@@ -159,7 +141,7 @@ def test_terms_equal_their_plain_computation():
 
 @pytest.mark.parametrize("channels", [(3, 3), (1, 3)])
 def test_the_perceptual_term_compares_what_returns_with_what_it_was(channels):
-    task = tiny(channels)
+    task = squares_task(channels)
     models, batch, _ = scene_of(task)
     models |= companions(default_objective(task, perceptual_weight=10))
     scene = UnpairedScene(models, batch)
@@ -174,13 +156,13 @@ def test_the_perceptual_term_compares_what_returns_with_what_it_was(channels):
 
 def test_the_objective_prints_as_published():
     text = "forward_gan_lsgan + backward_gan_lsgan + 10 * cycle + 5 * identity"
-    assert str(default_objective(tiny())) == text
-    assert str(default_objective(tiny((1, 3)))) == text.removesuffix(" + 5 * identity")
+    assert str(default_objective(squares_task())) == text
+    assert str(default_objective(squares_task((1, 3)))) == text.removesuffix(" + 5 * identity")
     assert str(along("backward", 3 * gan())) == "3 * backward_gan_lsgan"
 
 
 def test_sides_of_different_channels_have_no_identity_and_networks_that_fit():
-    task = tiny((1, 3))
+    task = squares_task((1, 3))
     models, batch, scene = scene_of(task)
     assert scene.forward.same is None
     assert scene.backward.same is None
@@ -194,19 +176,19 @@ def test_sides_of_different_channels_have_no_identity_and_networks_that_fit():
 
 def test_an_identity_term_for_sides_of_different_channels_is_refused():
     with pytest.raises(GancompError, match="'identity' needs sides with the same number of channels.*leave the term"):
-        fit(tiny((1, 3)), objective=10 * cycle() + identity())
+        fit(squares_task((1, 3)), objective=10 * cycle() + identity())
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 def test_each_critic_learns_from_its_own_direction_alone(direction):
-    models, _, scene = scene_of(tiny())
+    models, _, scene = scene_of(squares_task())
     along(direction, critic())(scene)[0].backward()
     moved = {name for name, model in models.items() if any(p.grad is not None for p in model.parameters())}
     assert moved == {"discriminator" if direction == "forward" else "backward_discriminator"}
 
 
 def test_critics_are_shown_fakes_by_way_of_the_pool_and_generators_judged_on_fresh_ones():
-    models, batch, scene = scene_of(tiny())
+    models, batch, scene = scene_of(squares_task())
     models["pool"].kept.copy_(torch.linspace(-1, 1, 4)[:, None, None, None].expand(-1, 1, 16, 16))
     models["pool"].filled.fill_(4)
     torch.manual_seed(0)
@@ -223,14 +205,6 @@ def test_critics_are_shown_fakes_by_way_of_the_pool_and_generators_judged_on_fre
 
 
 # --- the game
-
-
-class DoubleBatches(Batches):
-    """The same pictures in float64."""
-
-    def at(self, *step):
-        batch = super().at(*step)
-        return Batch(batch.source.double(), batch.target.double())
 
 
 def plain_cyclegan(models, task, settings, pool_size, lr):
@@ -280,7 +254,7 @@ def plain_cyclegan(models, task, settings, pool_size, lr):
 
 
 def test_training_equals_a_cyclegan_written_out_in_plain_pytorch():
-    task, settings = tiny(), Settings(4, batch_size=3, seed=2, precision="32-true")
+    task, settings = squares_task(), Settings(4, batch_size=3, seed=2, precision="32-true")
     ours, theirs = ({n: m.double() for n, m in build(task, SMALL, 2, 8, pool=4).items()} for _ in range(2))
     trained = train(
         ours, UnpairedScene, players(default_objective(task), 1e-3), DoubleBatches(task.train, 3, 2, False), settings,
@@ -305,14 +279,14 @@ def test_both_generators_are_averaged_and_come_back_ready_to_use():
     trained = fit()
     assert set(trained.averaged) == set(GENERATORS)
     assert all(isinstance(network, ResnetGenerator) and not network.training for network in trained.averaged.values())
-    assert trained.objective == str(default_objective(tiny()))
+    assert trained.objective == str(default_objective(squares_task()))
 
 
 def test_the_networks_start_out_different_and_depend_on_the_seed_alone():
     torch.manual_seed(1)
-    first = build(tiny(), SMALL, 3)
+    first = build(squares_task(), SMALL, 3)
     torch.manual_seed(2)
-    second = build(tiny(), SMALL, 3)
+    second = build(squares_task(), SMALL, 3)
     weights = [m.state_dict() for m in first.values()]
     assert all(torch.equal(a[k], b.state_dict()[k]) for a, b in zip(weights, second.values(), strict=True) for k in a)
     stems = [next(first[name].parameters()) for name in GENERATORS]
@@ -320,7 +294,7 @@ def test_the_networks_start_out_different_and_depend_on_the_seed_alone():
 
 
 def test_pairs_of_a_paired_task_are_ignored():
-    assert fit(tiny(paired=True)).history.equals(fit(tiny(paired=False)).history)
+    assert fit(squares_task(paired=True)).history.equals(fit(squares_task(paired=False)).history)
 
 
 def test_a_cyclegan_learns_the_way_there_and_back():
@@ -358,7 +332,7 @@ def test_a_checkpoint_with_another_pool_is_refused(tmp_path):
 )
 def test_tasks_that_a_cyclegan_cannot_learn_are_named_with_one_that_it_can(changes):
     with pytest.raises(GancompError) as caught:
-        fit(tiny(**changes))
+        fit(squares_task(**changes))
     said = str(caught.value)
     assert "'tiny'" in said
     assert "at least 16 pixels" in said
@@ -370,11 +344,11 @@ def test_pix2pix_sends_an_unpaired_task_elsewhere():
     with pytest.raises(
         GancompError, match="needs a paired task.*'tiny' is unpaired with 16 pixels.*choose another task"
     ):
-        train_pix2pix(tiny(), SMALL, Settings(1))
+        train_pix2pix(squares_task(), SMALL, Settings(1))
 
 
 def test_the_preview_shows_both_ways_there_and_back():
-    models, batch, scene = scene_of(tiny())
+    models, batch, scene = scene_of(squares_task())
     picture = preview(scene)
     assert picture.size == (3 * 16 * 2, 6 * 16 * 2)
     first = torch.from_numpy(np.array(picture))[:32:2, :32:2]

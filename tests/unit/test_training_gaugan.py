@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from gancomp_core.data import Batch, Batches, PictureSet, to_uint8
-from gancomp_core.data.tasks import Task
+from factories import COLOURS, DoubleBatches, map_task, short_config
+from gancomp_core.data import Batches, PictureSet, to_uint8
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import perceptual_distance
 from gancomp_core.nets import ChannelConfig, MultiScaleDiscriminator, SpadeArchitecture, SpadeGenerator, initialise
@@ -22,27 +22,16 @@ from gancomp_core.train.loop import linear_decay
 from gancomp_core.train.objectives import HINGE, companions, feature_matching, perceptual
 from gancomp_core.train.progress import paint
 
-COLOURS = ((20, 40, 160), (30, 120, 40), (200, 180, 120))
 SMALL = SpadeArchitecture(ChannelConfig.parse("8_4_2_2_2_2_4_8"), upsampling="normal", label_channels=3)
 
 
 def tiny(count=8, **changes):
-    """Maps of three classes in blocks of 16 pixels, and what they look like: the colours themselves, 64 pixels."""
-    classes = torch.randint(3, (count, 4, 4), generator=torch.Generator().manual_seed(0))
-    classes = classes.repeat_interleave(16, 1).repeat_interleave(16, 2)
-    maps = F.one_hot(classes, 3).movedim(-1, 1).to(torch.uint8) * 255
-    colours = torch.tensor(COLOURS, dtype=torch.uint8)[classes].movedim(-1, 1)
-    pictures = PictureSet(maps.contiguous(), colours.contiguous())
-    task = Task(
-        "tiny", True, 64, 3, 3, pictures, pictures, pictures, "tiny", class_names=("sea", "wood", "sand"),
-        palette=COLOURS,
-    )  # fmt: skip
-    return dataclasses.replace(task, **changes)
+    return map_task(count, 16, **{"class_names": ("sea", "wood", "sand")} | changes)
 
 
 def fit(task=None, steps=3, batch_size=2, **options):
-    settings = Settings(steps, batch_size=batch_size, precision="32-true", ema=0.5)
-    return train_gaugan(task or tiny(), SMALL, settings, critic_width=8, progress=False, **options)
+    config = short_config(steps, batch_size)
+    return train_gaugan(task or tiny(), SMALL, config, critic_width=8, progress=False, **options)
 
 
 @pytest.fixture(scope="module")
@@ -154,14 +143,6 @@ def test_the_critic_learns_four_times_as_fast_as_the_generator():
 
 
 # --- the game
-
-
-class DoubleBatches(Batches):
-    """The same pictures in float64."""
-
-    def at(self, *step):
-        batch = super().at(*step)
-        return Batch(batch.source.double(), batch.target.double())
 
 
 def test_training_equals_a_gaugan_written_out_in_plain_pytorch():

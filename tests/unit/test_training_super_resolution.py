@@ -7,12 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from factories import a_task, map_task, refused, short_config, stripes
 from gancomp_core.data import Batches, PictureSet
 from gancomp_core.data.photos import shrink
-from gancomp_core.data.tasks import Task
 from gancomp_core.errors import GancompError
 from gancomp_core.nets import RrdbArchitecture, Segmenter, SegmenterArchitecture, VdsrArchitecture
-from gancomp_core.train import Settings
 from gancomp_core.train.loop import linear_decay
 from gancomp_core.train.pix2pix import PairedScene
 from gancomp_core.train.segmentation import train_segmenter
@@ -20,52 +19,25 @@ from gancomp_core.train.super_resolution import build, preview, train_super_reso
 
 RRDB = RrdbArchitecture(blocks=1, width=8, growth=8)
 VDSR = VdsrArchitecture(layers=3, width=8, scale=4)
-COLOURS = ((20, 40, 160), (30, 120, 40), (200, 180, 120))
-
-
-def stripes(count=12, size=32):
-    """Smooth coloured waves of any direction, uint8 [count, 3, size, size]."""
-    numbers = torch.rand(count, 3, 3, 1, 1, generator=torch.Generator().manual_seed(0))
-    y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
-    waves = torch.sin((numbers[:, :, 0] - 0.5) * y + (numbers[:, :, 1] - 0.5) * x + 6 * numbers[:, :, 2])
-    return ((waves + 1) * 127).to(torch.uint8)
 
 
 def photos(**changes):
     large = stripes()
-    pictures = PictureSet(shrink(large, 4), large)
-    task = Task("tiny", True, 32, 3, 3, pictures, pictures, pictures, "tiny", scale=4)
-    return dataclasses.replace(task, **changes)
+    return a_task(PictureSet(shrink(large, 4), large), **changes)
 
 
-def enlarge(architecture=RRDB, steps=3, task=None, **options):
-    settings = Settings(steps, batch_size=options.pop("batch_size", 2), seed=1, precision="32-true", ema=0.5)
-    return train_super_resolution(task or photos(), architecture, settings, progress=False, **{"crop": 16, **options})
+def enlarge(architecture=RRDB, steps=3, task=None, batch_size=2, **options):
+    config = short_config(steps, batch_size, seed=1)
+    return train_super_resolution(task or photos(), architecture, config, progress=False, **{"crop": 16, **options})
 
 
 def maps(**changes):
-    """Maps of three classes in blocks of 4 pixels, and their colours, 16 pixels."""
-    classes = torch.randint(3, (12, 4, 4), generator=torch.Generator().manual_seed(0))
-    classes = classes.repeat_interleave(4, 1).repeat_interleave(4, 2)
-    sources = (F.one_hot(classes, 3).movedim(-1, 1) * 255).to(torch.uint8).contiguous()
-    targets = torch.tensor(COLOURS, dtype=torch.uint8)[classes].movedim(-1, 1).contiguous()
-    pictures = PictureSet(sources, targets)
-    task = Task("tiny", True, 16, 3, 3, pictures, pictures, pictures, "tiny", palette=COLOURS)
-    return dataclasses.replace(task, **changes)
+    return map_task(12, 4, **changes)
 
 
 def segment(steps=3, task=None, classes=3, batch_size=2, **options):
-    settings = Settings(steps, batch_size=batch_size, precision="32-true", ema=0.5)
-    architecture = SegmenterArchitecture(classes, width=4)
-    return train_segmenter(task or maps(), architecture, settings, progress=False, **options)
-
-
-def one_sentence(error):
-    said = str(error.value)
-    assert said.endswith(".")
-    assert ". " not in said
-    assert "'tiny'" in said
-    return said
+    architecture, config = SegmenterArchitecture(classes, width=4), short_config(steps, batch_size)
+    return train_segmenter(task or maps(), architecture, config, progress=False, **options)
 
 
 # --- super-resolution
@@ -134,9 +106,9 @@ def test_a_checkpoint_with_another_crop_is_refused(tmp_path):
 
 @pytest.mark.parametrize("changes", [{"scale": 1}, {"paired": False}], ids=["equal sizes", "unpaired"])
 def test_tasks_that_cannot_be_enlarged_are_named_with_one_that_can(changes):
-    with pytest.raises(GancompError) as caught:
+    with refused("'tiny'") as caught:
         enlarge(task=photos(**changes))
-    said = one_sentence(caught)
+    said = str(caught.value)
     assert "needs a task whose targets are larger than their sources" in said
     assert "choose 'photos_x4' or 'public:DIV2K'" in said
 
@@ -151,9 +123,8 @@ def test_tasks_that_cannot_be_enlarged_are_named_with_one_that_can(changes):
     ],
 )
 def test_an_architecture_of_another_scale_or_other_channels_is_told_those_of_the_task(architecture, told):
-    with pytest.raises(GancompError, match=told) as caught:
+    with refused("'tiny'", told, "give the architecture the task's numbers"):
         enlarge(architecture)
-    assert "give the architecture the task's numbers" in one_sentence(caught)
 
 
 @pytest.mark.parametrize(
@@ -222,15 +193,11 @@ def test_one_small_picture_a_step_is_enough_for_a_segmenter():
 
 
 def test_a_task_without_maps_is_named_with_one_that_has_them():
-    with pytest.raises(GancompError) as caught:
+    with refused("learns from semantic maps, and the sources of 'tiny' are none", "choose 'landcover2satellite'"):
         segment(task=maps(palette=()))
-    assert "learns from semantic maps, and the sources of 'tiny' are none" in one_sentence(caught)
-    assert "choose 'landcover2satellite'" in str(caught.value)
 
 
 def test_a_segmenter_of_too_few_classes_is_told_how_many():
-    with pytest.raises(
-        GancompError, match="'tiny' has pictures of 3 channels and maps of 3 classes, .* takes 3 and knows 2"
-    ) as caught:
+    told = "'tiny' has pictures of 3 channels and maps of 3 classes, .* takes 3 and knows 2"
+    with refused(told, "give its architecture the task's numbers"):
         segment(classes=2)
-    assert "give its architecture the task's numbers" in one_sentence(caught)

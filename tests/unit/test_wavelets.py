@@ -5,15 +5,12 @@ import pytest
 import pywt
 import torch
 
+from factories import pictures
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.wavelets import MODES, band_errors, inverse_wavelet_transform, wavelet_transform
 
 WAVELETS = [name for family in ("haar", "db", "sym", "coif", "bior", "rbio", "dmey") for name in pywt.wavelist(family)]
 SIZES = [(32, 32), (33, 20), (17, 31)]
-
-
-def pictures(*shape, dtype=torch.float64):
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(0), dtype=dtype) * 2 - 1
 
 
 def largest_difference(found, expected):
@@ -32,7 +29,7 @@ def largest_difference(found, expected):
 def test_every_wavelet_and_mode_equals_pywavelets(wavelet, mode):
     for number, size in enumerate(SIZES):
         for levels in (1, 2, 3, 4) if number == 0 else (2 + number,):
-            x = pictures(2, 3, *size)
+            x = pictures(2, 3, *size).double()
             expected = pywt.wavedec2(x.numpy(), wavelet, mode, levels)
             assert largest_difference(wavelet_transform(x, wavelet, levels, mode), expected) < 1e-10
             single = wavelet_transform(x.float(), wavelet, levels, mode)
@@ -44,14 +41,14 @@ def test_every_wavelet_and_mode_equals_pywavelets(wavelet, mode):
 @pytest.mark.parametrize("wavelet", ["haar", "db3", "sym4", "coif1", "bior4.4", "rbio1.3"])
 def test_the_inverse_gives_the_pictures_back(wavelet, mode):
     for size in SIZES:
-        x = pictures(2, 1, *size)
+        x = pictures(2, 1, *size).double()
         back = inverse_wavelet_transform(wavelet_transform(x, wavelet, 3, mode), size, wavelet, mode)
         torch.testing.assert_close(back, x, atol=1e-9, rtol=0)
 
 
 @pytest.mark.parametrize(("wavelet", "size"), [("haar", (8, 6)), ("haar", (7, 6)), ("db3", (8, 7))])
 def test_gradients_are_right(wavelet, size):
-    x = pictures(1, 2, *size).requires_grad_()
+    x = pictures(1, 2, *size).double().requires_grad_()
 
     def coefficients(x):
         found = wavelet_transform(x, wavelet, 2)
@@ -71,14 +68,14 @@ def test_constant_pictures_have_no_details_and_edges_answer_in_their_own_band():
 
 
 def test_orthogonal_wavelets_keep_the_energy():
-    x = pictures(2, 3, 32, 32)
+    x = pictures(2, 3, 32, 32).double()
     found = wavelet_transform(x, "db2", 3, "periodization")
     energy = found.low.square().sum() + sum(band.square().sum() for details in found.details for band in details)
     torch.testing.assert_close(energy, x.square().sum())
 
 
 def test_half_precision_is_computed_in_single_and_what_inference_prepared_serves_a_training():
-    x = pictures(1, 1, 18, 18, dtype=torch.float32)
+    x = pictures(1, 1, 18, 18)
     with torch.inference_mode():
         wavelet_transform(x, "db5", 1)
     trained = x.clone().requires_grad_()
@@ -92,7 +89,7 @@ def test_half_precision_is_computed_in_single_and_what_inference_prepared_serves
 
 
 def test_band_errors_tell_which_band_is_wrong():
-    real = pictures(4, 1, 32, 32)
+    real = pictures(4, 1, 32, 32).double()
     assert set(band_errors(real, real).values()) == {0.0}
     pyramid = wavelet_transform(real, "haar", 3)
     finest = type(pyramid.details[0])(*(torch.zeros_like(band) for band in pyramid.details[0]))

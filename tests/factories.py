@@ -1,0 +1,177 @@
+"""Tasks, networks, settings and pictures for tests: small, random, and defined once."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gancomp_core.data import Batch, Batches, PictureSet, Task, to_uint8
+from gancomp_core.errors import GancompError
+from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator, initialise
+from gancomp_core.train import Settings
+
+COLOURS = ((20, 40, 160), (30, 120, 40), (200, 180, 120))
+
+# ---- pictures -------------------------------------------------------------------------------------------------------
+
+
+def numbers(seed: int = 0) -> torch.Generator:
+    """Random numbers that depend on nothing else."""
+    return torch.Generator().manual_seed(seed)
+
+
+def pictures(*shape: int, seed: int = 0) -> Tensor:
+    """Uniform noise in [-1, 1]."""
+    return torch.rand(shape, generator=numbers(seed)) * 2 - 1
+
+
+def smooth(*shape: int, seed: int = 0, scale: int = 4) -> Tensor:
+    """Pictures in [-1, 1] that neighbouring pixels share: noise of a smaller size, enlarged ``scale`` times."""
+    count, channels, height, width = shape
+    noise = pictures(count, channels, height // scale, width // scale, seed=seed)
+    return F.interpolate(noise, size=(height, width), mode="bilinear")
+
+
+def uint8_noise(*shape: int, seed: int = 0) -> Tensor:
+    """Uniform noise in 0..255."""
+    return torch.randint(0, 256, shape, generator=numbers(seed)).to(torch.uint8)
+
+
+def squares(count: int, channels: int, ground: int, ink: int) -> Tensor:
+    """Pictures of 16 pixels with one square of 6 somewhere, uint8 [count, channels, 16, 16]."""
+    drawn = torch.full((count, channels, 16, 16), ground, dtype=torch.uint8)
+    for i in range(count):
+        y, x = (3 * i) % 10, (7 * i) % 10
+        drawn[i, :, y : y + 6, x : x + 6] = ink
+    return drawn
+
+
+def stripes(count: int = 12, size: int = 32) -> Tensor:
+    """Smooth coloured waves of any direction, uint8 [count, 3, size, size]."""
+    drawn = torch.rand(count, 3, 3, 1, 1, generator=numbers())
+    y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    waves = torch.sin((drawn[:, :, 0] - 0.5) * y + (drawn[:, :, 1] - 0.5) * x + 6 * drawn[:, :, 2])
+    return ((waves + 1) * 127).to(torch.uint8)
+
+
+def blur(images: Tensor, width: int) -> Tensor:
+    """The mean over squares of ``width`` pixels."""
+    return F.avg_pool2d(images, width, 1, width // 2, count_include_pad=False)
+
+
+# ---- tasks ----------------------------------------------------------------------------------------------------------
+
+
+def a_task(*splits: PictureSet, **changes: Any) -> Task:
+    """A task of the given splits, or of one that serves for all three; sizes and channels are theirs."""
+    train, search, test = splits if len(splits) == 3 else splits * 3
+    sources, targets = train.sources[:1], train.targets[:1]
+    values = {
+        "name": "tiny",
+        "paired": True,
+        "size": targets.shape[-1],
+        "source_channels": sources.shape[1],
+        "target_channels": targets.shape[1],
+        "train": train,
+        "search": search,
+        "test": test,
+        "fingerprint": "tiny",
+        "scale": targets.shape[-1] // sources.shape[-1],
+    }
+    return Task(**values | changes)
+
+
+def noise_task(count: int = 12, size: int = 16, channels: int = 1, **changes: Any) -> Task:
+    """Noise to noise: pairs that share nothing."""
+    return a_task(PictureSet(*uint8_noise(2, count, channels, size, size)), **changes)
+
+
+def squares_task(channels: tuple[int, int] = (1, 1), **changes: Any) -> Task:
+    """Unpaired: dark squares on white to light squares on black, as many as differ between the sides."""
+    drawn = PictureSet(squares(24, channels[0], 255, 40), squares(17, channels[1], 0, 200))
+    return a_task(drawn, **{"paired": False} | changes)
+
+
+def map_task(count: int, block: int, **changes: Any) -> Task:
+    """Maps of three classes, 4 x 4 blocks of ``block`` pixels, and what they show: the classes' colours."""
+    classes = torch.randint(3, (count, 4, 4), generator=numbers())
+    classes = classes.repeat_interleave(block, 1).repeat_interleave(block, 2)
+    maps = F.one_hot(classes, 3).movedim(-1, 1).to(torch.uint8) * 255
+    colours = torch.tensor(COLOURS, dtype=torch.uint8)[classes].movedim(-1, 1)
+    return a_task(PictureSet(maps.contiguous(), colours.contiguous()), **{"palette": COLOURS} | changes)
+
+
+def negative_task(paired: bool = True, channels: int = 1, seed: int = 0) -> Task:
+    """120 + 40 + 40 smooth pictures of 16 pixels and their negatives."""
+    draw = numbers(seed)
+
+    def split(count: int) -> PictureSet:
+        images = F.interpolate(torch.randn(count, channels, 4, 4, generator=draw), size=16, mode="bilinear")
+        return PictureSet(to_uint8(-images), to_uint8(images))
+
+    name = {"name": "small", "fingerprint": f"random-{seed}-{channels}"}
+    return a_task(split(120), split(40), split(40), paired=paired, **name)
+
+
+class DoubleBatches(Batches):
+    """The same batches in float64."""
+
+    def at(self, *step: Any) -> Batch:
+        batch = super().at(*step)
+        return Batch(batch.source.double(), batch.target.double())
+
+
+# ---- networks and trainings -----------------------------------------------------------------------------------------
+
+
+def resnet(width: int = 8, blocks: int = 1, **changes: Any) -> ResnetArchitecture:
+    """A residual generator of one width, from one channel to one."""
+    values = {"blocks": blocks, "in_channels": 1, "out_channels": 1}
+    return ResnetArchitecture(ChannelConfig.uniform(width), **values | changes)
+
+
+def random_resnet(architecture: ResnetArchitecture | None = None, seed: int = 3) -> ResnetGenerator:
+    """A residual generator whose weights are large enough to make pictures that differ."""
+    return initialise(ResnetGenerator(architecture or resnet()), seed, std=0.1)
+
+
+def short_config(steps: int = 3, batch_size: int = 3, **changes: Any) -> Settings:
+    """Settings of a short training in full precision whose average follows at once."""
+    return Settings(steps, **{"batch_size": batch_size, "precision": "32-true", "ema": 0.5} | changes)
+
+
+# ---- what is refused, and what is damaged ---------------------------------------------------------------------------
+
+
+def is_one_sentence(text: str) -> bool:
+    """Whether an error says what it has to say in one sentence on one line."""
+    return text.endswith(".") and "\n" not in text and ". " not in text
+
+
+@contextmanager
+def refused(*patterns: str) -> Iterator[pytest.ExceptionInfo[GancompError]]:
+    """What happens inside is refused in one sentence, in which every pattern is found."""
+    with pytest.raises(GancompError) as caught:
+        yield caught
+    said = str(caught.value)
+    assert is_one_sentence(said), said
+    for pattern in patterns:
+        assert re.search(pattern, said), f"{pattern!r} is not found in: {said}"
+
+
+def copied(folder: Path, files: Iterable[str], to: Path) -> Path:
+    """A copy of some files of a shipped folder, ``to / folder.name``, which a test may damage."""
+    target = to / folder.name
+    target.mkdir()
+    for name in files:
+        shutil.copy(folder / name, target / name)
+    return target
