@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from benchmarks.side_by_side import Budget, Comparison, compare, pictures_a_second, thread_counts, torch_threads
 from gancomp_core.data import Task, load_task
+from gancomp_core.lab import agd_searches
 from gancomp_core.methods import agd
 from gancomp_core.nets import AgdArchitecture
 from gancomp_core.train import Settings
@@ -29,7 +30,7 @@ def _compare(budget: Budget) -> Comparison:
     steps = max(4, int(4 * budget.seconds))
 
     def search() -> float:
-        chosen, settings = agd.SEARCHES[SHOES], Settings(steps, BATCH_SIZE)
+        chosen, settings = agd_searches.SEARCHES[SHOES], Settings(steps, BATCH_SIZE)
         found = agd.search(task, teacher, chosen.space, settings, chosen.controller, warm_up=0.0, progress=False)
         return found.seconds / (steps * BATCH_SIZE)
 
@@ -43,7 +44,7 @@ def _compare(budget: Budget) -> Comparison:
 
 def widest(task: Task) -> AgdArchitecture:
     """The costliest network of the search's space."""
-    space = agd.SEARCHES[SHOES].space
+    space = agd_searches.SEARCHES[SHOES].space
     table = agd.MacTable(space, task.size, task.size)
     dearest = [int(each[:, -1, -1].argmax()) for each in table.tables]
     return space.chosen(dearest, [len(layer.widths) - 1 for layer in space.layers])

@@ -19,9 +19,9 @@ from benchmarks.side_by_side import (
     torch_threads,
 )
 from gancomp_core.data import Task, load_task
+from gancomp_core.lab.shipped_models.recipes import RECIPES, Recipe
 from gancomp_core.train import fastest_precision
 from gancomp_core.train.loop import linear_decay
-from gancomp_core.zoo.recipes import RECIPES, Recipe
 
 HEADER = ("model", "threads", "fp32", "bf16", "times as fast", "steps", "fp32, all steps", "bf16, all steps")
 ROUNDS = 5  # at most: there are ten recipes, and a round of the slowest takes many seconds

@@ -28,8 +28,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent))
 
 from gancomp_core import files  # noqa: E402  (the checkout need not be installed)
+from gancomp_core.lab.shipped_models.training import PACKING  # noqa: E402
 from gancomp_core.nets.efficientnet_lite import WEIGHTS, EfficientNetLite0  # noqa: E402
-from gancomp_core.zoo.store import PACKING  # noqa: E402
 
 PTH = "efficientnet-lite0-57934424.pth"
 PTH_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"

@@ -21,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "parity"))
 from plain_formats import Plain, write_ncnn  # noqa: E402
 
 from gancomp_core.errors import GancompError  # noqa: E402
+from gancomp_core.importers.checkpoint_formats import generator_from_state_dict, tensors_of  # noqa: E402
+from gancomp_core.importers.foreign_files import import_checkpoint, read_foreign  # noqa: E402
+from gancomp_core.importers.ncnn_files import import_realesrgan  # noqa: E402
 from gancomp_core.nets import PatchDiscriminator, UnetGenerator, foreign_files, ncnn_files  # noqa: E402
-from gancomp_core.nets.checkpoint_formats import generator_from_state_dict, tensors_of  # noqa: E402
-from gancomp_core.nets.foreign_files import import_checkpoint, read_foreign  # noqa: E402
-from gancomp_core.nets.ncnn_files import import_realesrgan  # noqa: E402
 
 State = dict[str, Tensor]
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from gancomp_core.course.exercises import nb08
+from gancomp_core.lab.benchmark.claims import verdict
 from gancomp_core.measure import paired_interval
 from gancomp_core.methods.architecture_search import Frontier
-from gancomp_core.methods.benchmark.claims import verdict
 
 
 @pytest.mark.parametrize("pair", nb08._PAIRS, ids=lambda pair: f"{len(pair[0])} seeds")

@@ -6,7 +6,7 @@ import pytest
 from gancomp_core import zoo
 from gancomp_core.course import notebook_files as files
 from gancomp_core.data import load_task
-from gancomp_core.methods import runs
+from gancomp_core.lab import runs
 from gancomp_core.nets import ChannelConfig
 from gancomp_core.nets.efficientnet_lite import FEATURES
 

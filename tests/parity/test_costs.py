@@ -7,8 +7,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gancomp_core.errors import GancompError
+from gancomp_core.lab.benchmark.published import Published, published
 from gancomp_core.measure.cost import Cost, cost
-from gancomp_core.methods.benchmark.published import Published, published
 from gancomp_core.nets import (
     ChannelConfig,
     ResnetArchitecture,

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gancomp_core import zoo
 from gancomp_core.data import PictureSet, load_task
 from gancomp_core.errors import GancompError
+from gancomp_core.lab import agd_searches, shipped_models
 from gancomp_core.measure import cost, layer_costs
 from gancomp_core.methods import agd
 from gancomp_core.nets import (
@@ -437,9 +437,9 @@ def test_derived_networks_and_others_learn_by_one_recipe(shoes, teacher):
 SHIPPED = ("edges2shoes_unpaired", "flat2gloss_unpaired", "photos_x4")
 
 
-@pytest.mark.parametrize("name", agd.SEARCHES)
+@pytest.mark.parametrize("name", agd_searches.SEARCHES)
 def test_recorded_searches_end_within_their_range(name):
-    found, chosen = agd.recorded(name), agd.SEARCHES[name]
+    found, chosen = agd_searches.recorded(name), agd_searches.SEARCHES[name]
     side = chosen.task.size // chosen.task.scale
     macs = cost(found.architecture, side, side).macs
     assert macs in set(found.history.macs)
@@ -451,15 +451,15 @@ def test_recorded_searches_end_within_their_range(name):
 
 @pytest.mark.parametrize("task", SHIPPED)
 def test_zoo_networks_are_what_the_recorded_searches_found(task):
-    recipe = zoo.RECIPES[f"{task}/agd"]
-    assert recipe.architecture == agd.recorded(task).architecture
+    recipe = shipped_models.RECIPES[f"{task}/agd"]
+    assert recipe.architecture == agd_searches.recorded(task).architecture
     if "backward" in recipe.options:
-        assert recipe.options["backward"] == str(agd.recorded(f"{task}, back").architecture)
+        assert recipe.options["backward"] == str(agd_searches.recorded(f"{task}, back").architecture)
 
 
 def test_a_search_that_is_not_recorded_names_the_command(monkeypatch, tmp_path):
     monkeypatch.setenv("GANCOMP_DATA", str(tmp_path))
-    with pytest.raises(GancompError, match="python -m gancomp_core.methods.agd do"):
-        agd.recorded("photos_x4")
+    with pytest.raises(GancompError, match="python -m gancomp_core.lab.agd_searches do"):
+        agd_searches.recorded("photos_x4")
     with pytest.raises(GancompError, match="choose one of edges2shoes_unpaired"):
-        agd.recorded("horses")
+        agd_searches.recorded("horses")

@@ -10,9 +10,8 @@ from PIL import Image
 from gancomp_core import zoo
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
-from gancomp_core.measure import OnnxGenerator, evaluate_generator
-from gancomp_core.methods import benchmark, runs
-from gancomp_core.methods.benchmark import (
+from gancomp_core.lab import benchmark, runs
+from gancomp_core.lab.benchmark import (
     COMPRESSED,
     LIGHTER,
     LIGHTER_FORMS,
@@ -26,10 +25,11 @@ from gancomp_core.methods.benchmark import (
     table,
     timing,
 )
-from gancomp_core.methods.benchmark.__main__ import main
-from gancomp_core.methods.benchmark.compressed import lighter_key
-from gancomp_core.methods.benchmark.entries import BEGUN, COMBINED, TEACHER
-from gancomp_core.methods.recorded_table import RecordedTable
+from gancomp_core.lab.benchmark.__main__ import main
+from gancomp_core.lab.benchmark.compressed import lighter_key
+from gancomp_core.lab.benchmark.entries import BEGUN, COMBINED, TEACHER
+from gancomp_core.lab.recorded_table import RecordedTable
+from gancomp_core.measure import OnnxGenerator, evaluate_generator
 
 
 @pytest.fixture(scope="module")

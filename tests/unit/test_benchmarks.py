@@ -17,6 +17,7 @@ from benchmarks.plain_pix2pix import plain_generator, with_weights_of
 from benchmarks.side_by_side import Budget, Comparison, compare, torch_threads
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
+from gancomp_core.lab.shipped_models.recipes import RECIPES, Recipe
 from gancomp_core.measure import frechet_distance
 from gancomp_core.nets import (
     ChannelConfig,
@@ -26,7 +27,6 @@ from gancomp_core.nets import (
     initialise,
 )
 from gancomp_core.train import fastest_precision
-from gancomp_core.zoo.recipes import RECIPES, Recipe
 
 TINY = Budget(rounds=1, seconds=0, pictures=8)
 

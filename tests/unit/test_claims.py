@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from gancomp_core.errors import GancompError
+from gancomp_core.lab.benchmark import STATUSES, claims, for_readme, ledger, verdict
+from gancomp_core.lab.benchmark.claims import BEGINS, ENDS, NOT_REPRODUCED, SMALL_SCALE, UNDECIDED
 from gancomp_core.measure import PairedInterval
-from gancomp_core.methods.benchmark import STATUSES, claims, for_readme, ledger, verdict
-from gancomp_core.methods.benchmark.claims import BEGINS, ENDS, NOT_REPRODUCED, SMALL_SCALE, UNDECIDED
 
 LEDGER = claims()
 COMPUTED = ("sub-networks", "sorted channels")  # whose evidence holds a rounding error of this processor

@@ -2,9 +2,9 @@ import pytest
 
 from gancomp_core import zoo
 from gancomp_core.errors import GancompError
-from gancomp_core.methods.architecture_search import SupernetScore, costs, recorded
-from gancomp_core.methods.architecture_search.__main__ import main
-from gancomp_core.methods.architecture_search.recorded_searches import SEARCHES
+from gancomp_core.lab.supernet_searches import SEARCHES, recorded
+from gancomp_core.lab.supernet_searches.__main__ import main
+from gancomp_core.methods.architecture_search import SupernetScore, costs
 
 
 @pytest.mark.parametrize("name", SEARCHES)

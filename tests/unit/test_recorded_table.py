@@ -3,7 +3,7 @@ import json
 import pytest
 
 from gancomp_core.errors import GancompError
-from gancomp_core.methods.recorded_table import RecordedTable, key_of
+from gancomp_core.lab.recorded_table import RecordedTable, key_of
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ import pytest
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.files import data_root
+from gancomp_core.lab import runs
+from gancomp_core.lab.runs import Run, records
+from gancomp_core.lab.runs.__main__ import main
 from gancomp_core.measure import cost
-from gancomp_core.methods import runs
-from gancomp_core.methods.runs import Run, records
-from gancomp_core.methods.runs.__main__ import main
 from gancomp_core.nets import ArchitectureSpace, ResnetArchitecture, SearchSpace
 
 TINY = {"channels": "8_8_8_8_8_8_8_8", "blocks": 1}
@@ -109,8 +109,8 @@ def test_a_plan_goes_on_where_it_stopped(store, monkeypatch):
 
 KILLED = """
 import sys
-from gancomp_core.methods import runs
-from gancomp_core.methods.runs import records
+from gancomp_core.lab import runs
+from gancomp_core.lab.runs import records
 runs.PROTOCOLS["edges2shoes"] = runs.Protocol(version=1, steps=60, batch_size=2, evaluations=2, evaluation_seeds=(0,))
 original = records.evaluate_generator
 records.evaluate_generator = lambda *a, **k: original(*a, **k, n=24)

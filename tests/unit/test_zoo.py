@@ -14,6 +14,9 @@ from gancomp_core import nets, zoo
 from gancomp_core.data import PictureSet, Task, load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.files import REPOSITORY, data_root
+from gancomp_core.lab import shipped_models
+from gancomp_core.lab.shipped_models import scores, training
+from gancomp_core.lab.shipped_models.__main__ import main
 from gancomp_core.measure import cost, evaluate_generator, evaluate_segmentation, labels_of, psnr
 from gancomp_core.nets import (
     ArchitectureSpace,
@@ -27,14 +30,12 @@ from gancomp_core.nets import (
     SpadeArchitecture,
 )
 from gancomp_core.train import Settings
-from gancomp_core.zoo import scores, store
-from gancomp_core.zoo.__main__ import main
 
 NAMES = zoo.names()
 SUPERNET = "edges2shoes/supernet"
 JUDGE, JUDGED = "landcover2satellite/segmenter", "landcover2satellite/teacher"
-CYCLEGANS = [name for name in NAMES if zoo.RECIPES[name].task.endswith("_unpaired")]
-ENLARGING = [name for name in NAMES if zoo.RECIPES[name].task == "photos_x4"]
+CYCLEGANS = [name for name in NAMES if shipped_models.RECIPES[name].task.endswith("_unpaired")]
+ENLARGING = [name for name in NAMES if shipped_models.RECIPES[name].task == "photos_x4"]
 PAIRED = [name for name in NAMES if name not in (JUDGE, JUDGED, *CYCLEGANS, *ENLARGING)]
 
 
@@ -51,13 +52,13 @@ def test_every_recipe_has_shipped_weights_that_fit_their_card(name):
     pixels = model.card["cost"]["pixels"]
     assert cost(model.generator, pixels, pixels).macs == model.card["cost"]["macs"]
     assert model.card["data"] == task.fingerprint
-    assert model.card["settings"]["steps"] == zoo.RECIPES[name].settings.steps
+    assert model.card["settings"]["steps"] == shipped_models.RECIPES[name].settings.steps
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_files_are_exactly_the_networks_that_the_recipe_keeps(name):
     folder = data_root() / "zoo" / name
-    networks = {f"{network}.safetensors" for network in zoo.RECIPES[name].keeps}
+    networks = {f"{network}.safetensors" for network in shipped_models.RECIPES[name].keeps}
     assert set(zoo.load(name).card["files"]) == networks
     packed = {f"{file}.xz" for file in networks}
     assert {path.name for path in folder.iterdir()} == packed | {"card.json", "card.md", "grid.webp"}
@@ -131,10 +132,10 @@ def test_teacher_is_better_than_the_small_student_and_neither_beats_real_picture
 
 def test_the_supernets_networks_lie_between_its_widest_and_its_narrowest():
     model = zoo.load(SUPERNET)
-    assert model.generator.space == zoo.RECIPES[SUPERNET].architecture
+    assert model.generator.space == shipped_models.RECIPES[SUPERNET].architecture
     assert model.card["summary"].startswith(f"{len(model.generator.space):,} networks")
     quality = model.card["quality"]
-    teacher = zoo.load(zoo.RECIPES[SUPERNET].options["teacher"]).card["quality"]
+    teacher = zoo.load(shipped_models.RECIPES[SUPERNET].options["teacher"]).card["quality"]
     assert teacher["fd"] < quality["fd"] < quality["narrowest"]["fd"]
     assert "its narrowest network" in (data_root() / "zoo" / SUPERNET / "card.md").read_text(encoding="utf-8")
 
@@ -146,13 +147,8 @@ def test_nothing_in_the_zoo_is_a_pickle():
 
 def test_the_table_for_readers_is_that_of_the_cards():
     text = (data_root() / "README.md").read_text(encoding="utf-8")
-    between = text.partition(store.TABLE_BEGINS)[2].partition(store.TABLE_ENDS)[0]
-    assert between.strip() == store.table().strip(), "`python -m gancomp_core.zoo table --write` brings it up to date"
-
-
-def test_importers_of_foreign_weights_are_part_of_the_zoo():
-    assert zoo.import_checkpoint is nets.foreign_files.import_checkpoint
-    assert zoo.import_realesrgan is nets.ncnn_files.import_realesrgan
+    between = text.partition(training.TABLE_BEGINS)[2].partition(training.TABLE_ENDS)[0]
+    assert between.strip() == training.table().strip(), "`... table --write` brings it up to date"
 
 
 # ---- what goes wrong ------------------------------------------------------------------------------------------------
@@ -206,7 +202,7 @@ def test_missing_card_names_the_command_that_restores_it(copied_zoo):
 def test_command_line_lists_models_and_explains_mistakes(capsys):
     assert main(["list"]) == 0
     said = capsys.readouterr().out
-    assert all(f"{name}: {zoo.RECIPES[name].summary}" in said for name in NAMES)
+    assert all(f"{name}: {shipped_models.RECIPES[name].summary}" in said for name in NAMES)
     assert main(["train"]) == 1
     assert main(["train", "nonsense"]) == 1
     assert main(["check", "nonsense"]) == 1
@@ -224,7 +220,7 @@ def test_help_says_that_a_finished_training_is_not_repeated(capsys):
 def test_a_table_without_its_place_is_refused(copied_zoo):
     (copied_zoo.parent / "README.md").write_text("nothing here\n")
     with pytest.raises(GancompError, match=r"README\.md has no place for the table; put <!-- zoo table"):
-        store.table(write=True)
+        training.table(write=True)
 
 
 # ---- comparing a card with what is measured -------------------------------------------------------------------------
@@ -307,7 +303,7 @@ def tiny_root(tmp_path_factory) -> Path:
     """A folder with a copy of the pictures and an empty zoo, which the tests of this module fill once."""
     root = tmp_path_factory.mktemp("tiny")
     shutil.copytree(data_root(), root / "data", ignore=shutil.ignore_patterns("results", "zoo"))
-    (root / "data/README.md").write_text(f"Models\n{store.TABLE_BEGINS}\nold\n{store.TABLE_ENDS}\nthe end\n")
+    (root / "data/README.md").write_text(f"Models\n{training.TABLE_BEGINS}\nold\n{training.TABLE_ENDS}\nthe end\n")
     return root
 
 
@@ -316,19 +312,21 @@ def tiny_zoo(tiny_root, monkeypatch) -> Callable[[str], zoo.ZooModel]:
     """The models of TINY, each trained when first asked for: two steps, and a card from few test pictures."""
     monkeypatch.setenv("GANCOMP_DATA", str(tiny_root / "data"))
     monkeypatch.setenv("GANCOMP_CACHE", str(tiny_root / "cache"))
-    monkeypatch.setattr(store, "load_task", lambda name: few(load_task(name)))
+    monkeypatch.setattr(training, "load_task", lambda name: few(load_task(name)))
     for name, architecture in TINY.items():
         small = {"critic_width": 8, "teacher": "edges2shoes/teacher"}
-        options = {"lr": 1e-4} | {option: small[option] for option in small if option in zoo.RECIPES[name].options}
+        options = {"lr": 1e-4} | {
+            option: small[option] for option in small if option in shipped_models.RECIPES[name].options
+        }
         changes = {"architecture": architecture, "settings": Settings(2, batch_size=2), "options": options}
-        monkeypatch.setitem(zoo.RECIPES, name, dataclasses.replace(zoo.RECIPES[name], **changes))
+        monkeypatch.setitem(shipped_models.RECIPES, name, dataclasses.replace(shipped_models.RECIPES[name], **changes))
 
     def model(name: str) -> zoo.ZooModel:
         if name == JUDGED:
             model(JUDGE)
-        if teacher := zoo.RECIPES[name].options.get("teacher"):
+        if teacher := shipped_models.RECIPES[name].options.get("teacher"):
             model(teacher)
-        return zoo.load(name) if name in store.shipped() else zoo.train(name)
+        return zoo.load(name) if name in training.shipped() else shipped_models.train(name)
 
     return model
 
@@ -360,8 +358,10 @@ def test_recipe_is_trained_graded_and_shipped(tiny_zoo, name):
     model, folder = tiny_zoo(name), data_root() / "zoo" / name
     assert model.card["settings"]["steps"] == 2
     assert model.generator.architecture == TINY[name]
-    assert set(model.models) == set(zoo.RECIPES[name].keeps)
-    assert {path.name.split(".")[0] for path in folder.glob("*.safetensors.xz")} == set(zoo.RECIPES[name].keeps)
+    assert set(model.models) == set(shipped_models.RECIPES[name].keeps)
+    assert {path.name.split(".")[0] for path in folder.glob("*.safetensors.xz")} == set(
+        shipped_models.RECIPES[name].keeps
+    )
     assert f"# {name}" in (folder / "card.md").read_text(encoding="utf-8")
     with Image.open(folder / "grid.webp") as grid:
         assert grid.width > 300
@@ -371,7 +371,7 @@ def test_recipe_is_trained_graded_and_shipped(tiny_zoo, name):
 @pytest.mark.parametrize("name", TINY)
 def test_a_fresh_model_agrees_with_its_card(tiny_zoo, name):
     tiny_zoo(name)
-    assert zoo.check(name) == []
+    assert shipped_models.check(name) == []
 
 
 def test_each_kind_of_model_has_the_scores_of_its_kind(tiny_zoo):
@@ -396,17 +396,17 @@ def test_each_kind_of_model_has_the_scores_of_its_kind(tiny_zoo):
 
 def test_a_model_that_convinces_nobody_is_shown_and_not_shipped(tiny_zoo, monkeypatch):
     name = "flat2gloss_unpaired/teacher"
-    monkeypatch.setitem(zoo.RECIPES, name, dataclasses.replace(zoo.RECIPES[name], keeps=()))
+    monkeypatch.setitem(shipped_models.RECIPES, name, dataclasses.replace(shipped_models.RECIPES[name], keeps=()))
     shown_root = data_root().parent / "shown"
     shutil.copytree(data_root(), shown_root, ignore=shutil.ignore_patterns("zoo"))
     monkeypatch.setenv("GANCOMP_DATA", str(shown_root))
-    shown, folder = zoo.train(name), data_root() / "zoo" / name
+    shown, folder = shipped_models.train(name), data_root() / "zoo" / name
     assert set(shown.models) == {"generator", "backward_generator"}
     assert {path.name for path in folder.iterdir()} == {"card.json", "card.md", "grid.webp"}
     assert zoo.grid(name).width > 300
     assert name not in zoo.names()
-    assert zoo.check(name) == []
-    with pytest.raises(GancompError, match=r"ships no weights, because its pictures convince nobody: see .*card\.md"):
+    assert shipped_models.check(name) == []
+    with pytest.raises(GancompError, match=r"ships no weights, because its quality is too low: see .*card\.md"):
         zoo.load(name)
 
 
@@ -431,19 +431,19 @@ def test_model_that_ships_without_a_discriminator_says_so(tiny_zoo):
 
 def test_multi_scale_discriminator_comes_back_from_its_file(tiny_zoo, monkeypatch):
     tiny_zoo(JUDGED)
-    both = dataclasses.replace(zoo.RECIPES[JUDGED], keeps=("generator", "discriminator"))
+    both = dataclasses.replace(shipped_models.RECIPES[JUDGED], keeps=("generator", "discriminator"))
     with monkeypatch.context() as patch:
-        patch.setitem(zoo.RECIPES, JUDGED, both)
-        assert isinstance(zoo.train(JUDGED).discriminator, MultiScaleDiscriminator)
-    assert set(zoo.train(JUDGED).models) == {"generator"}
-    assert zoo.check(JUDGED) == [], "the network that is no longer kept is gone"
+        patch.setitem(shipped_models.RECIPES, JUDGED, both)
+        assert isinstance(shipped_models.train(JUDGED).discriminator, MultiScaleDiscriminator)
+    assert set(shipped_models.train(JUDGED).models) == {"generator"}
+    assert shipped_models.check(JUDGED) == [], "the network that is no longer kept is gone"
 
 
 def test_a_finished_training_is_not_repeated(tiny_zoo):
     before = tiny_zoo("photos_x4/teacher").card
-    checkpoint = store.cache_root() / "zoo/photos_x4-teacher.ckpt"
+    checkpoint = training.cache_root() / "zoo/photos_x4-teacher.ckpt"
     written = checkpoint.stat().st_mtime_ns
-    assert zoo.train("photos_x4/teacher").card == before
+    assert shipped_models.train("photos_x4/teacher").card == before
     assert checkpoint.stat().st_mtime_ns == written
 
 
@@ -454,15 +454,15 @@ def test_a_training_that_fails_in_its_evaluation_leaves_the_old_model(tiny_zoo, 
     def fail(*_, **__):
         raise KeyboardInterrupt
 
-    wider = dataclasses.replace(zoo.RECIPES[name], architecture=dataclasses.replace(SHOES, blocks=2))
-    checkpoint = store.cache_root() / "zoo/edges2shoes-teacher.ckpt"
+    wider = dataclasses.replace(shipped_models.RECIPES[name], architecture=dataclasses.replace(SHOES, blocks=2))
+    checkpoint = training.cache_root() / "zoo/edges2shoes-teacher.ckpt"
     finished = checkpoint.read_bytes()
     checkpoint.unlink()
     with monkeypatch.context() as patch:
-        patch.setitem(zoo.RECIPES, name, wider)
+        patch.setitem(shipped_models.RECIPES, name, wider)
         patch.setattr(scores, "evaluate_generator", fail)
         with pytest.raises(KeyboardInterrupt):
-            zoo.train(name)
+            shipped_models.train(name)
     checkpoint.write_bytes(finished)
     assert zoo.load(name).generator.architecture.blocks == 1
 
@@ -483,14 +483,14 @@ def test_a_training_that_fails_in_its_evaluation_leaves_the_old_model(tiny_zoo, 
 def test_check_finds_a_card_that_says_something_else(card_of, change, told):
     card = card_of("edges2shoes/teacher")
     rewrite(card, change)
-    (sentence,) = zoo.check("edges2shoes/teacher")
+    (sentence,) = shipped_models.check("edges2shoes/teacher")
     assert re.search(told, sentence)
     assert sentence.startswith("edges2shoes/teacher: ")
 
 
 def test_check_finds_a_text_that_flatters(card_of):
     rewrite(card_of("edges2shoes/teacher"), lambda card: card["quality"].update(text="KID 0.001"))
-    sentences = "\n".join(zoo.check("edges2shoes/teacher"))
+    sentences = "\n".join(shipped_models.check("edges2shoes/teacher"))
     assert "quality.text is 'KID" in sentences
     assert "card.md is missing or does not say what card.json says" in sentences
 
@@ -508,7 +508,7 @@ def test_check_goes_on_after_a_model_that_is_missing_and_returns_1(card_of, tiny
 def test_check_of_a_judged_model_names_the_judge_that_is_missing(card_of):
     card_of(JUDGED)
     card_of(JUDGE).unlink()
-    (sentence,) = zoo.check(JUDGED)
+    (sentence,) = shipped_models.check(JUDGED)
     assert sentence.startswith(f"{JUDGED}: The weights of '{JUDGE}' are not in")
 
 
@@ -532,4 +532,4 @@ def test_table_has_a_row_for_each_shipped_model_and_is_written_between_its_marks
     assert "| [photos_x4/teacher](zoo/photos_x4/teacher/card.md) | RRDBNet: " in printed
     assert "read by the segmenter: mIoU" in printed
     text = (data_root() / "README.md").read_text(encoding="utf-8")
-    assert text == f"Models\n{store.TABLE_BEGINS}\n{printed}{store.TABLE_ENDS}\nthe end\n"
+    assert text == f"Models\n{training.TABLE_BEGINS}\n{printed}{training.TABLE_ENDS}\nthe end\n"

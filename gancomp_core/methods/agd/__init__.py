@@ -6,7 +6,6 @@ learn by gradient, from the pictures of a teacher and from a price on multiply-a
 """
 
 from gancomp_core.methods.agd.choices import Choices, Controller, MacTable, kept_channels
-from gancomp_core.methods.agd.recorded import SEARCHES, Recorded, best_by_chance, by_chance, recorded
 from gancomp_core.methods.agd.searching import (
     Search,
     SearchScene,
@@ -29,12 +28,7 @@ from gancomp_core.methods.agd.students import (
 )
 
 __all__ = [
-    "SEARCHES",
-    "Recorded",
     "derived_from",
-    "best_by_chance",
-    "by_chance",
-    "recorded",
     "Choices",
     "Controller",
     "MacTable",

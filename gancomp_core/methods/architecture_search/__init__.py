@@ -9,7 +9,6 @@ from gancomp_core.methods.architecture_search.choices import costs
 from gancomp_core.methods.architecture_search.frontier import Frontier
 from gancomp_core.methods.architecture_search.latency_table import LatencyError, LatencyTable
 from gancomp_core.methods.architecture_search.predictor import Predictor
-from gancomp_core.methods.architecture_search.recorded_searches import recorded
 from gancomp_core.methods.architecture_search.running import STRATEGIES, search
 from gancomp_core.methods.architecture_search.scores import SupernetScore
 
@@ -22,6 +21,5 @@ __all__ = [
     "Predictor",
     "SupernetScore",
     "costs",
-    "recorded",
     "search",
 ]

@@ -1,4 +1,4 @@
-"""List and do the recorded searches; see :mod:`gancomp_core.methods.agd.recorded`."""
+"""List and do the recorded searches; see :mod:`gancomp_core.lab.supernet_searches`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import argparse
 import sys
 
 from gancomp_core.errors import GancompError
-from gancomp_core.methods.agd.recorded import SEARCHES, do, do_by_chance
+from gancomp_core.lab.supernet_searches import SEARCHES, do
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m gancomp_core.methods.agd", description="Recorded searches for operators and widths."
+        prog="python -m gancomp_core.lab.supernet_searches", description="Recorded searches of the course."
     )
-    parser.add_argument("action", choices=("list", "do", "chance"))
+    parser.add_argument("action", choices=("list", "do"))
     parser.add_argument("names", nargs="*")
     options = parser.parse_args(arguments)
     if options.action == "list":
@@ -21,11 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         for name in options.names or SEARCHES:
-            if options.action == "chance":
-                print(do_by_chance(name).to_string(index=False))
-                continue
-            found = do(name)
-            print(f"{name}: {found.architecture} ({found.minutes} minutes)")
+            print(do(name))
     except GancompError as error:
         print(error, file=sys.stderr)
         return 1

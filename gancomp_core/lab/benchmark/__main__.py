@@ -8,22 +8,22 @@ import sys
 from collections.abc import Callable
 
 from gancomp_core.errors import GancompError
-from gancomp_core.methods.benchmark import COMPRESSED, TASKS, TIMES, compressed, entries, headline, table, timed
-from gancomp_core.methods.benchmark.claims import ledger, write_claims
-from gancomp_core.methods.benchmark.compressed import LIGHTER, LIGHTER_FORMS, compressed_key, lighter, lighter_key
-from gancomp_core.methods.benchmark.entries import TEACHER, Entry, Member
-from gancomp_core.methods.benchmark.pictures import write_headline
-from gancomp_core.methods.benchmark.tables import HEADLINES
-from gancomp_core.methods.benchmark.timing import ROUNDS, THREADS, network_key, timing_keys
-from gancomp_core.methods.runs import record
-from gancomp_core.methods.runs import table as recorded_runs
+from gancomp_core.lab.benchmark import COMPRESSED, TASKS, TIMES, compressed, entries, headline, table, timed
+from gancomp_core.lab.benchmark.claims import ledger, write_claims
+from gancomp_core.lab.benchmark.compressed import LIGHTER, LIGHTER_FORMS, compressed_key, lighter, lighter_key
+from gancomp_core.lab.benchmark.entries import TEACHER, Entry, Member
+from gancomp_core.lab.benchmark.pictures import write_headline
+from gancomp_core.lab.benchmark.tables import HEADLINES
+from gancomp_core.lab.benchmark.timing import ROUNDS, THREADS, network_key, timing_keys
+from gancomp_core.lab.runs import record
+from gancomp_core.lab.runs import table as recorded_runs
 
 log = logging.getLogger("gancomp")
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m gancomp_core.methods.benchmark", description="All methods under one teacher and one clock."
+        prog="python -m gancomp_core.lab.benchmark", description="All methods under one teacher and one clock."
     )
     parser.add_argument("action", choices=[*OF_A_TASK, *WHOLE])
     parser.add_argument("tasks", nargs="*", default=[], help=f"of {', '.join(TASKS)}; all when none is named")

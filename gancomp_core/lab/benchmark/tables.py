@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 
 from gancomp_core.errors import GancompError
+from gancomp_core.lab.benchmark.compressed import COMPRESSED, LIGHTER, LIGHTER_FORMS, compressed_key, lighter_key
+from gancomp_core.lab.benchmark.entries import COMBINED, TEACHER, Entry, Member, entries, entry
+from gancomp_core.lab.benchmark.timing import THREADS, TIMES, rounds
+from gancomp_core.lab.runs import table as recorded_runs
 from gancomp_core.measure import PairedInterval, paired_interval
-from gancomp_core.methods.benchmark.compressed import COMPRESSED, LIGHTER, LIGHTER_FORMS, compressed_key, lighter_key
-from gancomp_core.methods.benchmark.entries import COMBINED, TEACHER, Entry, Member, entries, entry
-from gancomp_core.methods.benchmark.timing import THREADS, TIMES, rounds
-from gancomp_core.methods.runs import table as recorded_runs
 
 SCORES = ("fd", "kid", "psnr", "ssim", "perceptual")
 FLOAT, INT8 = "float32", "int8"
@@ -82,7 +82,7 @@ def table(task: str) -> pd.DataFrame:
     found = {(label, form): row for label, each in of.items() for form, row in _summaries(each, times)}
     if not found:
         raise GancompError(
-            f"Nothing of the benchmark of {task} is recorded; 'python -m gancomp_core.methods.benchmark do {task}' "
+            f"Nothing of the benchmark of {task} is recorded; 'python -m gancomp_core.lab.benchmark do {task}' "
             "measures it."
         )
     rows = pd.DataFrame(found.values(), index=pd.MultiIndex.from_tuples(found, names=("method", "form")))
@@ -139,7 +139,7 @@ def by_seed(of: Entry, score: str, form: str = FLOAT) -> pd.Series:
     recorded = scores(of)
     if recorded.empty or score not in recorded:
         raise GancompError(
-            f"No {score} of '{of.label}' on {of.task} is recorded; 'python -m gancomp_core.methods.benchmark do "
+            f"No {score} of '{of.label}' on {of.task} is recorded; 'python -m gancomp_core.lab.benchmark do "
             f"{of.task}' measures it."
         )
     return recorded[recorded.form == form].set_index("seed")[score].astype(float)
@@ -195,7 +195,7 @@ def headline(task: str = "edges2shoes") -> Headline:
     for wanted in ((TEACHER, FLOAT), (label, INT8)):
         if wanted not in rows.index or pd.isna(rows.loc[wanted, "ms_1"]):
             raise GancompError(
-                f"'{wanted[0]}' in {wanted[1]} is not measured on {task}; 'python -m gancomp_core.methods.benchmark do "
+                f"'{wanted[0]}' in {wanted[1]} is not measured on {task}; 'python -m gancomp_core.lab.benchmark do "
                 f"{task}' does it."
             )
     row, teacher = rows.loc[(label, INT8)], rows.loc[(TEACHER, FLOAT)]

@@ -12,8 +12,10 @@ from torch import nn
 
 from gancomp_core import files
 from gancomp_core.data import Task, load_task
+from gancomp_core.lab.benchmark.entries import Entry, Member
+from gancomp_core.lab.recorded_table import RecordedTable, key_of
+from gancomp_core.lab.runs import PROTOCOLS
 from gancomp_core.measure import OnnxGenerator, cost, evaluate_generator, export_onnx
-from gancomp_core.methods.benchmark.entries import Entry, Member
 from gancomp_core.methods.quantization import (
     SmallWeights,
     export_int8,
@@ -22,8 +24,6 @@ from gancomp_core.methods.quantization import (
     psnr_to_float,
     weight_only_int8,
 )
-from gancomp_core.methods.recorded_table import RecordedTable, key_of
-from gancomp_core.methods.runs import PROTOCOLS
 
 COMPRESSED = RecordedTable("int8")
 LIGHTER = RecordedTable("lighter_weights")

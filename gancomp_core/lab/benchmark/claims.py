@@ -1,7 +1,7 @@
 """The claim ledger: what the four papers claim, and what the recorded results say to it.
 
-    python -m gancomp_core.methods.benchmark claims            # every claim and its status
-    python -m gancomp_core.methods.benchmark claims --write    # decide all anew; the file and the README
+    python -m gancomp_core.lab.benchmark claims            # every claim and its status
+    python -m gancomp_core.lab.benchmark claims --write    # decide all anew; the file and the README
 
 ``data/claims.yml`` holds for each claim a ``test``, which names the results that decide, and the status and evidence
 that the test gave. Statuses: "reproduced" for what is counted or equal, at the papers' own size; "at small scale" for
@@ -24,22 +24,22 @@ import yaml
 from gancomp_core import files, zoo
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
+from gancomp_core.lab import agd_searches
+from gancomp_core.lab.benchmark.compressed import COMPRESSED, LIGHTER_FORMS
+from gancomp_core.lab.benchmark.entries import TASKS, TEACHER, Entry, entry
+from gancomp_core.lab.benchmark.published import costs
+from gancomp_core.lab.benchmark.tables import FLOAT, HEADLINES, by_seed, headline, scores, table
+from gancomp_core.lab.benchmark.timing import THREADS
+from gancomp_core.lab.runs import Run, planned
+from gancomp_core.lab.runs import table as recorded_runs
 from gancomp_core.measure import paired_interval
 from gancomp_core.measure.statistics import ENOUGH_SEEDS, PairedInterval, significant
-from gancomp_core.methods import agd
-from gancomp_core.methods.benchmark.compressed import COMPRESSED, LIGHTER_FORMS
-from gancomp_core.methods.benchmark.entries import TASKS, TEACHER, Entry, entry
-from gancomp_core.methods.benchmark.published import costs
-from gancomp_core.methods.benchmark.tables import FLOAT, HEADLINES, by_seed, headline, scores, table
-from gancomp_core.methods.benchmark.timing import THREADS
-from gancomp_core.methods.runs import Run, planned
-from gancomp_core.methods.runs import table as recorded_runs
 from gancomp_core.nets import sort_channels
 
 REPRODUCED, SMALL_SCALE, NOT_REPRODUCED = "reproduced", "at small scale", "not reproduced"
 UNDECIDED, PAPER_ONLY = "undecided", "paper only"
 STATUSES = (REPRODUCED, SMALL_SCALE, NOT_REPRODUCED, UNDECIDED, PAPER_ONLY)
-BEGINS = "<!-- claims: written by python -m gancomp_core.methods.benchmark claims --write -->"
+BEGINS = "<!-- claims: written by python -m gancomp_core.lab.benchmark claims --write -->"
 ENDS = "<!-- end of claims -->"
 
 
@@ -195,7 +195,7 @@ def _of_runs(plan: str, wanted: Mapping[str, Any], score: str) -> pd.Series:
     found = {run.seed: float(recorded.loc[run.key, f"{score}_last"]) for run in chosen}
     if not found:
         raise GancompError(
-            f"No run of '{plan}' with {dict(wanted)} is recorded; 'python -m gancomp_core.methods.runs do \"{plan}\"' "
+            f"No run of '{plan}' with {dict(wanted)} is recorded; 'python -m gancomp_core.lab.runs do \"{plan}\"' "
             "trains what its plan has."
         )
     if len(found) < len(chosen):
@@ -288,8 +288,8 @@ def _controllers() -> tuple[str, str]:
     """Whether searches with a price on MACs end within their range more often than those without one."""
     found: dict[bool, list[bool]] = {True: [], False: []}
     shares: dict[bool, list[float]] = {True: [], False: []}
-    for name, each in agd.SEARCHES.items():
-        looks, bounds = agd.recorded(name).history.groupby("step").macs.first(), each.controller
+    for name, each in agd_searches.SEARCHES.items():
+        looks, bounds = agd_searches.recorded(name).history.groupby("step").macs.first(), each.controller
         within = looks.between(bounds.low, bounds.high)
         found[bool(bounds.price)].append(bool(within.iloc[-1]))
         shares[bool(bounds.price)].append(100 * float(within.mean()))

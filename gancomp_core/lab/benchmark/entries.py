@@ -12,10 +12,10 @@ from torch import nn
 from gancomp_core import zoo
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
-from gancomp_core.methods.experiments import architecture_of
-from gancomp_core.methods.recorded_table import key_of
-from gancomp_core.methods.runs import Run, trained_generator
-from gancomp_core.methods.runs.plans import FINALISTS, FREER, STUDENT, agd_networks, cut, term
+from gancomp_core.lab.kinds import architecture_of
+from gancomp_core.lab.recorded_table import key_of
+from gancomp_core.lab.runs import Run, trained_generator
+from gancomp_core.lab.runs.plans import FINALISTS, FREER, STUDENT, agd_networks, cut, term
 from gancomp_core.nets import AgdArchitecture, ResnetArchitecture
 
 

@@ -14,14 +14,15 @@ from torch import Tensor, nn
 
 from gancomp_core.data import Task
 from gancomp_core.files import atomic_write
-from gancomp_core.measure import bicubic, cost, machine_class
-from gancomp_core.nets import AgdArchitecture, ArchitectureSpace, Segmenter
+from gancomp_core.lab.shipped_models.recipes import Recipe
+from gancomp_core.lab.shipped_models.scores import Scores
+from gancomp_core.measure import cost, machine_class
+from gancomp_core.nets import AgdArchitecture, ArchitectureSpace
 from gancomp_core.train.loop import Trained
-from gancomp_core.train.progress import paint, tile
-from gancomp_core.zoo.recipes import Recipe
-from gancomp_core.zoo.scores import Scores
+from gancomp_core.train.progress import tile
+from gancomp_core.zoo.pictures import sample_rows
+from gancomp_core.zoo.store import GRID
 
-GRID = "grid.webp"
 COPY = "copying the input"
 
 
@@ -31,7 +32,7 @@ def describe(name: str, recipe: Recipe, trained: Trained, generator: nn.Module, 
         "name": name,
         "summary": recipe.summary,
         "task": recipe.task,
-        "command": f"python -m gancomp_core.zoo train {name}",
+        "command": f"python -m gancomp_core.lab.shipped_models train {name}",
         "architecture": cast(Any, generator).architecture.as_dict(),
         "objective": trained.objective,
         "settings": {**dataclasses.asdict(recipe.settings), **recipe.options, "precision": trained.precision},
@@ -92,31 +93,11 @@ def _rows(models: Mapping[str, nn.Module], task: Task) -> tuple[list[Tensor], st
     halves = [(models, task), (models, task)]
     if "backward_generator" in models:  # the second half shows the way back
         halves[1] = {"generator": models["backward_generator"]}, task.reversed()
-    parts = [samples(*half, indices) for half, indices in zip(halves, spread, strict=True)]
+    parts = [sample_rows(*half, indices) for half, indices in zip(halves, spread, strict=True)]
     legend = f"Rows of {len(parts[0])}: {', '.join(parts[0])}"
     if "backward_generator" in models:
         legend += ", there and, below, back"
     return [row for part in parts for row in part.values()], f"{legend}; test pictures evenly spread, not chosen"
-
-
-@torch.inference_mode()
-def samples(models: Mapping[str, nn.Module], task: Task, indices: Tensor) -> dict[str, Tensor]:
-    """What a model makes of the test pictures at ``indices``: rows of float32 [N, 1 or 3, H, W] in [-1, 1] by label.
-
-    Semantic maps are painted in their palette; of large photos a square of 128 pixels is cut from the middle.
-    """
-    generator, batch = models["generator"], task.test.batch(indices)
-    if task.scale > 1:
-        pixels = F.interpolate(batch.source, scale_factor=float(task.scale))
-        enlarged = {"bicubic": bicubic(batch.source, task.scale), "network": generator(batch.source)}
-        whole = {"small photo": pixels, **enlarged, "original": batch.target}
-        edge = max(task.size - 128, 0) // 2
-        return {label: row[..., edge : task.size - edge, edge : task.size - edge] for label, row in whole.items()}
-    if isinstance(generator, Segmenter):
-        read, truth = (paint(maps, task.palette) for maps in (generator(batch.target), batch.source))
-        return {"satellite": batch.target, "segmenter": read, "land cover": truth}
-    source = paint(batch.source, task.palette) if task.palette else batch.source
-    return {"given": source, "generated": generator(batch.source), "real": batch.target}
 
 
 def _markdown(card: Mapping[str, Any], legend: str) -> str:

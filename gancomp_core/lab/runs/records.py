@@ -16,10 +16,10 @@ from torch import nn
 from gancomp_core import files, zoo
 from gancomp_core.data import Task, load_task
 from gancomp_core.errors import GancompError
+from gancomp_core.lab.kinds import METHODS
+from gancomp_core.lab.recorded_table import RecordedTable, key_of, lock
 from gancomp_core.measure import band_errors, cost, evaluate_generator, likeness, set_distance
-from gancomp_core.methods.experiments import METHODS
 from gancomp_core.methods.pseudo_pairs import pseudo_pairs
-from gancomp_core.methods.recorded_table import RecordedTable, key_of, lock
 from gancomp_core.nets import build_generator
 from gancomp_core.train.checkpoints import load_weights, save_weights
 from gancomp_core.train.loop import Settings, Trained, fastest_precision
@@ -88,7 +88,7 @@ class Run:
 
         Models of the zoo that a configuration names count with their weights.
         """
-        named = [value for value in self.configuration.values() if isinstance(value, str) and value in zoo.RECIPES]
+        named = [value for value in self.configuration.values() if isinstance(value, str) and value in zoo.shown()]
         return key_of(
             load_task(self.task).fingerprint,
             self.method,
@@ -133,7 +133,7 @@ def find(
     if runs.empty:
         raise GancompError(
             f"No run of '{method}' with {configuration} on {task} is recorded; "
-            "'python -m gancomp_core.methods.runs list' shows the plans, 'do <plan>' makes them."
+            "'python -m gancomp_core.lab.runs list' shows the plans, 'do <plan>' makes them."
         )
     return runs.sort_values("seed")
 

@@ -7,8 +7,9 @@ import logging
 import sys
 
 from gancomp_core.errors import GancompError
-from gancomp_core.zoo.recipes import RECIPES
-from gancomp_core.zoo.store import check, names, regrade, shipped, table, train
+from gancomp_core.lab.shipped_models.recipes import RECIPES
+from gancomp_core.lab.shipped_models.training import check, regrade, shipped, table, train
+from gancomp_core.zoo import names
 
 HELP = """Train, list and check the zoo.
 
@@ -24,7 +25,9 @@ HELP = """Train, list and check the zoo.
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m gancomp_core.zoo", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m gancomp_core.lab.shipped_models",
+        description=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("action", choices=("list", "train", "check", "regrade", "table"))
     parser.add_argument("names", nargs="*", help="models, for example edges2shoes/teacher")

@@ -4,7 +4,7 @@ Two formats are known, and both share the layout of the CycleGAN/pix2pix ResNet 
 ``model.10`` the first residual block: the dense one (``model.10.conv_block.1.weight``), and GAN Compression's, whose
 blocks may be separable (``model.10.conv_block.1.conv.0.weight`` depthwise, ``.conv.2.weight`` pointwise) and whose
 layers have widths of their own. What a file does not say is worked out from its tensors. This module knows tensors and
-names; :mod:`gancomp_core.nets.foreign_files` knows files.
+names; :mod:`gancomp_core.importers.foreign_files` knows files.
 
 What no tensor tells: whether the blocks pad by reflection (as published) or by replication. Reflection is assumed.
 """

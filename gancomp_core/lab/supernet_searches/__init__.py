@@ -1,8 +1,8 @@
 """Searches that the course tells of, done once and kept as tables.
 
-    python -m gancomp_core.methods.architecture_search list
-    python -m gancomp_core.methods.architecture_search do        # all of them
-    python -m gancomp_core.methods.architecture_search do "edges2shoes/small space"
+    python -m gancomp_core.lab.supernet_searches list
+    python -m gancomp_core.lab.supernet_searches do        # all of them
+    python -m gancomp_core.lab.supernet_searches do "edges2shoes/small space"
 
 Scores are those of sub-networks straight out of a supernet of the zoo. The tables lie in ``data/results/searches``.
 """
@@ -43,7 +43,7 @@ class RecordedSearch:
 
     @property
     def task(self) -> Task:
-        return load_task(zoo.RECIPES[self.supernet].task)
+        return load_task(zoo.card(self.supernet)["task"])
 
     @property
     def pixels(self) -> tuple[int, int]:
@@ -51,7 +51,7 @@ class RecordedSearch:
 
     @property
     def budget(self) -> Budget:
-        teacher: Any = zoo.load(zoo.RECIPES[self.supernet].options["teacher"]).generator
+        teacher: Any = zoo.load(zoo.card(self.supernet)["settings"]["teacher"]).generator
         return Budget(macs=cost(teacher, *self.pixels).macs / self.cheaper)
 
 
@@ -95,7 +95,7 @@ def recorded(name: str) -> Frontier:
     chosen, path = _chosen(name), _path(name)
     if not path.exists():
         raise GancompError(
-            f"The search '{name}' is not recorded; 'python -m gancomp_core.methods.architecture_search do \"{name}\"' "
+            f"The search '{name}' is not recorded; 'python -m gancomp_core.lab.supernet_searches do \"{name}\"' "
             "does it."
         )
     return Frontier.from_csv(path, chosen.space)

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from gancomp_core.errors import GancompError
-from gancomp_core.methods import agd
-from gancomp_core.methods.architecture_search.recorded_searches import CHEAPER, recorded
-from gancomp_core.methods.runs.records import Run, record
+from gancomp_core.lab import agd_searches
+from gancomp_core.lab.runs.records import Run, record
+from gancomp_core.lab.supernet_searches import CHEAPER, recorded
 from gancomp_core.nets import ArchitectureSpace, ChannelConfig, ResnetArchitecture, search_space
 
 log = logging.getLogger("gancomp")
@@ -145,13 +145,13 @@ def _by_wavelets_unpaired(task: str, critic: str, seeds: int) -> list[Run]:
 def agd_networks() -> dict[str, str | dict[str, Any]]:
     """Networks of 4 to 5 M MACs for the unpaired shoes, by where they come from, as a configuration names them."""
     name = "edges2shoes_unpaired"
-    space = agd.SEARCHES[name].space
+    space = agd_searches.SEARCHES[name].space
     operators = [layer.operators.index("residual") if "residual" in layer.operators else 0 for layer in space.layers]
     best = recorded("edges2shoes/30 times cheaper").best
     return {
-        "searched": str(agd.recorded(name).architecture),
+        "searched": str(agd_searches.recorded(name).architecture),
         "uniform": str(space.chosen(operators, [0] * len(space.layers))),
-        "random": str(agd.best_by_chance(name)),
+        "random": str(agd_searches.best_by_chance(name)),
         "supernet": {"channels": str(best.channels), "blocks": best.blocks},
     }
 

@@ -14,6 +14,9 @@ from typing import Any
 import pandas as pd
 
 from gancomp_core.data import load_task
+from gancomp_core.lab.benchmark.compressed import CALIBRATION, LIGHTER_FORMS
+from gancomp_core.lab.benchmark.entries import TASKS, TEACHER, Entry, entries
+from gancomp_core.lab.recorded_table import RecordedTable, key_of
 from gancomp_core.measure import (
     Latency,
     cost,
@@ -23,10 +26,7 @@ from gancomp_core.measure import (
     onnx_latency,
     peak_memory,
 )
-from gancomp_core.methods.benchmark.compressed import CALIBRATION, LIGHTER_FORMS
-from gancomp_core.methods.benchmark.entries import TASKS, TEACHER, Entry, entries
 from gancomp_core.methods.quantization import export_int8
-from gancomp_core.methods.recorded_table import RecordedTable, key_of
 from gancomp_core.nets import build_generator, initialise
 
 log = logging.getLogger("gancomp")

@@ -31,7 +31,7 @@ from gancomp_core.train.objectives import Objective, gan, perceptual, reconstruc
 from gancomp_core.train.pix2pix import train_pix2pix
 
 if TYPE_CHECKING:
-    from gancomp_core.methods.runs import Run
+    from gancomp_core.lab.runs import Run
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from PIL import Image
 
 from gancomp_core import files
 from gancomp_core.data import load_task
+from gancomp_core.lab.benchmark.compressed import onnx_files
+from gancomp_core.lab.benchmark.entries import TEACHER, entry
+from gancomp_core.lab.benchmark.tables import HEADLINES
 from gancomp_core.measure import OnnxGenerator
-from gancomp_core.methods.benchmark.compressed import onnx_files
-from gancomp_core.methods.benchmark.entries import TEACHER, entry
-from gancomp_core.methods.benchmark.tables import HEADLINES
 from gancomp_core.train.progress import tile
 
 TASK = "edges2shoes"

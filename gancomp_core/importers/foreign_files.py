@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from gancomp_core.errors import GancompError
-from gancomp_core.nets.checkpoint_formats import generator_from_state_dict, tensors_of
+from gancomp_core.importers.checkpoint_formats import generator_from_state_dict, tensors_of
 from gancomp_core.nets.resnet import ResnetGenerator
 
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")

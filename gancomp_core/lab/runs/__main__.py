@@ -7,13 +7,11 @@ import logging
 import sys
 
 from gancomp_core.errors import GancompError
-from gancomp_core.methods.runs import PLANS, do, planned, table
+from gancomp_core.lab.runs import PLANS, do, planned, table
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m gancomp_core.methods.runs", description="Recorded runs of the course."
-    )
+    parser = argparse.ArgumentParser(prog="python -m gancomp_core.lab.runs", description="Recorded runs of the course.")
     parser.add_argument("action", choices=("list", "do", "show"))
     parser.add_argument("plans", nargs="*")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""List and do the recorded searches; see :mod:`gancomp_core.methods.architecture_search.recorded_searches`."""
+"""List and do the recorded searches; see :mod:`gancomp_core.lab.agd_searches`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import argparse
 import sys
 
 from gancomp_core.errors import GancompError
-from gancomp_core.methods.architecture_search.recorded_searches import SEARCHES, do
+from gancomp_core.lab.agd_searches import SEARCHES, do, do_by_chance
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m gancomp_core.methods.architecture_search", description="Recorded searches of the course."
+        prog="python -m gancomp_core.lab.agd_searches", description="Recorded searches for operators and widths."
     )
-    parser.add_argument("action", choices=("list", "do"))
+    parser.add_argument("action", choices=("list", "do", "chance"))
     parser.add_argument("names", nargs="*")
     options = parser.parse_args(arguments)
     if options.action == "list":
@@ -21,7 +21,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         for name in options.names or SEARCHES:
-            print(do(name))
+            if options.action == "chance":
+                print(do_by_chance(name).to_string(index=False))
+                continue
+            found = do(name)
+            print(f"{name}: {found.architecture} ({found.minutes} minutes)")
     except GancompError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,9 +1,9 @@
 """Searches that the course tells of, done once and kept as tables of how their preferences moved.
 
-    python -m gancomp_core.methods.agd list
-    python -m gancomp_core.methods.agd do               # all of them
-    python -m gancomp_core.methods.agd do photos_x4
-    python -m gancomp_core.methods.agd chance edges2shoes_unpaired   # networks drawn by chance, for comparison
+    python -m gancomp_core.lab.agd_searches list
+    python -m gancomp_core.lab.agd_searches do               # all of them
+    python -m gancomp_core.lab.agd_searches do photos_x4
+    python -m gancomp_core.lab.agd_searches chance edges2shoes_unpaired   # networks drawn by chance, for comparison
 
 The tables lie in ``data/results/searches``; networks trained from what was found are models of the zoo.
 """
@@ -95,7 +95,8 @@ def recorded(name: str) -> Recorded:
         table = pyarrow.parquet.read_table(_path(name))
     except (OSError, pyarrow.ArrowInvalid) as error:
         raise GancompError(
-            f"The search '{name}' is not recorded, or {_path(name)} is damaged; 'python -m gancomp_core.methods.agd do "
+            f"The search '{name}' is not recorded, or {_path(name)} is damaged; "
+            "'python -m gancomp_core.lab.agd_searches do "
             f'"{name}"\' does it.'
         ) from error
     history, about = table.to_pandas(), table.schema.metadata
@@ -144,7 +145,8 @@ def by_chance(name: str) -> pd.DataFrame:
     """The networks that :func:`do_by_chance` tried; raises :class:`GancompError` naming the command if it has not."""
     if not _chance_path(name).exists():
         raise GancompError(
-            f"No networks by chance are recorded for '{name}'; 'python -m gancomp_core.methods.agd chance \"{name}\"' "
+            f"No networks by chance are recorded for '{name}'; "
+            f"'python -m gancomp_core.lab.agd_searches chance \"{name}\"' "
             "tries some."
         )
     return pd.read_csv(_chance_path(name))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pkgutil import resolve_name
 from typing import Any
 
+from gancomp_core.methods import agd, once_for_all
 from gancomp_core.nets import (
     AgdArchitecture,
     ArchitectureSpace,
@@ -35,7 +35,7 @@ PHOTOS = "photographs under CC0 and CC BY (data/photos/ATTRIBUTION.md)"
 class Recipe:
     """How one model of the zoo is trained.
 
-    ``method`` is a function such as :func:`train_pix2pix`, or "module:function" for one that itself builds on the zoo;
+    ``method`` is a function such as :func:`train_pix2pix`;
     ``options`` are its keyword arguments beside task, architecture and settings. ``summary`` says in a sentence what
     the model is for, ``pictures`` whose pictures it learned from; ``keeps`` names the trained networks worth shipping:
     a critic is, where a student will be trained against it. A recipe that keeps nothing shows a failure: its card and
@@ -43,19 +43,13 @@ class Recipe:
     """
 
     task: str
-    method: Callable[..., Trained] | str
+    method: Callable[..., Trained]
     architecture: Any
     settings: Settings
     summary: str
     pictures: str
     options: Mapping[str, Any] = field(default_factory=dict)
     keeps: tuple[str, ...] = ("generator", "discriminator")
-
-    @property
-    def function(self) -> Callable[..., Trained]:
-        """What trains the model."""
-        found: Callable[..., Trained] = resolve_name(self.method) if isinstance(self.method, str) else self.method
-        return found
 
 
 def _resnet(width: int, blocks: int, channels: tuple[int, int] = (3, 3)) -> ResnetArchitecture:
@@ -84,7 +78,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "edges2shoes/supernet": Recipe(
         "edges2shoes",
-        "gancomp_core.methods.once_for_all:from_teacher",
+        once_for_all.from_teacher,
         ArchitectureSpace(
             _resnet(16, 6, (1, 1)), search_space("course/channels-16"), depths=(3, 4, 6), separable=(False, True)
         ),
@@ -113,7 +107,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "flat2gloss/supernet": Recipe(
         "flat2gloss",
-        "gancomp_core.methods.once_for_all:from_teacher",
+        once_for_all.from_teacher,
         ArchitectureSpace(_resnet(16, 6), search_space("course/channels-16"), depths=(3, 4, 6)),
         Settings(steps=6_000, batch_size=8),
         "20,736 networks in one, from half of the colour teacher's multiplications to a fifteenth.",
@@ -192,7 +186,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "edges2shoes_unpaired/agd": Recipe(
         "edges2shoes_unpaired",
-        "gancomp_core.methods.agd:from_teacher",
+        agd.from_teacher,
         AgdArchitecture.parse(
             "translation",
             "stem conv7x7 6, down1 down 10, down2 down 22, cell1 dwsblock 32, cell2 dwsblock 32, cell3 dwsblock "
@@ -208,7 +202,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "flat2gloss_unpaired/agd": Recipe(
         "flat2gloss_unpaired",
-        "gancomp_core.methods.agd:from_teacher",
+        agd.from_teacher,
         AgdArchitecture.parse(
             "translation",
             "stem conv7x7 8, down1 down 10, down2 down 22, cell1 conv1x1 32, cell2 dwsblock 22, cell3 "
@@ -229,7 +223,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "photos_x4/agd": Recipe(
         "photos_x4",
-        "gancomp_core.methods.agd:from_teacher",
+        agd.from_teacher,
         AgdArchitecture.parse(
             "super-resolution",
             "first conv3x3 32, cell1.1 conv3x3 28, cell1.2 conv1x1 20, cell1.3 conv3x3 28, cell1.4 conv3x3 "

@@ -1,0 +1,177 @@
+"""Training, checking and evaluating the models of the zoo."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import lzma
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from gancomp_core.data import Task, load_task
+from gancomp_core.errors import GancompError
+from gancomp_core.files import atomic_write, cache_root, data_root, sha256, write_between
+from gancomp_core.lab.shipped_models import cards
+from gancomp_core.lab.shipped_models.recipes import RECIPES, Recipe
+from gancomp_core.lab.shipped_models.scores import differences, grade
+from gancomp_core.train.checkpoints import save_weights
+from gancomp_core.train.loop import Trained
+from gancomp_core.zoo.store import GRID, ZooModel, folder_of, load, packed, read_card, shown
+
+TABLE_BEGINS = "<!-- zoo table: written by python -m gancomp_core.lab.shipped_models table --write -->"
+TABLE_ENDS = "<!-- end -->"
+SHOWN = ("generator", "backward_generator")  # of a recipe that keeps nothing, for its card alone
+TOLERANCE = {"cost": 0.0, "quality": 0.01}
+#: How weights in float16 are packed: two bytes that belong together, of which the upper one says most.
+PACKING = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0, "lp": 1, "pb": 1}]
+
+
+def train(name: str) -> ZooModel:
+    """Train a model of the zoo by its recipe, evaluate it, write weights and card.
+
+    Training resumes from its checkpoint in the cache; one that has finished there is only evaluated again. Everything
+    is made in the cache first and moved into the zoo at the end, the card last: a kill leaves the old model, or, in
+    that last moment, one that :func:`load` calls damaged and this command mends.
+    """
+    recipe, cache = recipe_of(name), cache_root() / "zoo" / name.replace("/", "-")
+    task, judge = load_task(recipe.task), _judge(name, recipe.task)  # the judge first: it may be missing
+    trained = recipe.method(
+        task, recipe.architecture, recipe.settings, checkpoint=cache.with_suffix(".ckpt"), **recipe.options
+    )
+    models = _networks(trained, recipe.keeps or SHOWN)
+    for network, module in models.items():
+        save_weights(module.half(), cache / f"{network}.safetensors", _about(module))
+        module.float()  # what is evaluated is what is shipped, rounding included
+    card = cards.describe(name, recipe, trained, models["generator"], task)
+    card["quality"] = grade(models, task, judge)
+    card["files"] = {f"{network}.safetensors": sha256(cache / f"{network}.safetensors") for network in recipe.keeps}
+    cards.write(cache, card, models, task)
+    folder = data_root() / "zoo" / name
+    for file in card["files"]:
+        with atomic_write(folder / packed(file)) as temporary:
+            temporary.write_bytes(lzma.compress((cache / file).read_bytes(), filters=PACKING))
+    for file in (GRID, "card.md", "card.json"):
+        with atomic_write(folder / file) as temporary:
+            shutil.copyfile(cache / file, temporary)
+    for left in _networks_in(folder) - set(card["files"]):  # of an older recipe
+        (folder / packed(left)).unlink()
+    return load(name) if recipe.keeps else ZooModel(name, models, card)
+
+
+def check(name: str) -> list[str]:
+    """Evaluate shipped weights again; one sentence for everything in which they, or their recipe, differ from the card.
+
+    That is: a file that is missing, damaged or not listed; another recipe, other pictures, another cost; and every
+    number of the quality that differs by more than 1 %. Raises :class:`GancompError` for an unknown name alone.
+    """
+    recipe = recipe_of(name)
+    try:
+        folder, task = folder_of(name), load_task(recipe.task)
+        card = read_card(folder)
+        measured = _measured(name, task) if recipe.keeps else {}
+    except GancompError as error:
+        return [f"{name}: {error}"]
+    found = [
+        *_odd_files(folder, card, recipe),
+        *differences(_stated(card, recipe), _wanted(recipe), "the recipe's ", tolerance=0),
+        *differences({"fingerprint": card["data"]}, {"fingerprint": task.fingerprint}, "the task's ", tolerance=0),
+        *(
+            sentence
+            for part, now in measured.items()
+            for sentence in differences(card[part], now, f"{part}.", TOLERANCE[part])
+        ),
+    ]
+    return [f"{name}: {sentence}." for sentence in found]
+
+
+def regrade(name: str) -> ZooModel:
+    """Evaluate shipped weights again and write cost, scores and grid into their card."""
+    model, folder = load(name), folder_of(name)
+    task = load_task(model.card["task"])
+    cards.write(folder, {**model.card, **_measured(name, task)}, model.models, task)
+    return load(name)
+
+
+def _measured(name: str, task: Task) -> dict[str, Any]:
+    """Cost and quality of the shipped weights, as they are measured here and now."""
+    model = load(name)
+    return {
+        "cost": cards.expense(model.generator, task),
+        "quality": grade(model.models, task, _judge(name, task.name)),
+    }
+
+
+def shipped() -> list[str]:
+    """The models that have a card and a recipe."""
+    return [name for name in shown() if name in RECIPES]
+
+
+def table(write: bool = False) -> str:
+    """The shipped models as a Markdown table; ``write`` puts it between its marks in ``data/README.md``."""
+    text = cards.table(read_card(folder_of(name)) for name in shipped())
+    if write:
+        write_between(data_root() / "README.md", TABLE_BEGINS, TABLE_ENDS, text)
+    return text
+
+
+def _wanted(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe asks for, as a card would say it; the precision only where it is not left to the machine."""
+    settings = {**dataclasses.asdict(recipe.settings), **recipe.options}
+    if recipe.settings.precision == "auto":
+        del settings["precision"]
+    wanted = {"task": recipe.task, "architecture": recipe.architecture.as_dict(), "settings": settings}
+    return json.loads(json.dumps(wanted))  # lists for tuples, as in a card
+
+
+def _stated(card: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """The part of a card that :func:`_wanted` speaks of."""
+    stated = {key: card[key] for key in ("task", "architecture", "settings")}
+    if recipe.settings.precision == "auto":
+        stated["settings"] = {key: value for key, value in card["settings"].items() if key != "precision"}
+    return stated
+
+
+def _odd_files(folder: Path, card: Mapping[str, Any], recipe: Recipe) -> list[str]:
+    odd, wanted = [], {f"{network}.safetensors" for network in recipe.keeps}
+    text = (folder / "card.md").read_text(encoding="utf-8") if (folder / "card.md").is_file() else ""
+    if not wanted == set(card["files"]) == _networks_in(folder):
+        kept, listed, found = (", ".join(sorted(files)) for files in (wanted, card["files"], _networks_in(folder)))
+        odd.append(f"the recipe keeps {kept}, the card lists {listed}, and the folder holds {found}")
+    if card["quality"]["text"] not in text:
+        odd.append("card.md is missing or does not say what card.json says; 'regrade' writes it again")
+    if not (folder / GRID).is_file():
+        odd.append(f"{GRID} is missing; 'regrade' writes it again")
+    return odd
+
+
+def _networks_in(folder: Path) -> set[str]:
+    return {path.stem for path in folder.glob(packed("*.safetensors")) if not path.name.startswith(".")}
+
+
+def _networks(trained: Trained, keeps: Iterable[str]) -> dict[str, nn.Module]:
+    """The networks worth keeping, on the CPU: averaged where there is an average."""
+    everything = {**trained.models, **trained.averaged}
+    return {network: everything[network].cpu() for network in keeps}
+
+
+def _about(module: nn.Module) -> dict[str, Any]:
+    described: Any = module
+    if hasattr(described, "architecture"):
+        return {"architecture": described.architecture.as_dict()}
+    return {"settings": described.settings}
+
+
+def _judge(name: str, task: str) -> nn.Module | None:
+    """The segmenter that grades this model, if its task has one."""
+    judge = f"{task}/segmenter"
+    return load(judge).generator if judge in RECIPES and judge != name else None
+
+
+def recipe_of(name: str) -> Recipe:
+    if name not in RECIPES:
+        raise GancompError(f"There is no model '{name}' in the zoo; choose one of {', '.join(sorted(RECIPES))}.")
+    return RECIPES[name]
