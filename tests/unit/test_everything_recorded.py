@@ -16,14 +16,12 @@ from typing import Any
 import pytest
 import torch
 
-from gancomp_core import zoo
+from gancomp_core.lab import agd_searches, benchmark, runs, shipped_models
+from gancomp_core.lab.benchmark import claims, for_readme, headline, table
+from gancomp_core.lab.benchmark.compressed import compressed_key, lighter_key
+from gancomp_core.lab.recorded_table import RecordedTable
+from gancomp_core.lab.supernet_searches import SEARCHES, recorded
 from gancomp_core.measure import cost
-from gancomp_core.methods import agd, benchmark, runs
-from gancomp_core.methods.architecture_search import recorded
-from gancomp_core.methods.architecture_search.recorded_searches import SEARCHES
-from gancomp_core.methods.benchmark import claims, for_readme, headline, table
-from gancomp_core.methods.benchmark.compressed import compressed_key, lighter_key
-from gancomp_core.methods.recorded_table import RecordedTable
 
 BEFORE = Path(__file__).with_suffix(".json").with_name("everything_recorded.json")
 KINDS = ("runs", "int8", "lighter_weights", "latency")
@@ -69,8 +67,8 @@ def frontiers() -> dict[str, Any]:
 
 def agd_histories() -> dict[str, Any]:
     found = {}
-    for name, chosen in agd.SEARCHES.items():
-        done = agd.recorded(name)
+    for name, chosen in agd_searches.SEARCHES.items():
+        done = agd_searches.recorded(name)
         found[name] = {
             "history": digest(done.history.to_dict("list")),
             "rows": len(done.history),
@@ -79,11 +77,11 @@ def agd_histories() -> dict[str, Any]:
             "space": digest(chosen.space.as_dict()),
         }
     drawn = "edges2shoes_unpaired"
-    tried = agd.by_chance(drawn)
+    tried = agd_searches.by_chance(drawn)
     found[f"{drawn}, by chance"] = {
         "history": digest(tried.to_dict("list")),
         "rows": len(tried),
-        "found": str(agd.best_by_chance(drawn)),
+        "found": str(agd_searches.best_by_chance(drawn)),
     }
     return found
 
@@ -126,7 +124,7 @@ def recipes() -> dict[str, Any]:
             recipe.summary,
             recipe.pictures,
         ]
-        for name, recipe in zoo.RECIPES.items()
+        for name, recipe in shipped_models.RECIPES.items()
     }
 
 
