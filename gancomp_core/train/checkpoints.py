@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,18 @@ def save_weights(module: nn.Module, path: Path | str, about: dict[str, Any] | No
 def read_about(path: Path | str) -> dict[str, Any]:
     """The header that :func:`save_weights` wrote."""
     with _opened(Path(path)) as file:
-        return {key: _decoded(value) for key, value in (file.metadata() or {}).items()}
+        return decode_about(file.metadata() or {})
+
+
+def decode_about(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The values that :func:`save_weights` was given, from the metadata of a safetensors header."""
+    return {key: _decoded(value) for key, value in metadata.items()}
 
 
 def _decoded(value: str) -> Any:
     try:
         return json.loads(value)
-    except ValueError:  # other programs write plain words into their headers
+    except (ValueError, RecursionError):  # other programs write plain words into their headers
         return value
 
 
@@ -44,9 +50,25 @@ def load_weights(module: nn.Module, path: Path | str) -> nn.Module:
     """
     path = Path(path)
     with _opened(path) as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        names = list(file.keys())
+        check_shapes(module, {name: tuple(file.get_slice(name).get_shape()) for name in names}, path)
+        tensors = {name: file.get_tensor(name) for name in names}
+    module.load_state_dict(tensors)
+    return module
+
+
+def check_shapes(module: nn.Module, found: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    """Compare the shapes of tensors in a file with those of a module, which may be on the meta device.
+
+    Args:
+        module: The network that the tensors are for.
+        found: Shapes by the tensor's name.
+        path: The file, for the message.
+
+    Raises:
+        GancompError: Naming the first tensor that does not fit.
+    """
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if expected != found:
         name = next(n for n in (*expected, *found) if expected.get(n) != found.get(n))
         raise GancompError(
@@ -54,8 +76,6 @@ def load_weights(module: nn.Module, path: Path | str) -> nn.Module:
             f"{_shape(found.get(name))} in the file and {_shape(expected.get(name))} in the {type(module).__name__}; "
             "build the network from the architecture stored with the weights."
         )
-    module.load_state_dict(tensors)
-    return module
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:
@@ -82,6 +102,8 @@ def save_state(state: dict[str, Any], path: Path | str) -> None:
 
 def load_state(path: Path | str) -> dict[str, Any]:
     """Read a training state; only tensors and plain values are accepted (``weights_only=True``)."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise GancompError(f"The checkpoint {path} is no plain file; give the path of one.")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError as error:

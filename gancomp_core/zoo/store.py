@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
-import lzma
-import shutil
-import tempfile
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
-from gancomp_core.files import data_root, sha256
-from gancomp_core.nets import MultiScaleDiscriminator, PatchDiscriminator, build_generator
-from gancomp_core.train.checkpoints import load_weights, read_about
+from gancomp_core.files import data_root
 from gancomp_core.zoo.pictures import sample_rows
+from gancomp_core.zoo.weights import Damaged, read_network
 
 GRID = "grid.webp"
+WEIGHTS = ".safetensors"  # what a file of weights is called behind the name of its network
 CARD_KEYS = {"name", "task", "architecture", "settings", "data", "cost", "quality", "files"}
+Card = dict[str, Any]  # a model card: values of JSON
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class ZooModel:
 
     name: str
     models: Mapping[str, nn.Module]
-    card: dict[str, Any]
+    card: Card
 
     @property
     def generator(self) -> nn.Module:
@@ -66,8 +67,11 @@ def shown() -> list[str]:
 def load(name: str) -> ZooModel:
     """A trained model of the zoo by name, float32, on the CPU, in eval mode.
 
-    Raises :class:`GancompError` for an unknown name, for weights that are missing, damaged or of another architecture,
-    and for a model that is shown but not shipped.
+    Its files are read once and kept in memory; every call gives a copy of its own, which may be trained or changed.
+
+    Raises:
+        GancompError: For an unknown name, for weights that are missing, damaged or of another architecture, and for a
+            model that is shown but not shipped.
     """
     folder = folder_of(name)
     card = read_card(folder)
@@ -76,21 +80,35 @@ def load(name: str) -> ZooModel:
             f"'{name}' ships no weights, because its quality is too low: see {folder / 'card.md'}; "
             f"'python -m gancomp_core.lab.shipped_models train {name}' trains it."
         )
-    with tempfile.TemporaryDirectory(prefix="gancomp-") as opened:
-        models = {}
-        for file, digest in card["files"].items():
-            plain = Path(opened) / file
-            if not _unpack(folder / packed(file), plain) or sha256(plain) != digest:
-                raise GancompError(
-                    f"The shipped file {folder / packed(file)} is missing or damaged; "
-                    f"'git checkout -- data/zoo/{name}/{packed(file)}' restores it, "
-                    f"or 'python -m gancomp_core.lab.shipped_models train {name}' trains it again."
-                )
-            models[plain.stem] = _read_network(plain)
+    models = {
+        file.removesuffix(WEIGHTS): copy.deepcopy(_network(folder / packed(file), digest, name))
+        for file, digest in card["files"].items()
+    }
     return ZooModel(name, models, card)
 
 
-def card(name: str) -> dict[str, Any]:
+def _network(path: Path, digest: str, name: str) -> nn.Module:
+    """The network in a shipped file: read once as long as the file stays the same; not to be changed."""
+    try:
+        stat = path.stat()
+        return _read_once(path, digest, (stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    except (Damaged, FileNotFoundError) as error:
+        raise GancompError(
+            f"The shipped file {path} is missing or damaged; 'git checkout -- data/zoo/{name}/{path.name}' restores "
+            f"it, or 'python -m gancomp_core.lab.shipped_models train {name}' trains it again."
+        ) from error
+    except OSError as error:
+        raise GancompError(
+            f"The shipped file {path} cannot be read ({error.strerror}); see to it and call again."
+        ) from error
+
+
+@functools.lru_cache(maxsize=64)  # networks; the whole zoo has 22, of 27 MB
+def _read_once(path: Path, digest: str, state: tuple[int, int, int]) -> nn.Module:
+    return read_network(path, digest)
+
+
+def card(name: str) -> Card:
     """The model card of a shipped model as plain values, without its networks; raises as :func:`load` does."""
     return read_card(folder_of(name))
 
@@ -115,54 +133,45 @@ def grid(name: str) -> Image.Image:
         ) from error
 
 
-def _unpack(packed: Path, plain: Path) -> bool:
-    """Whether a packed file could be read; its content is in ``plain`` then."""
-    try:
-        with lzma.open(packed) as source, plain.open("wb") as target:
-            shutil.copyfileobj(source, target)
-    except (OSError, EOFError, lzma.LZMAError):
-        return False
-    return True
-
-
 def packed(file: str) -> str:
     """The name under which the weights in ``file`` are shipped."""
     return f"{file}.xz"
 
 
-def _read_network(path: Path) -> nn.Module:
-    about = read_about(path)
-    if "architecture" in about:
-        module = build_generator(about["architecture"])
-    else:
-        kind = MultiScaleDiscriminator if "scales" in about["settings"] else PatchDiscriminator
-        module = kind(**about["settings"])
-    return load_weights(module, path).eval().requires_grad_(False)
-
-
 def folder_of(name: str) -> Path:
     """Where the files of a model are; raises :class:`GancompError` for one that is not there."""
-    folder = _zoo() / name
     if name not in shown():
         raise GancompError(
             f"There is no model '{name}' in {_zoo()}; choose one of {', '.join(names())}. "
             f"'git checkout -- data/zoo/{name}' restores one that was shipped, "
             f"'python -m gancomp_core.lab.shipped_models train {name}' trains it."
         )
-    return folder
+    return _zoo() / name
 
 
 def _zoo() -> Path:
     return data_root() / "zoo"
 
 
-def read_card(folder: Path) -> dict[str, Any]:
+def read_card(folder: Path) -> Card:
+    """The model card in a folder as plain values; raises :class:`GancompError` for one that is damaged."""
+    path = folder / "card.json"
     try:
-        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-        if not isinstance(card, dict) or not CARD_KEYS <= card.keys():
+        card = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(card, dict) or not CARD_KEYS <= card.keys() or not _names_networks(card["files"]):
             raise ValueError("it is not a model card")
-    except ValueError as error:
+    except OSError as error:
         raise GancompError(
-            f"The model card {folder / 'card.json'} is damaged; 'git checkout -- data/zoo' restores it."
+            f"The model card {path} cannot be read ({error.strerror}); see to it and call again."
         ) from error
+    except (ValueError, RecursionError) as error:
+        raise GancompError(f"The model card {path} is damaged; 'git checkout -- data/zoo' restores it.") from error
     return card
+
+
+def _names_networks(files: object) -> bool:
+    """Whether these are the checksums of weights by file name: plain names, which lead nowhere else."""
+    return isinstance(files, dict) and all(
+        re.fullmatch(rf"[a-z][a-z_]*{re.escape(WEIGHTS)}", file) and isinstance(digest, str)
+        for file, digest in files.items()
+    )
