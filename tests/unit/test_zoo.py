@@ -181,7 +181,7 @@ def test_unknown_model_is_told_the_names():
 def test_damaged_weights_name_the_file_and_both_ways_out(copied_zoo, damage):
     path = copied_zoo / "edges2shoes/teacher/generator.safetensors.xz"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(GancompError, match=r"generator\.safetensors\.xz.*git checkout.*zoo train") as caught:
+    with pytest.raises(GancompError, match=r"generator\.safetensors\.xz.*git checkout.* train") as caught:
         zoo.load("edges2shoes/teacher")
     assert "\n" not in str(caught.value)
 
@@ -500,7 +500,7 @@ def test_check_goes_on_after_a_model_that_is_missing_and_returns_1(card_of, tiny
     card_of("edges2shoes/teacher").unlink()
     assert main(["check", "edges2shoes/teacher", "photos_x4/teacher"]) == 1
     said = capsys.readouterr().out.splitlines()
-    assert re.match(r"edges2shoes/teacher: The weights of 'edges2shoes/teacher' are not in .*", said[0])
+    assert re.match(r"edges2shoes/teacher: There is no model 'edges2shoes/teacher' in .*", said[0])
     assert said[1:] == ["photos_x4/teacher: agrees with its card", "1 of 2 models agree with their cards."]
     assert main(["check", "photos_x4/teacher"]) == 0
 
@@ -509,7 +509,7 @@ def test_check_of_a_judged_model_names_the_judge_that_is_missing(card_of):
     card_of(JUDGED)
     card_of(JUDGE).unlink()
     (sentence,) = shipped_models.check(JUDGED)
-    assert sentence.startswith(f"{JUDGED}: The weights of '{JUDGE}' are not in")
+    assert sentence.startswith(f"{JUDGED}: There is no model '{JUDGE}' in")
 
 
 def test_regrading_mends_a_card_and_keeps_what_the_training_said(card_of):
