@@ -117,6 +117,7 @@ def clean():
     for folder in [
         "build",
         "docs/notebooks",
+        "docs/api",
         ".pytest_cache",
         ".mypy_cache",
         ".ruff_cache",

@@ -1,4 +1,4 @@
-"""The course as web pages: README in front, then the executed notebooks. Needs no network to build or to read."""
+"""The course as web pages: README, executed notebooks, API reference. Needs no network to build or to read."""
 
 import shutil
 import sys
@@ -10,7 +10,9 @@ from latex2mathml.converter import convert
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
-sys.path.insert(0, str(REPOSITORY))
+sys.path[:0] = [str(REPOSITORY), str(HERE)]
+
+import api_pages  # noqa: E402
 
 from gancomp_core import __version__  # noqa: E402
 from gancomp_core.course.notebook_files import read_notebook, with_alt_text  # noqa: E402
@@ -20,7 +22,7 @@ author = "gancomp contributors"
 copyright = f"2026, {author}"
 release = version = __version__
 
-extensions = ["myst_nb"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["notebooks/solutions/**", "**/.*"]
 nb_execution_mode = "off"  # the notebooks are committed executed; the site shows what was committed
 nb_ipywidgets_js = {}  # widgets are live in Jupyter only; their static twins stand below them
@@ -29,10 +31,22 @@ myst_heading_anchors = 4
 # The README also links to folders and source files of the repository, which are no pages of the site.
 suppress_warnings = ["myst.xref_missing", "myst.header"]
 
+autodoc_typehints_format = "short"
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+maximum_signature_line_length = 88
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+toc_object_entries_show_parents = "hide"
+
 html_theme = "furo"
 html_title = "gancomp"
 html_copy_source = False
 html_math_renderer = "mathml"
+
+
+def write_api_pages(*_: object) -> None:
+    api_pages.write(HERE / "api")
 
 
 def copy_notebooks(*_: object) -> None:
@@ -58,3 +72,6 @@ def setup(app) -> None:
     # Browsers draw MathML themselves, so formulas need neither scripts nor a network.
     app.add_html_math_renderer("mathml", (inline_formula, None), (display_formula, None))
     app.connect("config-inited", copy_notebooks)
+    app.connect("config-inited", write_api_pages)
+    app.connect("autodoc-process-docstring", api_pages.describe_data)
+    app.connect("missing-reference", api_pages.resolve)

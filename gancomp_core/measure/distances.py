@@ -20,7 +20,7 @@ NAME = "FD-EfficientNet-Lite0"
 
 
 def frechet_distance(generated: Pictures, reference: Pictures) -> float:
-    """Frechet distance between the Gaussians fitted to two sets: |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)).
+    """Frechet distance between the Gaussians fitted to two sets: ``|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))``.
 
     Both arguments are features [N, D] (any D, the same for both) or pictures, of which EfficientNet-Lite0 features are
     taken. Exact, float64. Heusel et al. 2017 (arXiv 1706.08500), eq. 6. Raises :class:`GancompError` for fewer than two

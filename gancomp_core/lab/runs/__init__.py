@@ -1,8 +1,7 @@
 """Recorded runs: every experiment of the course, done once, kept in one table.
 
     python -m gancomp_core.lab.runs list                     # the plans
-    python -m gancomp_core.lab.runs do edges2shoes/plain     # whatever of the plan is not recorded yet;
-                                                                 # resumes when killed
+    python -m gancomp_core.lab.runs do edges2shoes/plain     # what is not recorded yet
     python -m gancomp_core.lab.runs show                     # the table
 
 A run is keyed by what determines it; the table is ``data/results/runs.parquet``. The *protocol* of a task fixes what
