@@ -30,8 +30,8 @@ NOT_SHOWN = {"gancomp_core.course.exercises"}  # the answers
 FRONT = """# API reference
 
 Everything that the packages export. Pictures are float32 NCHW in [-1, 1] unless said otherwise; MACs are
-multiply-accumulates of convolutions and linear layers for one picture; latencies are milliseconds. Errors that a user can
-cause are {class}`~gancomp_core.errors.GancompError`, in one sentence.
+multiply-accumulates of convolutions and linear layers for one picture; latencies are milliseconds. Errors that a user
+can cause are {class}`~gancomp_core.errors.GancompError`, in one sentence.
 """
 
 
