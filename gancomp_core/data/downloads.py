@@ -16,9 +16,9 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
@@ -58,7 +58,11 @@ class Unpacked:
 
 
 def unpacked(archive: Archive) -> Unpacked:
-    """The folder with an archive's content; fetched and unpacked by the first process that asks, while others wait."""
+    """The folder with an archive's content; fetched and unpacked by the first process that asks, while others wait.
+
+    Raises:
+        GancompError: When it cannot be downloaded, written or unpacked, or is another file than its checksum says.
+    """
     root = cache_root() / "datasets"
     folder = root / archive.stem
     if found := _finished(folder):
@@ -159,11 +163,20 @@ class _Cut(Exception):
     """An attempt ended early; the next one may go on."""
 
 
+@dataclass(frozen=True)
+class _Note:
+    """What is known of the bytes that are here: their address, the size of the whole, and its ETag or date."""
+
+    url: str
+    total: int | None = None
+    validator: str | None = None
+
+
 class _Resuming:
     """A downloader for pooch that keeps what it has: the next attempt, or the next process, asks for the rest alone.
 
-    Bytes gather in ``<file>.part``; ``<file>.part.json`` says of which version of the file they are (its ETag or
-    date), and the server is asked to go on only if it still has that one.
+    Bytes gather in ``<file>.part``; ``<file>.part.json`` says of which version of the file they are, and the server is
+    asked to go on only if it still has that one. (pooch itself begins each attempt at the first byte.)
     """
 
     def __init__(self, path: Path) -> None:
@@ -171,7 +184,7 @@ class _Resuming:
         self.part = path.with_name(path.name + ".part")
         self.notes = path.with_name(path.name + ".part.json")
 
-    def __call__(self, url: str, output_file: str, pooch: Any) -> None:
+    def __call__(self, url: str, output_file: str, pooch: object) -> None:
         """Fetch ``url`` into ``output_file``; raises :class:`GancompError` after ``ATTEMPTS`` that brought nothing."""
         import requests
 
@@ -192,31 +205,46 @@ class _Resuming:
     def _attempt(self, url: str) -> None:
         import requests
 
+        note, have = self._note(url), self._have()
+        goes_on = bool(have and note.total and note.validator)
         headers = {"Accept-Encoding": "identity"}
-        have, validator = self._have(), self._note(url).get("validator")
-        if have and validator:
-            headers |= {"Range": f"bytes={have}-", "If-Range": validator}
+        if goes_on:
+            headers |= {"Range": f"bytes={have}-", "If-Range": str(note.validator)}
         with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
-            continued = self._continues(response, url)
-            if not continued:
-                self._begin(url, response)
-            self._write(response, append=continued)
-        total = self._note(url).get("total")
-        if total is not None and self._have() != total:
+            if response.status_code == 200:  # the whole file, whatever was asked for
+                note = self._begin(url, response)
+                self._write(response, 0, note.total)
+            elif goes_on and response.status_code == 206 and _is_rest(response, have, note):
+                self._write(response, have, note.total)
+            else:
+                self._refused(url, response)
+        if note.total not in (None, self._have()):
             raise _Cut("the connection was cut")
 
-    def _continues(self, response: requests.Response, url: str) -> bool:
-        """Whether the body is the missing rest (True) or the whole file (False); neither is an error."""
-        status, note = response.status_code, self._note(url)
-        if status == 200:
-            return False
-        if status == 206:
-            match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", ""))
-            first, last, total = (int(text) for text in match.groups()) if match else (-1, -1, -1)
-            same = _validator(response) in (None, note.get("validator")) and note.get("total") in (None, total)
-            if first == self._have() and last == total - 1 and same:
-                return True
-        if status in (206, 416):  # another part than asked for, or the file is shorter now: start anew
+    def _begin(self, url: str, response: requests.Response) -> _Note:
+        """Forget what was there; note what is to come."""
+        length = response.headers.get("Content-Length", "")
+        note = _Note(url, int(length) if length.isdecimal() else None, _validator(response))
+        if note.total and note.total > shutil.disk_usage(self.path.parent).free:
+            raise OSError(errno.ENOSPC, f"{note.total / 1e6:,.0f} MB do not fit", str(self.path))
+        self.part.unlink(missing_ok=True)  # first: a kill must not leave an old part beside new notes
+        self.notes.write_text(json.dumps(asdict(note)), encoding="utf-8")
+        return note
+
+    def _write(self, response: requests.Response, have: int, total: int | None) -> None:
+        from tqdm.auto import tqdm
+
+        # some servers call a .tar.gz a compressed .tar; what is stored must be the file itself
+        response.raw.headers.pop("Content-Encoding", None)
+        bar = tqdm(desc=self.path.name, initial=have, total=total, unit="B", unit_scale=True)
+        with bar, self.part.open("ab" if have else "wb") as file:
+            for piece in response.iter_content(PIECE):
+                file.write(piece)
+                bar.update(len(piece))
+
+    def _refused(self, url: str, response: requests.Response) -> None:
+        status = response.status_code
+        if status in (206, 416):  # another part than asked for, or the file is shorter now: begin again
             self.part.unlink(missing_ok=True)
             raise _Cut("the server sends another part than was asked for")
         said = f"the server answers {status} {response.reason}"
@@ -224,43 +252,19 @@ class _Resuming:
             raise _Cut(said)
         raise GancompError(f"{url} could not be downloaded ({said}); {_elsewhere(self.path.name)}.")
 
-    def _begin(self, url: str, response: requests.Response) -> None:
-        """Forget what was there; note what is to come."""
-        total = _length(response)
-        if total is not None and total > shutil.disk_usage(self.path.parent).free:
-            raise OSError(errno.ENOSPC, f"{total / 1e6:,.0f} MB do not fit", str(self.path))
-        self.part.unlink(missing_ok=True)  # first: a kill must not leave an old part beside new notes
-        note = {"url": url, "total": total, "validator": _validator(response)}
-        self.notes.write_text(json.dumps(note), encoding="utf-8")
-
-    def _write(self, response: requests.Response, append: bool) -> None:
-        from tqdm.auto import tqdm
-
-        # some servers call a .tar.gz a compressed .tar; what is stored must be the file itself
-        response.raw.headers.pop("Content-Encoding", None)
-        length = _length(response)
-        done = self._have() if append else 0
-        bar = tqdm(
-            desc=self.path.name, initial=done, total=done + length if length else None, unit="B", unit_scale=True
-        )
-        with bar, self.part.open("ab" if append else "wb") as file:
-            for piece in response.iter_content(PIECE):
-                file.write(piece)
-                bar.update(len(piece))
-
     def _have(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0
 
-    def _note(self, url: str) -> dict[str, Any]:
+    def _note(self, url: str) -> _Note:
         """What is known of the part, if it is one of this address."""
         try:
-            note = json.loads(self.notes.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return note if isinstance(note, dict) and note.get("url") == url else {}
+            note = _Note(**json.loads(self.notes.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return _Note(url)
+        return note if note.url == url else _Note(url)
 
     def _whole(self, url: str) -> bool:
-        return self.part.exists() and self._note(url).get("total") == self._have()
+        return self.part.exists() and self._note(url).total == self._have()
 
     def _given_up(self, url: str, error: Exception) -> GancompError:
         return GancompError(
@@ -269,9 +273,11 @@ class _Resuming:
         )
 
 
-def _length(response: requests.Response) -> int | None:
-    text = response.headers.get("Content-Length", "")
-    return int(text) if text.isdecimal() else None
+def _is_rest(response: requests.Response, have: int, note: _Note) -> bool:
+    """Whether a body is what is missing of the file that the note is about."""
+    said = response.headers.get("Content-Range")
+    assert note.total is not None
+    return said == f"bytes {have}-{note.total - 1}/{note.total}" and _validator(response) in (None, note.validator)
 
 
 def _validator(response: requests.Response) -> str | None:

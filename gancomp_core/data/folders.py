@@ -7,24 +7,20 @@ fingerprint it; pictures are decoded when first asked for, and kept as uint8 whi
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
+from gancomp_core.data import picture_files
 from gancomp_core.data.pictures import PictureSet
 from gancomp_core.data.tasks import Task
 from gancomp_core.errors import GancompError
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # whatever a file is called: EPS would start Ghostscript
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 LAYOUTS = """
     "AB": source left, target right      "paired": same names twice      "unpaired"
     folder/                              folder/                         folder/
@@ -34,10 +30,8 @@ LAYOUTS = """
       [test/]  ...                         [test/]  ...                    [testA/ testB/]
     (what stands in [brackets] may be left out)"""
 KEPT_BYTES = 512 * 2**20  # decoded pictures kept in memory, over all splits and both sides
-MAX_PIXELS = 80_000_000  # a small file can unpack to a picture that fills the memory; photos stay far below this
 STRIDE = 4  # the generators halve the picture twice
 SMALLEST = 8  # below it nothing is left for the generators to pad
-_REPLACE = "replace it or take it out of the folder"
 SPLITS = ("train", "search", "test")
 
 _Side = Sequence["_Part"]
@@ -66,18 +60,25 @@ def folder_task(
 ) -> Task:
     """Your own pictures as a task, from a folder in one of the layouts "AB", "paired" or "unpaired".
 
-    ``size``: height and width in pixels, a multiple of 4 from 8 on; pictures are resized to it by their shorter side
-    and cropped in the middle. None keeps them as they are, if all are equal squares. ``layout``: None finds out.
-    ``channels``: 1 (grey) or 3 (RGB), or a pair (source, target). Transparency is laid on white; 16-bit grey is scaled
-    to 8 bit; EXIF orientation is applied. ``reverse`` swaps source and target. ``decode_all`` decodes every picture
-    at once instead of when needed, to find damaged ones before a training starts.
+    Transparency is laid on white; 16-bit grey is scaled to 8 bit; EXIF orientation is applied.
 
     Splits come from the sub-folders ``train``, ``val`` (used as ``search``) and ``test``. With ``val`` alone, it is
     ``test``. What is missing is taken from ``train``: a tenth each, chosen by a hash of ``seed`` and the file's name,
     so a picture stays where it is when others are added (but in folders so small that a tenth is no picture: those
     give one).
 
-    Raises :class:`GancompError` naming the file or folder, for whatever cannot be used.
+    Args:
+        path: The folder; ``~`` is expanded.
+        size: Height and width in pixels, a multiple of 4 from 8 on; pictures are resized to it by their shorter side
+            and cropped in the middle. None keeps them as they are, if all are equal squares.
+        layout: One of those in :data:`LAYOUTS`; None finds out.
+        channels: 1 (grey) or 3 (RGB), or a pair (source, target).
+        seed: Of the choice of pictures for splits that are missing.
+        reverse: Swaps source and target.
+        decode_all: Decodes every picture at once instead of when needed, to find damaged ones before a training starts.
+
+    Raises:
+        GancompError: Naming the file or folder, for whatever cannot be used.
     """
     root = Path(os.path.expanduser(path))
     pair = _checked_channels(channels)
@@ -111,9 +112,8 @@ class PictureFiles:
 
     def __init__(self, parts: _Side, size: int, channels: int, budget: _Budget) -> None:
         self.parts, self.size, self.channels = parts, size, channels
-        capacity = budget.take(len(parts), channels * size * size)
-        self._kept = torch.empty(capacity, channels, size, size, dtype=torch.uint8)  # costs memory only once written
-        self._decoded = torch.zeros(capacity, dtype=torch.bool)
+        self._decoded: dict[int, Tensor] = {}
+        self._kept = budget.take(len(parts), channels * size * size)
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -121,24 +121,18 @@ class PictureFiles:
     def __getitem__(self, indices: Tensor | slice) -> Tensor:
         if isinstance(indices, slice):
             indices = torch.arange(len(self))[indices]
-        if len(self._kept) == len(self):
-            for index in indices[~self._decoded[indices]].tolist():
-                self._one(index)
-            return self._kept[indices]
         if len(indices) == 0:
-            return self._kept[:0]
+            return torch.empty(0, self.channels, self.size, self.size, dtype=torch.uint8)
         return torch.stack([self._one(index) for index in indices.tolist()])
 
     def _one(self, index: int) -> Tensor:
         index = range(len(self))[index]  # negative ones count from the end; beyond it is an IndexError
-        keep = index < len(self._kept)
-        if keep and self._decoded[index]:
-            return self._kept[index]
+        if (found := self._decoded.get(index)) is not None:
+            return found
         part = self.parts[index]
-        picture = decode(part.path, self.size, self.channels, part.half)
-        if keep:
-            self._kept[index] = picture
-            self._decoded[index] = True  # after the pixels, so that another thread never sees half a picture
+        picture = picture_files.decode(part.path, self.size, self.channels, part.half)
+        if index < self._kept:
+            self._decoded[index] = picture
         return picture
 
 
@@ -152,87 +146,6 @@ class _Budget:
         return taken
 
 
-# --- one file ---------------------------------------------------------------------------------------------------------
-
-
-def decode(path: Path, size: int, channels: int, half: int | None = None) -> Tensor:
-    """One file as uint8 ``channels`` x ``size`` x ``size``: upright, on white, shorter side resized, centre cropped.
-
-    ``half`` 0 or 1 takes the left or right half. Raises :class:`GancompError` naming the file if it cannot be decoded.
-    """
-    picture = _open(io.BytesIO(_read(path)), path)
-    try:
-        upright = picture if _orientation(picture) == 1 else ImageOps.exif_transpose(picture)
-        picture = _on_white(_eight_bit(upright, path)).convert("L" if channels == 1 else "RGB")
-    except GancompError:
-        raise
-    except Exception as error:  # Pillow's decoders raise anything for damaged bytes
-        raise GancompError(f"{path} is damaged or cut off ({error}); {_REPLACE}.") from error
-    if half is not None:
-        middle = picture.width // 2
-        picture = picture.crop((half * middle, 0, half * middle + middle, picture.height))
-    if picture.size != (size, size):
-        picture = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
-    pixels = np.array(picture).reshape(size, size, channels)
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except PermissionError as error:
-        raise GancompError(f"No permission to read {path}; change its permissions.") from error
-    except OSError as error:
-        raise GancompError(f"{path} cannot be read ({error.strerror}); {_REPLACE}.") from error
-
-
-def _open(data: io.BytesIO, path: Path) -> Image.Image:
-    """Open without decoding; refuse what is no picture and what is too big to be decoded safely."""
-    try:
-        picture = Image.open(data, formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_big(path) from error
-    except Exception as error:  # see decode()
-        raise GancompError(f"{path} is no picture, or one that Pillow cannot read; {_REPLACE}.") from error
-    if picture.width * picture.height > MAX_PIXELS:
-        raise _too_big(path)
-    return picture
-
-
-def _too_big(path: Path) -> GancompError:
-    limit = MAX_PIXELS // 1_000_000
-    return GancompError(f"{path} has more than the {limit} megapixels that are allowed; make it smaller.")
-
-
-def _orientation(picture: Image.Image) -> int:
-    """EXIF orientation, 1 (upright) to 8, found without decoding the picture."""
-    if picture.format == "PNG" and not picture.info.keys() & {"exif", "Raw profile type exif"}:
-        return 1  # getexif() would decode all of a PNG to look for EXIF data behind the pixels
-    try:
-        return int(picture.getexif().get(0x0112, 1))
-    except Exception:  # unreadable EXIF data says nothing about the pixels
-        return 1
-
-
-def _eight_bit(picture: Image.Image, path: Path) -> Image.Image:
-    if picture.mode.startswith("I"):  # I;16, I;16B, and I, in which some versions of Pillow open 16-bit PNG
-        values = np.asarray(picture).astype(np.int64)
-        if values.min() < 0 or values.max() > 65_535:
-            raise GancompError(f"{path} has values outside 0 to 65535; save it with 8 or 16 bits per channel.")
-        return Image.fromarray((values / 257).round().astype(np.uint8))  # 65535 = 255 * 257
-    if picture.mode.startswith("F"):
-        raise GancompError(f"{path} holds floating-point values; save it with 8 or 16 bits per channel.")
-    picture.load()
-    return picture
-
-
-def _on_white(picture: Image.Image) -> Image.Image:
-    if not picture.has_transparency_data:
-        return picture
-    picture = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-
-
 # --- all files --------------------------------------------------------------------------------------------------------
 
 
@@ -244,41 +157,21 @@ class _Scan:
 
     def pictures(self, folder: Path) -> list[_Part]:
         """The pictures of a folder in the order of their names; an empty folder is an error."""
-        files = _files(folder)
+        files = picture_files.pictures_in(folder)
         if not files:
-            raise GancompError(f"The folder {folder} holds no pictures; pictures end in {', '.join(SUFFIXES)}.")
+            raise GancompError(
+                f"The folder {folder} holds no pictures; pictures end in {', '.join(picture_files.SUFFIXES)}."
+            )
         return [self._part(file) for file in files]
 
     def _part(self, path: Path) -> _Part:
-        data = _read(path)
+        data = picture_files.read(path)
         self.digests.append(hashlib.sha256(data).hexdigest())
-        picture = _open(io.BytesIO(data), path)
-        sideways = _orientation(picture) >= 5  # orientations 5 to 8 lie on their side
-        return _Part(path, *(picture.size[::-1] if sideways else picture.size))
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir(), key=lambda entry: entry.name)
-    except FileNotFoundError as error:
-        raise GancompError(f"The folder {folder} does not exist.") from error
-    except NotADirectoryError as error:
-        raise GancompError(f"{folder} is a file; name the folder that holds the pictures.") from error
-    except PermissionError as error:
-        raise GancompError(f"No permission to list the folder {folder}; change its permissions.") from error
-
-
-def _files(folder: Path) -> list[Path]:
-    # names with a dot in front are what file managers leave behind
-    return [
-        entry
-        for entry in _entries(folder)
-        if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and not entry.is_dir()
-    ]
+        return _Part(path, *picture_files.upright_size(picture_files.opened(data, path)))
 
 
 def _folders(folder: Path) -> set[str]:
-    return {entry.name for entry in _entries(folder) if entry.is_dir()}
+    return {entry.name for entry in picture_files.entries(folder) if entry.is_dir()}
 
 
 def _detect(root: Path) -> str:
@@ -289,7 +182,7 @@ def _detect(root: Path) -> str:
         return "unpaired"
     if {"source", "target"} <= _folders(inner):
         return "paired"
-    files = _files(inner)
+    files = picture_files.pictures_in(inner)
     if not files and not folders:
         raise GancompError(f"The folder {root} holds no pictures; the known layouts are:{LAYOUTS}")
     if files:
@@ -411,8 +304,8 @@ def _divide(stems: list[str], missing: list[str], seed: int, root: Path) -> dict
 
 
 def _place(stem: str, seed: int) -> float:
-    """A number in [0, 1) that looks random and depends on the name and the seed alone."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{stem}".encode()).digest()[:6], "big") / 2**48
+    """A number in [0, 1) that looks random and depends on the name, which may be no UTF-8, and the seed alone."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{stem}".encode(errors="surrogateescape")).digest()[:6], "big") / 2**48
 
 
 def _checked_channels(channels: int | tuple[int, int]) -> tuple[int, int]:

@@ -21,8 +21,9 @@ from PIL import Image
 from torch import Tensor
 
 from gancomp_core.data.downloads import Archive, Unpacked, unpacked
-from gancomp_core.data.folders import FORMATS, MAX_PIXELS, SUFFIXES, folder_task
+from gancomp_core.data.folders import folder_task
 from gancomp_core.data.photos import Photo
+from gancomp_core.data.picture_files import FORMATS, MAX_PIXELS, pictures_in
 from gancomp_core.data.pictures import PictureSet
 from gancomp_core.data.shipped import fingerprint
 from gancomp_core.data.tasks import Task
@@ -130,54 +131,37 @@ def _inner(folder: Path, wanted: str = "") -> Path:
 _TILE = 192
 _TO_B = functools.partial(_translation, reverse=False)
 _TO_A = functools.partial(_translation, reverse=True)  # photos stand left, labels right; the papers paint photos
-_PHOTOS = Archive("benchmark.tar", _EDSR)  # the four benchmarks in one file, by the authors of EDSR
+
+#: Published by TensorFlow Datasets, by file.
+_SHA256 = {
+    "horse2zebra.zip": "a74d9d392eecca9966b51287a76ca126af473d9de4f3e8fc0e9cda08fa1730a1",
+    "summer2winter_yosemite.zip": "167fe1726807a9d22bd106b4a6c0bd7953b688af924ac1bf967439c4961e49f9",
+    "DIV2K_train_HR.zip": "9d0b9c463f6e35b6c62cc6a930ee2224f670b34c1df841a57670f9acf0f6c335",
+    "DIV2K_train_LR_bicubic_X4.zip": "f006b837f4eb52b82909aa01478e6d6d199eefce932179491d0c9dbb706dde3a",
+    "DIV2K_valid_HR.zip": "20dd31fd84d777bc1cf5d6b7654a3f569c0aec74458ae094122ad1d0489900fc",
+    "DIV2K_valid_LR_bicubic_X4.zip": "a50a5d1c4b88de4e8d300d8fb2b904c52fe93b2b298a4899697760d7cbb6d553",
+}
+_DIV2K_FILES = [name for name in _SHA256 if name.startswith("DIV2K")]  # in the order in which the task is built of them
+
+
+def _archives(base: str | None, *names: str) -> tuple[Archive, ...]:
+    return tuple(Archive(name, base, _SHA256.get(name)) for name in names)
+
 
 _SETS = {
-    "horse2zebra": _PublicSet(
-        (Archive("horse2zebra.zip", _CYCLEGAN, "a74d9d392eecca9966b51287a76ca126af473d9de4f3e8fc0e9cda08fa1730a1"),),
-        _TO_B,
-        256,
-    ),
-    "summer2winter_yosemite": _PublicSet(
-        (
-            Archive(
-                "summer2winter_yosemite.zip",
-                _CYCLEGAN,
-                "167fe1726807a9d22bd106b4a6c0bd7953b688af924ac1bf967439c4961e49f9",
-            ),
-        ),
-        _TO_B,
-        256,
-    ),
-    "edges2shoes": _PublicSet((Archive("edges2shoes.tar.gz", _PIX2PIX),), _TO_B, 256),
-    "maps": _PublicSet((Archive("maps.tar.gz", _PIX2PIX),), _TO_A, 256),
-    "facades": _PublicSet((Archive("facades.tar.gz", _PIX2PIX),), _TO_A, 256),
+    "horse2zebra": _PublicSet(_archives(_CYCLEGAN, "horse2zebra.zip"), _TO_B, 256),
+    "summer2winter_yosemite": _PublicSet(_archives(_CYCLEGAN, "summer2winter_yosemite.zip"), _TO_B, 256),
+    "edges2shoes": _PublicSet(_archives(_PIX2PIX, "edges2shoes.tar.gz"), _TO_B, 256),
+    "maps": _PublicSet(_archives(_PIX2PIX, "maps.tar.gz"), _TO_A, 256),
+    "facades": _PublicSet(_archives(_PIX2PIX, "facades.tar.gz"), _TO_A, 256),
     # the authors of pix2pix no longer give it away: the licence wants everybody to register with Cityscapes
-    "cityscapes": _PublicSet((Archive("cityscapes.tar.gz", None),), _TO_A, 256),
-    "DIV2K": _PublicSet(
-        (
-            Archive("DIV2K_train_HR.zip", _DIV2K, "9d0b9c463f6e35b6c62cc6a930ee2224f670b34c1df841a57670f9acf0f6c335"),
-            Archive(
-                "DIV2K_train_LR_bicubic_X4.zip",
-                _DIV2K,
-                "f006b837f4eb52b82909aa01478e6d6d199eefce932179491d0c9dbb706dde3a",
-            ),
-            Archive("DIV2K_valid_HR.zip", _DIV2K, "20dd31fd84d777bc1cf5d6b7654a3f569c0aec74458ae094122ad1d0489900fc"),
-            Archive(
-                "DIV2K_valid_LR_bicubic_X4.zip",
-                _DIV2K,
-                "a50a5d1c4b88de4e8d300d8fb2b904c52fe93b2b298a4899697760d7cbb6d553",
-            ),
-        ),
-        _div2k,
-        _TILE,
-        SCALE,
-    ),
-    "Set5": _PublicSet((_PHOTOS,), functools.partial(_benchmark, folder="Set5"), _TILE, SCALE),
-    "Set14": _PublicSet((_PHOTOS,), functools.partial(_benchmark, folder="Set14"), _TILE, SCALE),
-    "BSD100": _PublicSet((_PHOTOS,), functools.partial(_benchmark, folder="B100"), _TILE, SCALE),
-    "Urban100": _PublicSet((_PHOTOS,), functools.partial(_benchmark, folder="Urban100"), _TILE, SCALE),
+    "cityscapes": _PublicSet(_archives(None, "cityscapes.tar.gz"), _TO_A, 256),
+    "DIV2K": _PublicSet(_archives(_DIV2K, *_DIV2K_FILES), _div2k, _TILE, SCALE),
 }
+for _name, _folder in {"Set5": "Set5", "Set14": "Set14", "BSD100": "B100", "Urban100": "Urban100"}.items():
+    # the four benchmarks come in one file, by the authors of EDSR
+    _build = functools.partial(_benchmark, folder=_folder)
+    _SETS[_name] = _PublicSet(_archives(_EDSR, "benchmark.tar"), _build, _TILE, SCALE)
 
 
 # --- tiles of photos --------------------------------------------------------------------------------------------------
@@ -266,12 +250,12 @@ def _photos(large: Path, small: Path) -> list[_Pair]:
 
 
 def _files(folder: Path) -> list[Path]:
-    found = [path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    found = pictures_in(folder) if folder.is_dir() else []
     if not found:
         raise GancompError(
             f"The folder {folder} holds no pictures, so the archive is not the expected one; get another."
         )
-    return sorted(found, key=lambda path: path.name)
+    return found
 
 
 def _size(path: Path) -> tuple[int, int]:

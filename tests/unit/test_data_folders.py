@@ -14,7 +14,7 @@ from PIL import Image
 
 from gancomp_core.data import Batches, folder_task
 from gancomp_core.data import folders as folders_module
-from gancomp_core.data.folders import decode
+from gancomp_core.data.picture_files import SUFFIXES, decode
 from gancomp_core.errors import GancompError
 
 
@@ -289,7 +289,7 @@ def test_floating_point_and_32_bit_pictures_are_refused(tmp_path):
         decode(tmp_path / "wide.tif", 8, 1)
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
 def test_exif_orientation_is_applied(tmp_path, suffix):
     picture = Image.new("RGB", (32, 16), "black")
     picture.paste("white", (0, 0, 16, 16))  # left half white: turned by 90 degrees it is the top
@@ -324,6 +324,38 @@ def test_files_that_are_no_pictures_by_name_are_passed_over(tmp_path):
 
 
 # --- bad files -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names that are no text")
+def test_names_that_are_no_utf_8_are_taken(tmp_path):
+    folder = paired_folder(tmp_path)
+    for side in ("source", "target"):
+        os.rename(folder / side / "000.png", os.fsencode(folder / side) + b"/caf\xe9.png")
+    task = folder_task(folder)
+    assert len(task.train) + len(task.search) + len(task.test) == 10
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+@pytest.mark.parametrize("kind", ["pipe", "device", "giant"])
+def test_what_never_ends_is_named(tmp_path, kind):
+    folder = paired_folder(tmp_path)
+    path = folder / "source" / "zz.png"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        with path.open("wb") as file:
+            file.truncate(20 * 10**9)  # a hole, which takes no room on the disk
+    with pytest.raises(GancompError, match=r"zz\.png (is no plain file|has more than the 1073 MB)"):
+        folder_task(folder)
+
+
+def test_a_home_folder_is_found_by_its_sign(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    paired_folder(tmp_path)
+    assert folder_task("~").name == tmp_path.name
 
 
 def test_truncated_jpeg_is_named(tmp_path):
@@ -364,7 +396,7 @@ def test_an_eps_named_png_is_refused_before_ghostscript_could_run_it(tmp_path):
         decode(path, 16, 3)
 
 
-@pytest.mark.parametrize("suffix", folders_module.SUFFIXES)
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_suffix_can_be_read(tmp_path, suffix):
     assert decode(save(tmp_path / f"a{suffix}", colour=(255, 255, 255)), 16, 3).min() > 250
 
@@ -474,9 +506,9 @@ def test_pictures_are_decoded_once_while_they_fit_and_again_where_they_do_not(tm
 
 def test_pictures_are_not_decoded_before_they_are_asked_for(tmp_path):
     task = folder_task(paired_folder(tmp_path))
-    assert not task.train.sources._decoded.any()
+    assert not task.train.sources._decoded
     task.train.batch(torch.tensor([2]))
-    assert task.train.sources._decoded.nonzero().flatten().tolist() == [2]
+    assert list(task.train.sources._decoded) == [2]
 
 
 def test_indices_behave_like_those_of_a_tensor(tmp_path, monkeypatch):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import lzma
 import os
 import shutil
 import stat
@@ -808,6 +810,29 @@ def test_an_archive_of_too_many_bytes_or_files_is_stopped(
     monkeypatch.setattr(archives, "MAX_UNPACKED", 10**9)
     monkeypatch.setattr(archives, "MAX_MEMBERS", 10)
     assert "is one of more than 10" in refused(tmp_path, data, kind)
+
+
+@pytest.mark.parametrize("pieces", [1, 60])
+def test_headers_of_a_tar_count_too(tmp_path: Path, pieces: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """tarfile reads them into memory in one piece, however long they claim to be."""
+    monkeypatch.setattr(archives, "RATIO_FROM", 10**6)
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:gz") as archive:
+        for index in range(pieces):
+            info = tarfile.TarInfo(f"{index}.txt")
+            info.pax_headers = {"comment": "x" * (6 * 10**6 // pieces)}
+            archive.addfile(info)
+    words = refused(tmp_path, data.getvalue(), "tar.gz")
+    assert ("a header of more than 1 MB" if pieces == 1 else "makes it unpack to more than") in words
+
+
+@pytest.mark.parametrize("code", ["EINVAL", "ENAMETOOLONG", "EILSEQ", "LZMA"])
+def test_what_only_an_odd_archive_causes_is_not_blamed_on_the_disk(tmp_path: Path, monkeypatch, code: str) -> None:
+    def fail(*_: object) -> None:
+        raise lzma.LZMAError("odd") if code == "LZMA" else OSError(getattr(errno, code), "odd")
+
+    monkeypatch.setattr(archives, "_zipped", fail)
+    assert "is damaged or cut off" in refused(tmp_path, zipped({"a.png": b""}), "zip")
 
 
 @pytest.mark.parametrize("kind", PACKERS)

@@ -1,0 +1,139 @@
+"""Picture files that somebody else made: found, opened without being decoded, decoded as uint8 tensors."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, TiffImagePlugin
+from torch import Tensor
+
+from gancomp_core.errors import GancompError
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # whatever a file is called: EPS would start Ghostscript
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+MAX_BYTES = 2**30  # of a file; 80 megapixels in 16 bits, uncompressed, stay below half of it
+MAX_PIXELS = 80_000_000  # a small file can unpack to a picture that fills the memory; photos stay far below this
+_REPLACE = "replace it or take it out of the folder"
+
+
+def entries(folder: Path) -> list[Path]:
+    """What lies in a folder, in the order of names; raises :class:`GancompError` where that cannot be found out."""
+    try:
+        return sorted(folder.iterdir(), key=lambda entry: entry.name)
+    except FileNotFoundError as error:
+        raise GancompError(f"The folder {folder} does not exist.") from error
+    except NotADirectoryError as error:
+        raise GancompError(f"{folder} is a file; name the folder that holds the pictures.") from error
+    except PermissionError as error:
+        raise GancompError(f"No permission to list the folder {folder}; change its permissions.") from error
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The files of a folder that are pictures by their names, in the order of these."""
+    # names with a dot in front are what file managers leave behind
+    return [
+        entry
+        for entry in entries(folder)
+        if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and not entry.is_dir()
+    ]
+
+
+def decode(path: Path, size: int, channels: int, half: int | None = None) -> Tensor:
+    """One file as uint8 ``channels`` x ``size`` x ``size``: upright, on white, shorter side resized, centre cropped.
+
+    Args:
+        path: The picture.
+        size: Height and width of the result in pixels.
+        channels: 1 (grey) or 3 (RGB).
+        half: 0 or 1 takes the left or right half of the picture.
+
+    Raises:
+        GancompError: Naming the file, if it cannot be decoded.
+    """
+    picture = opened(read(path), path)
+    try:
+        upright = picture if _orientation(picture) == 1 else ImageOps.exif_transpose(picture)
+        picture = _on_white(_eight_bit(upright, path)).convert("L" if channels == 1 else "RGB")
+    except GancompError:
+        raise
+    except Exception as error:  # Pillow's decoders raise anything for damaged bytes
+        raise GancompError(f"{path} is damaged or cut off ({error}); {_REPLACE}.") from error
+    if half is not None:
+        middle = picture.width // 2
+        picture = picture.crop((half * middle, 0, half * middle + middle, picture.height))
+    if picture.size != (size, size):
+        picture = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
+    pixels = np.array(picture).reshape(size, size, channels)
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def read(path: Path) -> bytes:
+    """The content of a file; raises :class:`GancompError` for what cannot be read, or would never end."""
+    try:
+        if not path.is_file() and path.exists():
+            raise GancompError(f"{path} is no plain file; {_REPLACE}.")
+        if path.stat().st_size > MAX_BYTES:
+            raise GancompError(f"{path} has more than the {MAX_BYTES // 10**6} MB that are allowed; make it smaller.")
+        return path.read_bytes()
+    except PermissionError as error:
+        raise GancompError(f"No permission to read {path}; change its permissions.") from error
+    except OSError as error:
+        raise GancompError(f"{path} cannot be read ({error.strerror}); {_REPLACE}.") from error
+
+
+def opened(data: bytes, path: Path) -> Image.Image:
+    """Open without decoding; refuse what is no picture and what is too big to be decoded safely."""
+    try:
+        picture = Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_big(path) from error
+    except Exception as error:  # see decode()
+        raise GancompError(f"{path} is no picture, or one that Pillow cannot read; {_REPLACE}.") from error
+    if picture.width * picture.height > MAX_PIXELS:
+        raise _too_big(path)
+    return picture
+
+
+def _too_big(path: Path) -> GancompError:
+    limit = MAX_PIXELS // 1_000_000
+    return GancompError(f"{path} has more than the {limit} megapixels that are allowed; make it smaller.")
+
+
+def upright_size(picture: Image.Image) -> tuple[int, int]:
+    """Width and height as it is to be looked at, found without decoding the picture."""
+    width, height = picture.size
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):  # of which some versions of Pillow say the upright size
+        width, height = picture.tag_v2[256], picture.tag_v2[257]
+    return (height, width) if _orientation(picture) >= 5 else (width, height)  # 5 to 8 lie on their side
+
+
+def _orientation(picture: Image.Image) -> int:
+    """EXIF orientation, 1 (upright) to 8, found without decoding the picture."""
+    if picture.format == "PNG" and not picture.info.keys() & {"exif", "Raw profile type exif"}:
+        return 1  # getexif() would decode all of a PNG to look for EXIF data behind the pixels
+    try:
+        return int(picture.getexif().get(0x0112, 1))
+    except Exception:  # unreadable EXIF data says nothing about the pixels
+        return 1
+
+
+def _eight_bit(picture: Image.Image, path: Path) -> Image.Image:
+    if picture.mode.startswith("I"):  # I;16, I;16B, and I, in which some versions of Pillow open 16-bit PNG
+        values = np.asarray(picture).astype(np.int64)
+        if values.min() < 0 or values.max() > 65_535:
+            raise GancompError(f"{path} has values outside 0 to 65535; save it with 8 or 16 bits per channel.")
+        return Image.fromarray((values / 257).round().astype(np.uint8))  # 65535 = 255 * 257
+    if picture.mode.startswith("F"):
+        raise GancompError(f"{path} holds floating-point values; save it with 8 or 16 bits per channel.")
+    picture.load()
+    return picture
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    if not picture.has_transparency_data:
+        return picture
+    picture = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
