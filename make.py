@@ -66,17 +66,28 @@ def run(python, arguments):
 
 
 def test(python, arguments):
-    """Tests that need the machine to themselves come last, one by one; the others share the cores."""
-    workers = min(cores(), 8)  # each loads torch: about half a gigabyte
-    pytest = [python, "-m", "pytest", *arguments]
+    """What `make lint` does, beside the tests; then kernels and browsers, of which fewer fit into the memory."""
     began = time.monotonic()
-    shared = call([*pytest, "-m", "not serial", "-n", str(workers)], OMP_NUM_THREADS="1")
-    alone = call([*pytest, "-m", "serial"])
-    minutes = (time.monotonic() - began) / 60
+    lint = (
+        None
+        if arguments
+        else subprocess.Popen(
+            [python, "make.py", "lint"], cwd=str(HERE), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+    )
+    pytest = [python, "-m", "pytest", "--numprocesses=auto", "--dist=worksteal", *arguments]
+    codes = [
+        call([*pytest, "-m", marks], OMP_NUM_THREADS="1")
+        for marks in ("not notebooks and not browser", "notebooks or browser")
+    ]
     none = 5  # pytest's way to say that no test was chosen
-    passed = {shared, alone} <= {0, none} and {shared, alone} != {none}
+    passed = set(codes) <= {0, none} and set(codes) != {none}
+    if lint:
+        print(lint.communicate()[0].decode(errors="replace"))
+        passed = passed and lint.returncode == 0
+    minutes = (time.monotonic() - began) / 60
     print("make test: {} after {:.1f} minutes".format("passed" if passed else "FAILED", minutes))
-    return 0 if passed else max(shared, alone)
+    return 0 if passed else max(codes) or 1
 
 
 def lint(python, arguments):
@@ -207,11 +218,6 @@ def install(python, extras):
 def call(command, **variables):
     """Run a command in the checkout; its exit status."""
     return subprocess.call(command, cwd=str(HERE), env=dict(os.environ, **variables))
-
-
-def cores():
-    """Cores this process may use, which a container may have limited."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 if __name__ == "__main__":

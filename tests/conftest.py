@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # before anything imports matplotlib; notebooks executed by tests inherit it
@@ -14,12 +15,11 @@ os.environ.setdefault("MPLBACKEND", "Agg")  # before anything imports matplotlib
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-@pytest.hookimpl(tryfirst=True)  # before the command line's -m chooses among the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Kernels and browsers want every core and much memory: their tests run one by one."""
-    for item in items:
-        if item.get_closest_marker("notebooks") or item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.serial)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker for each core, as many as fit into memory: a test takes up to 2 GB, a kernel or a browser up to 4."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    each = 4e9 if config.getoption("markexpr").startswith("notebooks") else 2e9
+    return max(1, min(cores, 8, int(psutil.virtual_memory().available / each)))
 
 
 @pytest.fixture(scope="session")

@@ -122,7 +122,6 @@ def test_a_module_is_costed_as_it_is_and_left_so():
     assert not any(p.is_meta for p in network.parameters())
 
 
-@pytest.mark.serial
 def test_the_formula_takes_less_than_twenty_microseconds():
     architecture = ResnetArchitecture("16_16_32_16_32_32_16_16", separable=True)
     rounds = []

@@ -83,7 +83,6 @@ def test_process_killed_while_writing_leaves_the_old_file(tmp_path: Path) -> Non
     assert target.read_bytes() == b"old"
 
 
-@pytest.mark.serial
 def test_process_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:
     target = tmp_path / "weights.bin"
     target.write_bytes(bytes(1_000_000))

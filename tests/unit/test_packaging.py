@@ -191,8 +191,7 @@ def test_zoo_check_takes_names_or_checks_all(
 
 def test_ci_does_what_a_user_does(repository: Path) -> None:
     lines = [line.strip() for line in (repository / ".ci" / "run").read_text(encoding="utf-8").splitlines()]
-    commands = [line for line in lines if line and not line.startswith(("#", "set ", "cd "))]
-    assert commands == ["make test"]
+    assert [line for line in lines if line and not line.startswith("#")][-1] == "make test"
     assert os.name == "nt" or os.access(repository / ".ci" / "run", os.X_OK)
 
 
