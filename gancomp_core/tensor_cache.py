@@ -1,4 +1,4 @@
-"""Tensors that are made once and kept in the cache folder."""
+"""Tensors that are computed once and stored in the cache folder."""
 
 from __future__ import annotations
 
@@ -18,12 +18,18 @@ from gancomp_core.errors import GancompError
 log = logging.getLogger("gancomp")
 
 
-def kept(folder: str, key: tuple[str, ...], make: Callable[[], Tensor]) -> Tensor:
-    """The tensor kept under ``key`` in a folder of the cache; made and stored when missing or unreadable.
+def cached(folder: str, key: tuple[str, ...], make: Callable[[], Tensor]) -> Tensor:
+    """The tensor stored under a key in a folder of the cache, computed and stored when it is missing or unreadable.
 
-    The first word of the key begins the name of the file.
+    A cache that cannot be written costs time, not the value: a warning is logged.
 
-    A cache that cannot be written to costs time, not the value: it is warned of.
+    Args:
+        folder: Name of a folder in the cache.
+        key: What determines the value; its first word begins the name of the file.
+        make: Computes the tensor.
+
+    Returns:
+        The tensor.
     """
     digest = hashlib.sha256("\n".join(key).encode()).hexdigest()
     path = files.cache_root() / folder / f"{key[0]}-{digest[:32]}.safetensors"

@@ -1,4 +1,4 @@
-"""What a network costs, how long it takes, and how good its pictures are."""
+"""Costs, latencies and picture quality of generators."""
 
 from gancomp_core.measure.cost import Cost, LayerCost, cost, layer_costs
 from gancomp_core.measure.distances import frechet_distance, kid, true_fid

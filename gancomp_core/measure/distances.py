@@ -1,7 +1,7 @@
 """Distances between two sets of pictures: Frechet distance and KID in EfficientNet-Lite0's features.
 
-A Frechet distance measured so is called FD-EfficientNet-Lite0; it is no FID, whose features are Inception's
-(:func:`true_fid`), and the two scales have nothing to do with each other.
+A Frechet distance in these features is called FD-EfficientNet-Lite0. It is not an FID, which uses Inception's features
+(:func:`true_fid`); the two scales cannot be compared.
 """
 
 from __future__ import annotations
@@ -20,12 +20,22 @@ NAME = "FD-EfficientNet-Lite0"
 
 
 def frechet_distance(generated: Pictures, reference: Pictures) -> float:
-    """Frechet distance between the Gaussians fitted to two sets: ``|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))``.
+    """Frechet distance between the Gaussians fitted to two sets.
 
-    Both arguments are features [N, D] (any D, the same for both) or pictures, of which EfficientNet-Lite0 features are
-    taken. Exact, float64. Heusel et al. 2017 (arXiv 1706.08500), eq. 6. Raises :class:`GancompError` for fewer than two
-    samples or different widths. With 1280 features it means little below some 3,000 pictures: compare it with the
-    distance between two sets of real pictures of the same size.
+    ``|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))``, exact, in float64. Source: Heusel et al. 2017 (arXiv 1706.08500),
+    eq. 6. With 1,280 features it means little below some 3,000 pictures: compare it with the distance between two sets
+    of real pictures of the same size.
+
+    Args:
+        generated: Features [N, D] (any D, the same for both), or pictures, whose EfficientNet-Lite0 features are
+            computed.
+        reference: The same, of real pictures.
+
+    Returns:
+        The distance, 0 or more; lower is better.
+
+    Raises:
+        GancompError: For fewer than two samples, for sets of different width, and for values that are not finite.
     """
     a, b = _two_feature_sets(generated, reference)
     mean_a, mean_b = a.mean(0), b.mean(0)
@@ -35,10 +45,10 @@ def frechet_distance(generated: Pictures, reference: Pictures) -> float:
 
 
 def _trace_of_root(a: Tensor, b: Tensor) -> Tensor:
-    """tr((A^T A B^T B)^(1/2)): the square roots of the eigenvalues of a symmetric matrix as small as can be.
+    """tr((A^T A B^T B)^(1/2)): the square roots of the eigenvalues of the smallest possible symmetric matrix.
 
-    For any L with L L^T = A^T A, the matrix L^T (B^T B) L has the eigenvalues of the product; L is A^T where there are
-    fewer samples than features, else a Cholesky factor, else (features that never vary) an eigendecomposition.
+    For any L with L L^T = A^T A, the matrix L^T (B^T B) L has the eigenvalues of the product. L is A^T where there are
+    fewer samples than features, otherwise a Cholesky factor, or (for features that never vary) an eigendecomposition.
     """
     factor, other = (b, a) if len(b) < len(a) else (a, b)
     if len(factor) > factor.shape[1]:
@@ -55,11 +65,24 @@ def _trace_of_root(a: Tensor, b: Tensor) -> Tensor:
 def kid(
     generated: Pictures, reference: Pictures, subsets: int = 50, subset_size: int = 500, seed: int = 0
 ) -> tuple[float, float]:
-    """Kernel distance (unbiased squared MMD, cubic kernel) as mean and standard deviation over random subsets.
+    """Kernel distance between two sets: unbiased squared MMD with a cubic kernel.
 
-    Arguments as for :func:`frechet_distance`; unlike that, the value does not depend on the number of samples in
-    expectation. Equals torchmetrics' ``KernelInceptionDistance`` over these features with the same draw of subsets.
-    Binkowski et al. 2018 (arXiv 1801.01401).
+    In expectation the value does not depend on the number of samples. Equal to torchmetrics'
+    ``KernelInceptionDistance`` over these features with the same draw of subsets. Source: Binkowski et al. 2018 (arXiv
+    1801.01401).
+
+    Args:
+        generated: Features [N, D] or pictures, as for :func:`frechet_distance`.
+        reference: The same, of real pictures.
+        subsets: Number of random subsets, at least 1.
+        subset_size: Samples in each subset, from 2 to the size of the smaller set.
+        seed: Seed of the draw of subsets.
+
+    Returns:
+        Mean and standard deviation over the subsets.
+
+    Raises:
+        GancompError: For impossible subsets, and as :func:`frechet_distance` does.
     """
     a, b = (features.float() for features in _two_feature_sets(generated, reference))
     smallest = min(len(a), len(b))
@@ -79,12 +102,22 @@ def kid(
 
 
 def subset_size(generated: Tensor, reference: Tensor) -> int:
-    """Of an evaluation's KID: 500 pictures, or half of those that there are."""
+    """Size of the KID subsets of an evaluation: 500 pictures, or half of the smaller set."""
     return max(2, min(500, len(generated) // 2, len(reference) // 2))
 
 
 def frechet_or_kid(generated: Tensor, reference: Tensor, frechet: bool, seed: int) -> float:
-    """The one number by which an evaluation chooses among networks, of features [N, D]; lower is better."""
+    """The number by which an evaluation chooses among networks; lower is better.
+
+    Args:
+        generated: Features [N, D].
+        reference: Features [M, D] of real pictures.
+        frechet: Whether to use the Frechet distance instead of KID.
+        seed: Seed of KID's subsets.
+
+    Returns:
+        The distance.
+    """
     if frechet:
         return frechet_distance(generated, reference)
     return kid(generated, reference, subset_size=subset_size(generated, reference), seed=seed)[0]
@@ -108,16 +141,23 @@ def _two_feature_sets(generated: Pictures, reference: Pictures) -> tuple[Tensor,
 def _as_features(given: Pictures) -> Tensor:
     features = given if isinstance(given, Tensor) and given.ndim == 2 else extract_features(given)
     if not features.isfinite().all():
-        raise GancompError("The features hold NaN or infinite values; look at the generator that made the pictures.")
+        raise GancompError("The features hold NaN or infinite values; check the generator that made the pictures.")
     return features.cpu()
 
 
 def true_fid(generated: Pictures, reference: Pictures) -> float:
-    """FID as published: Frechet distance in Inception-v3's 2048 features, by torchmetrics and torch-fidelity.
+    """FID as published: Frechet distance in Inception-v3's 2,048 features, by torchmetrics and torch-fidelity.
 
-    Pictures as for :func:`extract_features`, rounded to 8 bits. Raises :class:`GancompError` when the package is not
-    installed or its weights (some 90 MB, fetched from the internet once) cannot be had; :func:`frechet_distance`
-    needs neither.
+    Args:
+        generated: Pictures as for :func:`extract_features`; they are rounded to 8 bits.
+        reference: The same, real ones.
+
+    Returns:
+        The FID; lower is better.
+
+    Raises:
+        GancompError: When torch-fidelity is not installed, or when its weights (some 90 MB, downloaded once) are not
+            available. :func:`frechet_distance` needs neither.
     """
     instead = "use frechet_distance (FD-EfficientNet-Lite0) instead, which needs no download"
     try:

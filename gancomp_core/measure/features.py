@@ -1,7 +1,7 @@
-"""The feature space that pictures are compared in: EfficientNet-Lite0, trained on ImageNet, by one protocol.
+"""The feature space in which pictures are compared: EfficientNet-Lite0, trained on ImageNet, with one protocol.
 
-Pictures are float32 NCHW in [-1, 1], grey or colour. The protocol: clamp to [-1, 1], grey repeated to RGB, bilinear
-without antialiasing to 96 x 96 pixels, ``(v - 127) / 128`` of v in [0, 255], float32.
+Pictures are float32 NCHW in [-1, 1], gray or color. The protocol: clamp to [-1, 1], repeat gray to RGB, resize to 96 x
+96 pixels (bilinear, no antialiasing), normalize to ``(v - 127) / 128`` for v in [0, 255], compute in float32.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 
 class PictureFeatures(nn.Module):
-    """Pictures [N, 1 or 3, H, W] in [-1, 1] to features [N, 1280], by the protocol; a ``feature`` for torchmetrics."""
+    """Features [N, 1280] of pictures [N, 1 or 3, H, W] in [-1, 1], by the protocol; a ``feature`` for torchmetrics."""
 
     num_features = FEATURES
 
@@ -42,18 +42,28 @@ class PictureFeatures(nn.Module):
 
 
 def protocol_input(pictures: Tensor) -> Tensor:
-    """What the network gets of pictures [N, 1 or 3, H, W] in [-1, 1]: [N, 3, 96, 96], by the protocol."""
+    """The network's input for pictures [N, 1 or 3, H, W] in [-1, 1]: [N, 3, 96, 96], by the protocol."""
     x = F.interpolate(pictures.float().clamp(-1, 1), size=(96, 96), mode="bilinear", align_corners=False)
     x = (x + 1) * (127.5 / 128) - 127 / 128
     return x.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
 def extract_features(pictures: Pictures, batch_size: int = 32, device: torch.device | str = "cpu") -> Tensor:
-    """EfficientNet-Lite0 features of pictures: float32 [N, 1280] on the CPU.
+    """EfficientNet-Lite0 features of pictures.
 
-    ``pictures`` is one tensor [N, 1 or 3, H, W] in [-1, 1] or an iterable of such tensors (batches of any length, each
-    of its own size). On a CPU, batches go to one worker for each of PyTorch's threads: measured faster than sharing
-    each batch among the threads, above all on a busy machine, and the numbers do not depend on the thread count.
+    On a CPU, each batch is handled by one thread, as many batches at once as PyTorch has threads. That was measured to
+    be faster than sharing each batch among the threads, and the numbers do not depend on the thread count.
+
+    Args:
+        pictures: A tensor [N, 1 or 3, H, W] in [-1, 1], or an iterable of such tensors, each of any length and size.
+        batch_size: Pictures in a batch, at least 1.
+        device: Where the network runs.
+
+    Returns:
+        float32 [N, 1280] on the CPU.
+
+    Raises:
+        GancompError: For no pictures, other shapes, and values that are not finite.
     """
     if batch_size < 1:
         raise GancompError(f"batch_size is a whole number from 1, not {batch_size}; 32 is fast on a CPU.")
@@ -75,7 +85,7 @@ def _feature_module(device: str) -> PictureFeatures:
 
 def _features_of_batch(pictures: Tensor, device: torch.device) -> Tensor:
     module = _feature_module(str(device))
-    # full float32 on a GPU too, so that values of different machines can be compared; nobody's autocast applies
+    # full float32 on a GPU too, so that values of different machines can be compared; no autocast applies
     with (
         torch.inference_mode(),
         torch.backends.cudnn.flags(allow_tf32=False),
@@ -84,7 +94,7 @@ def _features_of_batch(pictures: Tensor, device: torch.device) -> Tensor:
         features = module(pictures.to(device, torch.float32))
     if not features.isfinite().all():
         raise GancompError(
-            "The pictures hold NaN or infinite values, so they have no features; look at the generator that made them."
+            "The pictures hold NaN or infinite values, so they have no features; check the generator that made them."
         )
     return features.cpu().clone()  # a clone outside inference mode is an ordinary tensor
 
@@ -97,7 +107,7 @@ def batches_of(pictures: Pictures, batch_size: int) -> Iterator[Tensor]:
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """``[function(item) ...]``, each item on one thread, as many items at once as PyTorch is allowed threads."""
+    """``[function(item) for item in items]``, as many at once as PyTorch may use threads, each on one thread."""
     threads = torch.get_num_threads()
     if threads == 1:
         return [function(item) for item in items]
@@ -109,7 +119,11 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> lis
 
 
 def check_pictures(pictures: Tensor) -> None:
-    """Raise :class:`GancompError` for what is no float [N, 1 or 3, H, W]."""
+    """Check that pictures are a float tensor [N, 1 or 3, H, W].
+
+    Raises:
+        GancompError: For anything else.
+    """
     if (
         pictures.ndim != 4
         or pictures.shape[1] not in (1, 3)

@@ -1,4 +1,4 @@
-"""How much memory a network takes in onnxruntime, measured in a process of its own."""
+"""Memory that a network takes in onnxruntime, measured in a separate process."""
 
 from __future__ import annotations
 
@@ -37,11 +37,21 @@ print(max(peak, now.rss) - before)
 
 
 def peak_memory(path: Path | str, input_shape: Sequence[int], threads: int = 1) -> int:
-    """Bytes by which a process grows that loads an ONNX file and runs it on one input of ``input_shape`` (N, C, H, W).
+    """Bytes by which a process grows when it loads an ONNX file and runs it on one input.
 
-    Weights, activations and whatever onnxruntime needs beside them; onnxruntime itself is not counted. Loading counts
-    as well, which for a small network takes more than running. Raises :class:`GancompError` for a file or a shape that
-    onnxruntime refuses.
+    Weights, activations and onnxruntime's own buffers count; onnxruntime itself does not. Loading counts as well, which
+    for a small network takes more than running.
+
+    Args:
+        path: An ONNX file.
+        input_shape: (N, C, H, W).
+        threads: onnxruntime's thread count.
+
+    Returns:
+        Bytes.
+
+    Raises:
+        GancompError: For a file or a shape that onnxruntime refuses.
     """
     words = [sys.executable, "-c", _PROBE, str(path), str(threads), *map(str, input_shape)]
     found = subprocess.run(words, capture_output=True, text=True, env=os.environ | NO_TELEMETRY)

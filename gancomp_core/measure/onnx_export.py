@@ -23,13 +23,24 @@ from gancomp_core.nets.blocks import is_instance_norm
 
 
 def export_onnx(module: nn.Module, path: Path | str, input_shape: Sequence[int], dynamic: bool = True) -> Path:
-    """Write a module with one picture input and one picture output as an ONNX file; returns the path.
+    """Write a module with one picture input and one picture output as an ONNX file.
 
-    ``input_shape`` is (N, C, H, W), an example the module can take; with ``dynamic`` the file takes any number of
-    pictures of any height and width that the module takes, else only this shape. Input and output are named
-    ``source`` and ``picture``. The file is written whole or not at all, and nothing is printed. InstanceNorm, which the
-    library writes as one group per channel, becomes one node of the graph instead of six. Raises :class:`GancompError`
-    when the module cannot be exported at that shape. The module is left as it was.
+    Input and output are named ``source`` and ``picture``. The file is written atomically, nothing is printed, and the
+    module is left as it was. InstanceNorm, which the library writes as GroupNorm with one group per channel, becomes
+    one node of the graph instead of six.
+
+    Args:
+        module: The network.
+        path: Where to write the file.
+        input_shape: (N, C, H, W), an example that the module accepts.
+        dynamic: Whether the file takes any number of pictures of any height and width that the module takes, instead of
+            only this shape.
+
+    Returns:
+        The path.
+
+    Raises:
+        GancompError: When the module cannot be exported at that shape.
     """
     path = Path(path)
     if len(input_shape) != 4 or min(input_shape) < 1:
@@ -69,7 +80,7 @@ def export_onnx(module: nn.Module, path: Path | str, input_shape: Sequence[int],
 
 
 class _PlainInstanceNorm(nn.Module):
-    """The same function as a GroupNorm of one group per channel, in the words that the exporter has a node for."""
+    """The same function as a GroupNorm with one group per channel, in a form for which the exporter has a node."""
 
     def __init__(self, norm: nn.GroupNorm) -> None:
         super().__init__()
@@ -98,10 +109,14 @@ def _without_comments(model: Any) -> Any:
 
 
 class OnnxGenerator:
-    """An exported generator, run by onnxruntime on the CPU: takes a tensor or array [N, C, H, W], gives a tensor.
+    """An exported generator, run by onnxruntime on the CPU: takes a tensor or array [N, C, H, W] and returns a tensor.
 
-    ``threads`` is onnxruntime's thread count (None: its own choice). Raises :class:`GancompError` when the file is
-    missing or no ONNX file, and when onnxruntime is not installed.
+    Args:
+        path: The ONNX file.
+        threads: onnxruntime's thread count; None leaves the choice to onnxruntime.
+
+    Raises:
+        GancompError: When the file is missing or not an ONNX file, and when onnxruntime is not installed.
     """
 
     def __init__(self, path: Path | str, threads: int | None = None) -> None:
@@ -124,7 +139,7 @@ class OnnxGenerator:
             ) from error
 
     def run(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """float32 [N, C, H, W] to the same, without conversions: what latency times."""
+        """Run on float32 [N, C, H, W] without conversions; returns the same kind. This is what latency times."""
         output: np.ndarray[Any, Any] = self.session.run(None, {self.input_name: array})[0]
         return output
 
@@ -148,7 +163,7 @@ def _session(path: Path, threads: int | None) -> Any:
 
 @contextlib.contextmanager
 def silence() -> Iterator[None]:
-    """onnx's tools tell of their steps by print, logging and warnings; a reader of a notebook needs none of it."""
+    """Suppress what onnx's tools report by print, logging and warnings."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

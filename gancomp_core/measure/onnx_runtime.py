@@ -14,7 +14,13 @@ NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1"}
 
 
 def onnx_runtime(part: str = "") -> ModuleType:
-    """The package onnxruntime, or a ``part`` of it such as "quantization", with its telemetry off.
+    """The package onnxruntime, with its telemetry off.
+
+    Args:
+        part: A sub-package to import instead, such as "quantization".
+
+    Returns:
+        The module.
 
     Raises:
         GancompError: When onnxruntime is not installed.

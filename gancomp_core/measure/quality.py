@@ -1,12 +1,12 @@
-"""How good a generator's pictures are: one evaluation for every kind of task.
+"""Picture quality of a generator: one evaluation for every kind of task.
 
 - Between the set of outputs and real pictures: KID, and where the split has :data:`FD_MINIMUM` pictures or more the
-  Frechet distance, both beside their floor, the same distance of real pictures from real ones
-  (:mod:`gancomp_core.measure.distances`).
+Frechet distance, both with their floor, the same distance of real pictures from real ones
+(:mod:`gancomp_core.measure.distances`).
 - Between each output and its target, wherever the task has pairs to score with: PSNR, SSIM and a perceptual distance
-  (:mod:`gancomp_core.measure.similarity`).
+(:mod:`gancomp_core.measure.similarity`).
 
-Pictures are float32 NCHW in [-1, 1], grey or colour; the feature space is stated in
+Pictures are float32 NCHW in [-1, 1], gray or color; the feature space is described in
 :mod:`gancomp_core.measure.features`.
 """
 
@@ -36,7 +36,7 @@ from gancomp_core.measure.similarity import (
 )
 from gancomp_core.measure.statistics import significant
 from gancomp_core.nets.efficientnet_lite import weights_hash
-from gancomp_core.tensor_cache import kept
+from gancomp_core.tensor_cache import cached
 
 __all__ = [
     "FD_MINIMUM",
@@ -69,9 +69,14 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Distance:
-    """A distance between generated and real pictures, beside the one between real and real (the floor).
+    """A distance between generated and real pictures, with the one between real and real pictures (the floor).
 
-    One value and one floor for each evaluation seed; a seed draws the real pictures that both are measured against.
+    Attributes:
+        name: Name of the distance.
+        values: One value for each seed, which draws the real pictures to compare with.
+        floors: The distance of the split's real pictures from the same drawn pictures, for each seed.
+        samples: Number of generated pictures.
+        seeds: The evaluation seeds.
     """
 
     name: str
@@ -92,7 +97,7 @@ class Distance:
 
     @property
     def floor(self) -> float:
-        """Mean distance of real pictures from real pictures, equally many: what a perfect generator would get."""
+        """Mean distance of real pictures from equally many real pictures: what a perfect generator would get."""
         return _mean(self.floors)
 
     def __str__(self) -> str:
@@ -105,10 +110,22 @@ class Distance:
 class Quality:
     """The quality of one generator on one split of a task.
 
-    ``distance`` is the Frechet distance with its floor, None where the split is too small for one. ``kid_values`` and
-    ``kid_floors`` (real pictures against real ones) have one value a seed; ``kid_interval`` is the mean standard
-    deviation over subsets. PSNR (dB), SSIM and the perceptual distance (PD-EfficientNet-Lite0) are mean and standard
-    deviation over the pictures, None where the task has no pairs, not even for scoring.
+    Attributes:
+        task: Name of the task.
+        split: "test" or "search".
+        samples: Number of generated pictures.
+        seeds: Evaluation seeds.
+        distance: The Frechet distance with its floor; None where the split is too small for one.
+        kid_values: KID for each seed.
+        kid_floors: KID of real pictures from real ones, for each seed.
+        kid_interval: Mean standard deviation of KID over subsets.
+        psnr: Mean PSNR over the pictures, in dB; None where the task has no pairs for scoring. The same holds for the
+            following.
+        psnr_spread: Standard deviation of PSNR over the pictures.
+        ssim: Mean SSIM over the pictures.
+        ssim_spread: Standard deviation of SSIM.
+        perceptual: Mean perceptual distance (PD-EfficientNet-Lite0).
+        perceptual_spread: Standard deviation of the perceptual distance.
     """
 
     task: str
@@ -135,7 +152,7 @@ class Quality:
     def kid_floor(self) -> float:
         """Mean KID of the split's real pictures from real training pictures: what a perfect generator would get.
 
-        About 0 where both are of one kind; more where a split differs from training, such as another continent's tiles.
+        About 0 where both are alike; more where a split differs from training, such as tiles of another continent.
         """
         return _mean(self.kid_floors)
 
@@ -145,7 +162,7 @@ class Quality:
         return self.distance.value if self.distance else self.kid
 
     def as_dict(self) -> dict[str, float]:
-        """Flat numbers for a table: ``fd*`` only where there is a Frechet distance, likeness only where pairs are."""
+        """Flat numbers for a table; ``fd*`` only where there is a Frechet distance, similarity only with pairs."""
         frechet = {}
         if self.distance:
             frechet = {"fd": self.distance.value, "fd_spread": self.distance.spread, "fd_floor": self.distance.floor}
@@ -193,20 +210,31 @@ def evaluate_generator(
 ) -> Quality:
     """Run a generator over a split's sources and measure the pictures it makes.
 
-    ``generator`` maps float32 [N, C, H, W] in [-1, 1] to pictures of the same kind: a module (run in eval mode
-    on ``device``, float32, without gradients; its mode and its own device are restored) or any function, such as an
-    ``OnnxGenerator``, or ``lambda x: x`` for what copying the source would score. ``n`` takes that many pictures of the
-    split, spread evenly over it; all by default. For each of ``seeds`` as many real pictures as there are outputs (or
-    all there are) are drawn from ``task.train``: outputs and the split's own real pictures (the floor) are both
-    measured against them. Features of real pictures are kept in the cache folder, so a second generator costs only its
-    own; where that folder cannot be written, a warning is logged.
+    For each seed, as many real pictures as there are outputs (or all there are) are drawn from ``task.train``; outputs
+    and the split's own real pictures (the floor) are both compared with them. Features of real pictures are cached;
+    where the cache folder cannot be written, a warning is logged. KID draws 50 subsets, each of 500 pictures or half of
+    the outputs, whichever is less. Outputs are compared with their own targets wherever the task has pairs for scoring
+    (``task.scored_in_pairs``).
 
-    ``frechet`` tells whether to measure the Frechet distance; None measures it where the whole split has at least
-    :data:`FD_MINIMUM` pictures. KID draws 50 subsets, each of half the outputs or 500, whichever is less. Outputs are
-    compared with their own targets wherever the task has pairs for scoring (``task.scored_in_pairs``).
+    Args:
+        generator: Maps float32 [N, C, H, W] in [-1, 1] to pictures of the same kind: a module (run in eval mode on
+            ``device``, in float32; its mode and device are restored) or any function, such as an ``OnnxGenerator``, or
+            ``lambda x: x`` for the score of copying the source.
+        task: The task.
+        split: "test" or "search".
+        seeds: Evaluation seeds, at least one.
+        n: Number of pictures, spread evenly over the split; None takes all.
+        device: Where modules run.
+        batch_size: Pictures in a batch.
+        frechet: Whether to measure the Frechet distance; None measures it where the whole split has at least
+            :data:`FD_MINIMUM` pictures.
 
-    Raises :class:`GancompError` for an unknown split, no seeds, fewer than 2 pictures, and a generator whose pictures
-    have the wrong shape or are not finite.
+    Returns:
+        The quality.
+
+    Raises:
+        GancompError: For an unknown split, no seeds, fewer than 2 pictures, and pictures of a wrong shape or with
+            values that are not finite.
     """
     pictures = scored_split(task, split)
     seeds = tuple(seeds)
@@ -252,9 +280,20 @@ def set_distance(
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> float:
-    """What ``evaluate_generator(..., seeds=(seed,)).set_distance`` would be, without measuring anything else.
+    """``evaluate_generator(..., seeds=(seed,)).set_distance``, without measuring anything else.
 
-    Arguments and errors are those of :func:`evaluate_generator`.
+    Args:
+        generator: As for :func:`evaluate_generator`.
+        task: The task.
+        split: "test" or "search".
+        seed: The evaluation seed.
+        device: Where modules run.
+
+    Returns:
+        The Frechet distance or, on small splits, KID; lower is better.
+
+    Raises:
+        GancompError: As :func:`evaluate_generator` does.
     """
     pictures = scored_split(task, split)
     chosen = _spread_evenly(len(pictures), None)
@@ -269,10 +308,19 @@ def likeness(
     split: str = "test",
     device: torch.device | str = "cpu",
 ) -> dict[str, float]:
-    """PSNR (dB), SSIM and perceptual distance of the outputs from their own targets: mean and "..._spread" of each.
+    """PSNR, SSIM and perceptual distance of the outputs from their own targets, without any distance between sets.
 
-    The numbers of :func:`evaluate_generator` without its distances. Arguments and errors are the same; the task has
-    pairs, at least for scoring.
+    Args:
+        generator: As for :func:`evaluate_generator`.
+        task: A task with pairs, at least for scoring.
+        split: "test" or "search".
+        device: Where modules run.
+
+    Returns:
+        "psnr" (dB), "ssim" and "perceptual" as means over the pictures, and "..._spread" of each.
+
+    Raises:
+        GancompError: For a task without pairs, and as :func:`evaluate_generator` does.
     """
     pictures = scored_split(task, split)
     if not task.scored_in_pairs:
@@ -313,7 +361,7 @@ def _run(
 def _similarity(
     outputs: Sequence[Tensor], pictures: PictureSet, chosen: Tensor, device: torch.device
 ) -> dict[str, float]:
-    """Mean and spread over the pictures of the outputs' likeness to their own targets."""
+    """Mean and spread over the pictures of the outputs' similarity to their own targets."""
     pairs = zip(outputs, chosen.split([len(output) for output in outputs]), strict=True)
 
     def measure(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -329,13 +377,13 @@ def _similarity(
     return similarity
 
 
-# --- real pictures: measured once, kept -----------------------------------------------------------------------------
+# --- real pictures: measured once, cached ----------------------------------------------------------------------------
 
 
 def _real_features(task: Task, split: str, indices: Tensor, device: torch.device | str) -> Tensor:
-    """Features of real target pictures, from the cache folder where they have been taken before."""
+    """Features of real target pictures, from the cache where they were computed before."""
     targets = (task.train if split == "train" else scored_split(task, split)).targets
-    return _kept(
+    return _cached(
         ("features", torch.device(device).type, task.fingerprint, split, _digest(indices)),
         lambda: extract_features((to_float(targets[some]) for some in indices.split(256)), device=device),
     )
@@ -343,7 +391,7 @@ def _real_features(task: Task, split: str, indices: Tensor, device: torch.device
 
 @dataclass(frozen=True)
 class _Floors:
-    """Distances of a split's real pictures from the drawn training pictures, kept likewise."""
+    """Distances of a split's real pictures from the drawn training pictures, cached likewise."""
 
     task: Task
     split: str
@@ -365,12 +413,12 @@ class _Floors:
     def _once(self, what: tuple[str, ...], measure: Callable[[], float]) -> float:
         pictures = (self.task.fingerprint, self.split, _digest(self.chosen), _digest(self.drawn))
         key = (what[0], torch.device(self.device).type, *pictures, *what[1:])
-        return float(_kept(key, lambda: torch.tensor([measure()], dtype=torch.float64)))
+        return float(_cached(key, lambda: torch.tensor([measure()], dtype=torch.float64)))
 
 
-def _kept(key: tuple[str, ...], make: Callable[[], Tensor]) -> Tensor:
-    """The tensor kept under ``key``, to which the weights of the feature network and the protocol belong."""
-    return kept("features", (*key, weights_hash(), PROTOCOL), make)
+def _cached(key: tuple[str, ...], make: Callable[[], Tensor]) -> Tensor:
+    """The cached tensor of a key, to which the weights of the feature network and the protocol belong."""
+    return cached("features", (*key, weights_hash(), PROTOCOL), make)
 
 
 def _digest(indices: Tensor) -> str:

@@ -1,4 +1,4 @@
-"""What every measurement of a network shares: its state while it runs, what it may be scored on, and what is wrong."""
+"""Helpers of every measurement: network state while it runs, splits that may be scored, checks of outputs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ from gancomp_core.errors import GancompError
 
 @contextlib.contextmanager
 def evaluating(module: nn.Module, device: torch.device | str | None = None) -> Iterator[nn.Module]:
-    """The module in eval mode on ``device`` (None: where it is); afterwards as it was, also after an error.
+    """Put a module into eval mode on a device; restore everything afterwards, also after an error.
 
-    The training flag of every sub-module comes back, not only the outermost one: a frozen norm inside a network in
-    training stays frozen. A module is expected to lie on one device.
+    The training flag of every sub-module is restored, not only the outermost one: a frozen norm inside a network in
+    training stays frozen.
+
+    Args:
+        module: The network, which is expected to be on one device.
+        device: Where to move it; None leaves it where it is.
+
+    Yields:
+        The module.
     """
     flags = [(part, part.training) for part in module.modules()]
     before = device_of(module)
@@ -32,9 +39,9 @@ def evaluating(module: nn.Module, device: torch.device | str | None = None) -> I
 
 @contextlib.contextmanager
 def measuring(device: torch.device | str, *networks: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Every module of ``networks`` in eval mode on ``device``; float32 (no autocast) and no gradients inside.
+    """Put every module of ``networks`` into eval mode on ``device``, without autocast and without gradients.
 
-    Functions that are no modules are left alone; modules are afterwards as they were.
+    Functions that are not modules are left alone; modules are restored afterwards.
     """
     with contextlib.ExitStack() as stack:
         for network in networks:
@@ -46,7 +53,11 @@ def measuring(device: torch.device | str, *networks: Callable[[Tensor], Tensor])
 
 
 def check_output(made: Tensor, target: Tensor) -> None:
-    """Raise :class:`GancompError` unless ``made`` is finite and has the shape of ``target``."""
+    """Check that generated pictures are finite and have the shape of their targets.
+
+    Raises:
+        GancompError: For another shape, and for NaN or infinite values.
+    """
     if made.shape != target.shape:
         raise GancompError(
             f"The network made pictures of shape {list(made.shape)} where the task's targets have "
@@ -60,7 +71,11 @@ def check_output(made: Tensor, target: Tensor) -> None:
 
 
 def scored_split(task: Task, split: str) -> PictureSet:
-    """The pictures of ``split``: "test" for the numbers one reports, "search" for choosing among networks."""
+    """The pictures of a split that may be scored: "test" for reported numbers, "search" for choosing among networks.
+
+    Raises:
+        GancompError: For any other split.
+    """
     if split not in ("test", "search"):
         raise GancompError(
             f"A network is scored on the split 'test' or 'search', not {split!r}; "
@@ -70,7 +85,7 @@ def scored_split(task: Task, split: str) -> PictureSet:
 
 
 def device_of(module: nn.Module) -> torch.device | None:
-    """Where a module lies; None for one without parameters and buffers, which lies nowhere."""
+    """The device of a module; None for one without parameters and buffers."""
     for tensors in (module.parameters(), module.buffers()):
         for tensor in tensors:
             return tensor.device
@@ -84,5 +99,5 @@ def _move(module: nn.Module, device: torch.device | str | None) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, for a sentence of ours about it."""
+    """The first line of an error's text, to be quoted in one of our sentences."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,4 +1,4 @@
-"""How well a picture shows the semantic map it was made from: a segmenter reads it, and its reading is compared.
+"""How well a picture shows the semantic map it was made from: a segmenter labels it, and the labels are compared.
 
 A segmenter is any module that maps float32 pictures [N, 3, H, W] in [-1, 1] to class scores [N, C, H, W]. Label maps
 are int64 [N, H, W]; a pixel below 0 has no class and does not count.
@@ -19,10 +19,18 @@ from gancomp_core.measure.running import check_output, measuring, scored_split
 
 
 def confusion(predicted: Tensor, truth: Tensor, classes: int) -> Tensor:
-    """How many pixels of each true class (row) were taken for each class (column): int64 [classes, classes].
+    """Number of pixels of each true class (row) that were predicted as each class (column).
 
-    Both are label maps of one shape. Raises :class:`GancompError` for other shapes and for classes outside
-    0 to ``classes`` - 1 (a truth below 0 is skipped).
+    Args:
+        predicted: Label maps, int64 [N, H, W].
+        truth: Label maps of the same shape; pixels below 0 are skipped.
+        classes: Number of classes.
+
+    Returns:
+        int64 [classes, classes].
+
+    Raises:
+        GancompError: For different shapes, and for classes outside 0 to ``classes`` - 1.
     """
     if predicted.shape != truth.shape:
         raise GancompError(
@@ -53,13 +61,19 @@ def mean_iou(confusion: Tensor) -> float:
 
 
 def pixel_accuracy(confusion: Tensor) -> float:
-    """Share of the pixels that have the right class."""
+    """Share of the pixels that have the right class, in [0, 1]."""
     return float(confusion.diagonal().sum() / confusion.sum())
 
 
 @dataclass(frozen=True)
 class SegmentationScore:
-    """Mean intersection over union, pixel accuracy, and IoU of each class (NaN where a class does not occur)."""
+    """Accuracy of predicted label maps.
+
+    Attributes:
+        miou: Mean intersection over union, in [0, 1].
+        accuracy: Share of pixels that have the right class.
+        per_class: Intersection over union of each class; NaN where a class does not occur.
+    """
 
     miou: float
     accuracy: float
@@ -67,6 +81,7 @@ class SegmentationScore:
 
     @classmethod
     def of(cls, confusion: Tensor) -> SegmentationScore:
+        """The score of a confusion matrix."""
         return cls(mean_iou(confusion), pixel_accuracy(confusion), tuple(class_iou(confusion).tolist()))
 
     def as_dict(self) -> dict[str, float]:
@@ -87,10 +102,20 @@ def evaluate_segmentation(
 ) -> SegmentationScore:
     """Score a segmenter on real pictures whose maps are known.
 
-    ``pictures`` are float32 [N, 3, H, W] in [-1, 1] with ``labels``, their true label maps [N, H, W], or a semantic
-    task, whose ``split`` ("test" or "search") has both. The module is run in eval mode on ``device``; its mode and
-    device are restored. Raises :class:`GancompError` for another split, for pictures and maps of different number, and
-    for a segmenter whose classes are not those of the task.
+    Args:
+        segmenter: Run in eval mode on ``device``; its mode and device are restored.
+        pictures: float32 [N, 3, H, W] in [-1, 1], or a semantic task, whose split has pictures and maps.
+        labels: True label maps [N, H, W] of the pictures; not used for a task.
+        device: Where the segmenter runs.
+        batch_size: Pictures in a batch.
+        split: "test" or "search" of a task.
+
+    Returns:
+        The score.
+
+    Raises:
+        GancompError: For another split, for pictures and maps of different number, and for a segmenter whose classes
+            are not those of the task.
     """
     classes = None
     if isinstance(pictures, Task):
@@ -110,11 +135,17 @@ def evaluate_segmentation(
 
 @dataclass(frozen=True)
 class SegmentationQuality:
-    """How well generated pictures show their maps, read by a segmenter, beside how well it reads the real ones.
+    """How well generated pictures show their maps, as a segmenter labels them, with its score on the real pictures.
 
-    ``generated`` is the generator's score. ``real``, on the real pictures of the same maps, is for comparison and no
-    upper bound: pictures truer to type than real ones are read better. ``majority`` is what one gets without looking,
-    by always answering the most frequent class of these maps. ``class_names`` names the classes of ``per_class``.
+    Attributes:
+        task: Name of the task.
+        split: "test" or "search".
+        samples: Number of pictures.
+        generated: The generator's score.
+        real: The segmenter's score on the real pictures of the same maps. It is no upper bound: pictures that are more
+            typical than real ones are labeled better.
+        majority: The score of always answering the most frequent class of these maps.
+        class_names: Names of the classes of ``per_class``.
     """
 
     task: str
@@ -164,11 +195,24 @@ def evaluate_semantic(
     device: torch.device | str = "cpu",
     batch_size: int = 64,
 ) -> SegmentationQuality:
-    """Run a generator over the maps of a split, read its pictures with a segmenter, and compare with the maps.
+    """Run a generator over the maps of a split, label its pictures with a segmenter, and compare with the maps.
 
-    Modules are run in eval mode on ``device``, float32; their modes and own devices are restored. Raises
-    :class:`GancompError` for a task whose sources are no semantic maps, for another split than "test" and "search", for
-    pictures or scores of another size, and for a segmenter whose classes are not those of the task.
+    Modules run in eval mode on ``device`` in float32; their modes and devices are restored.
+
+    Args:
+        generator: Maps semantic maps [N, C, H, W] to pictures [N, 3, H, W] in [-1, 1].
+        task: A task whose sources are semantic maps.
+        segmenter: Maps pictures to class scores [N, classes, H, W].
+        split: "test" or "search".
+        device: Where modules run.
+        batch_size: Pictures in a batch.
+
+    Returns:
+        The quality.
+
+    Raises:
+        GancompError: For a task without semantic maps, for another split, for pictures or scores of another size, and
+            for a segmenter whose classes are not those of the task.
     """
     _check_semantic(task)
     pictures, device, names = scored_split(task, split), torch.device(device), _class_names(task)
@@ -187,9 +231,10 @@ def evaluate_semantic(
 
 
 def labels_of(maps: Tensor) -> Tensor:
-    """Label maps, int64 [N, H, W], of semantic maps [N, C, H, W] whose channel i is high where class i is.
+    """Label maps of semantic maps [N, C, H, W], in which channel i is high where class i is.
 
-    A pixel without any class (all channels low, at most the middle of the range) gets -1.
+    Returns:
+        int64 [N, H, W]; -1 for a pixel without any class (all channels at most at the middle of the range).
     """
     values, labels = maps.max(1)
     middle = 0 if maps.is_floating_point() else 127
@@ -209,7 +254,7 @@ def _class_names(task: Task) -> tuple[str, ...]:
 
 
 def _always_the_most_frequent(confusion: Tensor) -> Tensor:
-    """The confusion matrix, for the same truth, of one who always answers its most frequent class."""
+    """The confusion matrix, for the same truth, of always answering its most frequent class."""
     pixels = confusion.sum(1)
     matrix = torch.zeros_like(confusion)
     matrix[:, pixels.argmax()] = pixels
@@ -219,10 +264,10 @@ def _always_the_most_frequent(confusion: Tensor) -> Tensor:
 def _read(
     segmenter: nn.Module, pictures: Tensor, truth: Tensor, device: torch.device, classes: int | None = None
 ) -> Tensor:
-    """The confusion matrix of one batch; ``classes``: how many the segmenter must tell apart, None for any number."""
+    """The confusion matrix of one batch; ``classes`` is the number that the segmenter must have, None for any."""
     if not pictures.isfinite().all():
         raise GancompError(
-            "The pictures hold NaN or infinite values, so they show no map; look at the generator that made them."
+            "The pictures hold NaN or infinite values, so they show no map; check the generator that made them."
         )
     scores = segmenter(pictures.to(device))
     if scores.ndim != 4 or scores.shape[0] != len(truth) or scores.shape[2:] != truth.shape[1:]:
@@ -232,8 +277,8 @@ def _read(
         )
     if classes not in (None, scores.shape[1]):
         raise GancompError(
-            f"The segmenter tells {scores.shape[1]} classes apart and the task has {classes}; "
-            "they must be equally many, so read its pictures with a segmenter trained on this task."
+            f"The segmenter knows {scores.shape[1]} classes and the task has {classes}; "
+            "the numbers must be equal, so use a segmenter that was trained on this task."
         )
     return confusion(scores.argmax(1).cpu(), truth, scores.shape[1])
 

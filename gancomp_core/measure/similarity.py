@@ -1,8 +1,8 @@
-"""Distances between a picture and its target: PSNR, SSIM, and a perceptual distance in EfficientNet-Lite0's maps.
+"""Distances between a picture and its target: PSNR, SSIM, and a perceptual distance in EfficientNet-Lite0's features.
 
-The perceptual distance is made like LPIPS (Zhang et al. 2018, arXiv 1801.03924), but in another network and without the
-weights that LPIPS learned from people's judgements. It is called PD-EfficientNet-Lite0; it is no LPIPS, and the two
-scales have nothing to do with each other.
+The perceptual distance is built like LPIPS (Zhang et al. 2018, arXiv 1801.03924), but with another network and without
+LPIPS' weights learned from human judgments. It is called PD-EfficientNet-Lite0; its values cannot be compared with
+LPIPS.
 """
 
 from __future__ import annotations
@@ -21,18 +21,34 @@ PERCEPTUAL_NAME = "PD-EfficientNet-Lite0"
 
 
 def psnr(generated: Tensor, target: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each picture in dB: float32 [N]; infinite where the two are equal.
+    """Peak signal-to-noise ratio of each picture.
 
-    Both are float [N, C, H, W] in [-1, 1]; the peak is the whole range, 2.
+    Args:
+        generated: float [N, C, H, W] in [-1, 1].
+        target: The same shape and range.
+
+    Returns:
+        dB, float32 [N], infinite where the two are equal. The peak is the whole range, 2.
+
+    Raises:
+        GancompError: For pictures and targets of different shapes.
     """
     check_pair(generated, target)
     return peak_signal_noise_ratio(generated.float(), target.float(), data_range=2.0, reduction="none", dim=(1, 2, 3))
 
 
 def ssim(generated: Tensor, target: Tensor) -> Tensor:
-    """Structural similarity of each picture: float32 [N], 1 where the two are equal (Gaussian window, sigma 1.5).
+    """Structural similarity of each picture (Gaussian window, sigma 1.5).
 
-    Both are float [N, C, H, W] in [-1, 1], at least 11 pixels high and wide.
+    Args:
+        generated: float [N, C, H, W] in [-1, 1], at least 11 pixels high and wide.
+        target: The same shape and range.
+
+    Returns:
+        float32 [N], 1 where the two are equal.
+
+    Raises:
+        GancompError: For different shapes, and for pictures smaller than the window.
     """
     check_pair(generated, target)
     if min(generated.shape[2:]) < 11:
@@ -47,7 +63,11 @@ def ssim(generated: Tensor, target: Tensor) -> Tensor:
 
 
 def check_pair(generated: Tensor, target: Tensor) -> None:
-    """Raise :class:`GancompError` for pictures and targets of different shapes."""
+    """Check that pictures and targets have one shape [N, C, H, W], with at least one picture.
+
+    Raises:
+        GancompError: For anything else.
+    """
     if generated.shape != target.shape or generated.ndim != 4 or len(generated) == 0:
         raise GancompError(
             "Picture and target must have the same shape [N, C, H, W] with N of at least 1, "
@@ -58,11 +78,11 @@ def check_pair(generated: Tensor, target: Tensor) -> None:
 class PerceptualDistance(nn.Module):
     """PD-EfficientNet-Lite0 of each picture from its target, differentiable in both: a measure, or a loss.
 
-    Pictures are brought into the feature network as for the Frechet distance (clamped, 96 x 96 pixels, see
+    Pictures enter the feature network as for the Frechet distance (clamped, 96 x 96 pixels, see
     :mod:`gancomp_core.measure.features`). After the last block at each resolution (48, 24, 12, 6 and 3 pixels) the
     channels at every position are scaled to length 1; the squared difference is summed over channels and averaged over
-    positions and blocks, all weighing alike. Values lie in [0, 4], 0 for equal pictures. The weights are frozen; under
-    autocast the network runs in the lower precision, the comparison in float32.
+    positions and blocks, all with equal weight. Values lie in [0, 4], 0 for equal pictures. The weights are frozen.
+    Under autocast the network runs in the lower precision, the comparison in float32.
     """
 
     def __init__(self, network: EfficientNetLite0 | None = None) -> None:
@@ -70,7 +90,15 @@ class PerceptualDistance(nn.Module):
         self.network = (network or load_efficientnet_lite0()).eval().requires_grad_(False)
 
     def forward(self, generated: Tensor, target: Tensor) -> Tensor:
-        """Distances, float32 [N], of float pictures [N, 1 or 3, H, W] in [-1, 1] from targets of the same shape."""
+        """Distances of pictures from their targets.
+
+        Args:
+            generated: float [N, 1 or 3, H, W] in [-1, 1].
+            target: The same shape and range.
+
+        Returns:
+            float32 [N].
+        """
         check_pair(generated, target)
         check_pictures(generated)
         pairs = zip(self._maps(generated), self._maps(target), strict=True)
@@ -78,7 +106,7 @@ class PerceptualDistance(nn.Module):
         return torch.stack(found).mean(0)
 
     def _maps(self, pictures: Tensor) -> list[Tensor]:
-        """The maps after each tap, channels scaled to length 1."""
+        """Feature maps after each tap, with channels scaled to length 1."""
         maps = [found.float() for found in self.network.maps(protocol_input(pictures), TAPS)]
         # LPIPS' epsilon: a position where nothing is active has no direction, and no gradient of its length
         return [x * x.square().sum(1, keepdim=True).add(1e-10).rsqrt() for x in maps]
@@ -87,9 +115,19 @@ class PerceptualDistance(nn.Module):
 def perceptual_distance(
     generated: Tensor, target: Tensor, device: torch.device | str = "cpu", batch_size: int = 32
 ) -> Tensor:
-    """PD-EfficientNet-Lite0 of each picture from its target: float32 [N] on the CPU, 0 where the two are equal.
+    """PD-EfficientNet-Lite0 of each picture from its target; :class:`PerceptualDistance` is the differentiable form.
 
-    Both are float [N, 1 or 3, H, W] in [-1, 1]. See :class:`PerceptualDistance`, which is differentiable too.
+    Args:
+        generated: float [N, 1 or 3, H, W] in [-1, 1].
+        target: The same shape and range.
+        device: Where the network runs.
+        batch_size: Pictures in a batch, at least 1.
+
+    Returns:
+        float32 [N] on the CPU, 0 where the two are equal.
+
+    Raises:
+        GancompError: For other shapes, a batch size below 1, and values that are not finite.
     """
     check_pair(generated, target)
     check_pictures(generated)
@@ -102,7 +140,7 @@ def perceptual_distance(
 
 
 def perceptual_of_batch(generated: Tensor, target: Tensor, device: torch.device) -> Tensor:
-    """The same for one batch, on this thread: full float32, whatever autocast or the GPU's settings say."""
+    """The perceptual distance for one batch on this thread, in full float32 under any autocast or GPU setting."""
     module = perceptual_module(str(device))
     with (
         torch.inference_mode(),
@@ -112,7 +150,7 @@ def perceptual_of_batch(generated: Tensor, target: Tensor, device: torch.device)
         found = module(generated.to(device, torch.float32), target.to(device, torch.float32))
     if not found.isfinite().all():
         raise GancompError(
-            "The pictures hold NaN or infinite values, so they have no distance; look at the generator that made them."
+            "The pictures hold NaN or infinite values, so they have no distance; check the generator that made them."
         )
     return found.cpu().clone()  # a clone outside inference mode is an ordinary tensor
 

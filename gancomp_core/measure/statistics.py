@@ -1,4 +1,4 @@
-"""What may be claimed from a few seeds, or a few pictures."""
+"""Statistics for a few seeds, or a few pictures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ ENOUGH_SEEDS = 5  # three seeds explore, five may decide
 class PairedInterval:
     """Mean of paired differences with the half-width of its 95 % Student interval.
 
-    ``seeds`` counts the independent pairs: seeds, or photos and the like where those are what differs.
+    Attributes:
+        mean: Mean difference, in the unit of the differences.
+        half_width: Half of the interval's width.
+        seeds: Number of independent pairs: seeds, or photos where those are what differs.
     """
 
     mean: float
@@ -37,7 +40,7 @@ class PairedInterval:
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """A number with so many significant digits or all of its whole ones, in plain digits: 1234, 12.3, 0.0123."""
+    """A number with this many significant digits, and all of its whole ones, in plain digits: 1234, 12.3, 0.0123."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     decimals = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
@@ -45,11 +48,20 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def paired_interval(differences: Sequence[float], groups: Sequence[Hashable] | None = None) -> PairedInterval:
-    """The 95 % interval of the mean of differences between two methods, one difference for each seed or picture.
+    """The 95 % interval of the mean of differences between two methods.
 
-    Student's t with n - 1 degrees of freedom. ``groups`` names what each difference belongs to where several are not
-    independent, such as crops of one photo: then groups are counted, not differences (the cluster-robust standard error
-    of a mean). Raises :class:`GancompError` for fewer than two pairs or groups, and for missing values.
+    Student's t with n - 1 degrees of freedom.
+
+    Args:
+        differences: One difference for each seed or picture.
+        groups: What each difference belongs to, where several are not independent, such as crops of one photo. Then
+            groups are counted, not differences (the cluster-robust standard error of a mean).
+
+    Returns:
+        The interval.
+
+    Raises:
+        GancompError: For fewer than two pairs or groups, and for missing values.
     """
     values = np.asarray(differences, dtype=float)
     finite = int(np.isfinite(values).sum())

@@ -1,8 +1,8 @@
-"""PSNR and SSIM of super-resolution, in the field's convention, and a network's gain over bicubic enlargement.
+"""PSNR and SSIM of super-resolution in the field's convention, and a network's gain over bicubic enlargement.
 
 Pictures are rounded to 8 bits, then compared in luma alone (the Y of BT.601's YCbCr in its studio range, 16 to 235, as
-MATLAB's ``rgb2ycbcr`` gives it, itself not rounded), with a border of ``scale`` pixels cut off on every side; the peak
-is 255. So papers since SRCNN count, which makes values comparable with theirs, picture by picture.
+MATLAB's ``rgb2ycbcr`` computes it, itself not rounded), with a border of ``scale`` pixels cut off on every side; the
+peak is 255. Papers have used this convention since SRCNN, so values can be compared with theirs, picture by picture.
 """
 
 from __future__ import annotations
@@ -33,9 +33,15 @@ PHOTOS, CROPS = "photo", "crop"
 
 
 def luma(pictures: Tensor) -> Tensor:
-    """Y of BT.601: float64 [N, 1, H, W] in [16, 235] of float pictures [N, 1 or 3, H, W] in [-1, 1], grey or RGB.
+    """Y of BT.601, after clamping and rounding to 8 bits.
 
-    The pictures are clamped and rounded to 8 bits first. Y = 16 + 65.481 R + 128.553 G + 24.966 B of R, G, B in [0, 1].
+    Y = 16 + 65.481 R + 128.553 G + 24.966 B of R, G, B in [0, 1].
+
+    Args:
+        pictures: float [N, 1 or 3, H, W] in [-1, 1], gray or RGB.
+
+    Returns:
+        float64 [N, 1, H, W] in [16, 235].
     """
     check_pictures(pictures)
     red, green, blue = to_uint8(pictures).double().div(255).expand(-1, 3, -1, -1).split(1, dim=1)
@@ -43,19 +49,39 @@ def luma(pictures: Tensor) -> Tensor:
 
 
 def psnr_y(generated: Tensor, target: Tensor, border: int) -> Tensor:
-    """Peak signal-to-noise ratio of luma in dB, peak 255: float64 [N]; infinite where the two are equal.
+    """Peak signal-to-noise ratio of luma, peak 255.
 
-    Both are float [N, 1 or 3, H, W] in [-1, 1]; ``border`` pixels of every side are left out.
+    Args:
+        generated: float [N, 1 or 3, H, W] in [-1, 1].
+        target: The same shape and range.
+        border: Pixels left out on every side, 0 or more.
+
+    Returns:
+        dB, float64 [N], infinite where the two are equal.
+
+    Raises:
+        GancompError: For different shapes, and for a border that leaves nothing.
     """
     a, b = _inner_luma(generated, target, border, least=1)
     return 20 * math.log10(255) - 10 * (a - b).square().mean((1, 2, 3)).log10()
 
 
 def ssim_y(generated: Tensor, target: Tensor, border: int) -> Tensor:
-    """Structural similarity of luma: float64 [N], 1 where the two are equal.
+    """Structural similarity of luma.
 
-    Wang et al. 2004: Gaussian window of 11 x 11 pixels, sigma 1.5, only where it lies whole within the picture; range
-    255. Arguments as for :func:`psnr_y`; at least 11 pixels must remain each way.
+    Wang et al. 2004: Gaussian window of 11 x 11 pixels, sigma 1.5, only where it lies entirely within the picture;
+    range 255.
+
+    Args:
+        generated: float [N, 1 or 3, H, W] in [-1, 1].
+        target: The same shape and range.
+        border: Pixels left out on every side; at least 11 must remain each way.
+
+    Returns:
+        float64 [N], 1 where the two are equal.
+
+    Raises:
+        GancompError: For different shapes, and for a border that leaves too little.
     """
     a, b = _inner_luma(generated, target, border, least=WINDOW)
     places = torch.arange(WINDOW, dtype=a.dtype, device=a.device) - WINDOW // 2
@@ -74,7 +100,7 @@ def ssim_y(generated: Tensor, target: Tensor, border: int) -> Tensor:
 
 
 def bicubic(source: Tensor, scale: int) -> Tensor:
-    """The baseline of every table: :func:`enlarge_bicubically`, clamped to [-1, 1]."""
+    """The baseline of every table: bicubic enlargement [N, C, scale * h, scale * w], clamped to [-1, 1]."""
     return enlarge_bicubically(source, scale).clamp(-1, 1)
 
 
@@ -95,7 +121,16 @@ def _inner_luma(generated: Tensor, target: Tensor, border: int, least: int) -> t
 
 @dataclass(frozen=True)
 class PictureScore:
-    """PSNR-Y (dB) and SSIM-Y of a network and of bicubic enlargement on one picture; ``kind`` is "photo" or "crop"."""
+    """Scores of a network and of bicubic enlargement on one picture.
+
+    Attributes:
+        kind: "photo" or "crop".
+        picture: Name of the photo.
+        psnr_y: PSNR of the network's luma, in dB.
+        ssim_y: SSIM of the network's luma.
+        bicubic_psnr_y: PSNR of bicubic enlargement.
+        bicubic_ssim_y: SSIM of bicubic enlargement.
+    """
 
     kind: str
     picture: str
@@ -119,7 +154,14 @@ MEASURES = ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "psnr_y_gain
 
 @dataclass(frozen=True)
 class SuperResolutionQuality:
-    """The quality of one super-resolution network: scores of every whole photo and of every crop of a split."""
+    """The quality of one super-resolution network: scores of every whole photo and of every crop of a split.
+
+    Attributes:
+        task: Name of the task.
+        split: "test" or "search".
+        scale: How many times larger the targets are.
+        scores: A score for each picture.
+    """
 
     task: str
     split: str
@@ -127,9 +169,10 @@ class SuperResolutionQuality:
     scores: tuple[PictureScore, ...]
 
     def table(self, kind: str | None = None) -> pd.DataFrame:
-        """One row a picture: kind, picture, PSNR-Y and SSIM-Y of the network and of bicubic, and the gains.
+        """One row per picture: kind, picture, PSNR-Y and SSIM-Y of the network and of bicubic, and the gains.
 
-        ``kind`` "photo" or "crop" takes these alone.
+        Args:
+            kind: "photo" or "crop" for these alone; None for both.
         """
         rows = [
             {"kind": s.kind, "picture": s.picture, **{m: getattr(s, m) for m in MEASURES}}
@@ -157,7 +200,7 @@ class SuperResolutionQuality:
         ``psnr_y_photos`` is a mean over pictures and ``psnr_y_spread_photos`` the standard deviation over them;
         ``psnr_y_gain_photos`` is the mean difference from bicubic on the same picture and
         ``psnr_y_gain_interval_photos`` the half-width of its 95 % interval. Crops of one photo resemble each other, so
-        their interval counts photos, not crops. A spread or an interval that cannot be had is left out.
+        their interval counts photos, not crops. A spread or an interval that does not exist is left out.
         """
         numbers: dict[str, float] = {}
         for kind in (PHOTOS, CROPS):
@@ -187,7 +230,7 @@ def _summary(table: pd.DataFrame) -> dict[str, float]:
 
 
 def _sentence(numbers: dict[str, float], part: str) -> str:
-    """Mean and spread of the scores; in brackets the mean gain over bicubic and how far its 95 % interval reaches."""
+    """Mean and spread of the scores; in brackets the mean gain over bicubic and the half-width of its 95 % interval."""
 
     def said(name: str, decimals: int, sign: str = "", reach: str = "spread") -> str:
         around = numbers.get(f"{name}_{reach}_{part}")
@@ -210,15 +253,26 @@ def evaluate_super_resolution(
     device: torch.device | str = "cpu",
     batch_size: int = 16,
 ) -> SuperResolutionQuality:
-    """Enlarge the crops of a split and, on "test", whole test photos; score them in luma beside bicubic enlargement.
+    """Enlarge the crops of a split and, on "test", whole test photos; score them in luma, and bicubic enlargement too.
 
-    ``network`` maps float32 [N, C, h, w] in [-1, 1] to [N, C, scale * h, scale * w]: a module (run in eval mode on
-    ``device``, float32; its mode and device are restored) or any function. ``split`` "search" is for choosing among
-    networks. ``photos`` are the shipped test photos on the test split of ``photos_x4`` and none elsewhere, unless
-    given. A border of ``task.scale`` pixels is left out.
+    A border of ``task.scale`` pixels is left out.
 
-    Raises :class:`GancompError` for a task that enlarges nothing, for another split, and for outputs of a wrong shape
-    or not finite.
+    Args:
+        network: Maps float32 [N, C, h, w] in [-1, 1] to [N, C, scale * h, scale * w]: a module (run in eval mode on
+            ``device``, in float32; its mode and device are restored) or any function.
+        task: A super-resolution task.
+        split: "test", or "search" for choosing among networks.
+        photos: Whole photos to score as well; None takes the shipped test photos on the test split of ``photos_x4``,
+            and no photos elsewhere.
+        device: Where modules run.
+        batch_size: Crops in a batch.
+
+    Returns:
+        The quality.
+
+    Raises:
+        GancompError: For a task that does not enlarge, for another split, and for outputs of a wrong shape or with
+            values that are not finite.
     """
     if task.scale == 1 or not task.scored_in_pairs:
         raise GancompError(
@@ -240,7 +294,7 @@ def evaluate_super_resolution(
 
 
 def _names(crops: PictureSet, label_names: Sequence[str], indices: Tensor) -> list[str]:
-    """The photo that each crop is of, where the task knows it, else the crop's number."""
+    """The photo that each crop was cut from, where the task knows it, else the crop's number."""
     if crops.labels is None or not label_names:
         return [str(int(i)) for i in indices]
     return [label_names[int(label)] for label in crops.labels[indices]]

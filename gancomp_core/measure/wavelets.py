@@ -1,7 +1,7 @@
 """Wavelet transforms of pictures: differentiable, and equal to PyWavelets.
 
 A level of the transform is linear in the rows and in the columns of a picture, so it is a product with a matrix on
-either side. The matrices are what PyWavelets makes of the unit vectors; that settles filters, phases and borders.
+either side. The matrices are PyWavelets' transforms of the unit vectors; that settles filters, phases and borders.
 """
 
 from __future__ import annotations
@@ -22,10 +22,14 @@ MODES = ("zero", "symmetric", "reflect", "periodization")
 
 
 class Details(NamedTuple):
-    """The high-frequency bands of one level, [..., h, w] each, as PyWavelets' cH, cV and cD.
+    """The high-frequency bands of one level, [..., h, w] each: PyWavelets' cH, cV and cD.
 
-    ``horizontal`` answers to horizontal edges (high down the columns), ``vertical`` to vertical ones, ``diagonal`` to
-    both. In the letters of papers, which disagree about the first two, they are LH, HL and HH.
+    In the letters of papers, which disagree about the first two, they are LH, HL and HH.
+
+    Attributes:
+        horizontal: Responds to horizontal edges (high frequencies down the columns).
+        vertical: Responds to vertical edges.
+        diagonal: Responds to both.
     """
 
     horizontal: Tensor
@@ -35,19 +39,34 @@ class Details(NamedTuple):
 
 @dataclass(frozen=True)
 class Pyramid:
-    """A transformed picture: what is left at the coarsest level, and the details of all levels, finest first."""
+    """A transformed picture.
+
+    Attributes:
+        low: What is left at the coarsest level, [..., h, w].
+        details: Details of all levels, finest first.
+    """
 
     low: Tensor
     details: tuple[Details, ...]
 
 
 def wavelet_transform(pictures: Tensor, wavelet: str = "haar", levels: int = 3, mode: str = "symmetric") -> Pyramid:
-    """The discrete wavelet transform of pictures [..., H, W], float32 or float64, of any size and range.
+    """The discrete wavelet transform of pictures, equal to ``pywt.wavedec2(pictures, wavelet, mode, levels)``.
 
-    The same as ``pywt.wavedec2(pictures, wavelet, mode, levels)``. ``wavelet`` is any discrete one of PyWavelets
-    ("haar", "db3", "bior4.4" ...; ``pywt.wavelist(kind="discrete")``), ``mode`` one of :data:`MODES`. Half precision
-    is computed as float32, under autocast too. Raises :class:`GancompError` for an unknown wavelet or mode, for fewer
-    than one level, and for pictures of fewer than two pixels a side. Source: Mallat, IEEE TPAMI 11 (1989).
+    Half precision is computed in float32, also under autocast. Source: Mallat, IEEE TPAMI 11 (1989).
+
+    Args:
+        pictures: float32 or float64 [..., H, W], of any range, at least 2 x 2 pixels.
+        wavelet: Any discrete wavelet of PyWavelets, such as "haar", "db3" or "bior4.4"
+            (``pywt.wavelist(kind="discrete")``).
+        levels: Number of levels, at least 1.
+        mode: How a picture is continued beyond its border, one of :data:`MODES`.
+
+    Returns:
+        The pyramid.
+
+    Raises:
+        GancompError: For an unknown wavelet or mode, fewer than one level, and pictures that are too small.
     """
     _check(pictures, wavelet, levels, mode)
     low = pictures if pictures.dtype == torch.float64 else pictures.float()
@@ -63,7 +82,17 @@ def wavelet_transform(pictures: Tensor, wavelet: str = "haar", levels: int = 3, 
 def inverse_wavelet_transform(
     pyramid: Pyramid, size: tuple[int, int], wavelet: str = "haar", mode: str = "symmetric"
 ) -> Tensor:
-    """The pictures [..., H, W] of which a pyramid was made with this wavelet and mode; ``size`` is their (H, W)."""
+    """The pictures of which a pyramid was made.
+
+    Args:
+        pyramid: The transformed pictures.
+        size: Their height and width.
+        wavelet: The wavelet of the transform.
+        mode: The border mode of the transform.
+
+    Returns:
+        Pictures [..., H, W].
+    """
     sizes = [size, *(details.diagonal.shape[-2:] for details in pyramid.details)]
     picture = pyramid.low
     with torch.autocast(picture.device.type, enabled=False):
@@ -81,11 +110,21 @@ def inverse_wavelet_transform(
 def band_errors(
     pictures: Tensor, targets: Tensor, wavelet: str = "haar", levels: int = 3, mode: str = "symmetric"
 ) -> dict[str, float]:
-    """How far pictures [N, C, H, W] are from their targets, band by band: "low", then "level 3" ... "level 1".
+    """Errors of pictures by frequency band.
 
-    Each is the mean absolute difference of the coefficients, divided by the mean absolute coefficient of the targets:
-    0 for equal bands, about 1 where a band is missing. Level 1 holds the finest details. Source: the experiment
-    with which Zhang et al. begin, CVPR 2022 (arXiv 2203.06321).
+    Each is the mean absolute difference of the coefficients, divided by the mean absolute coefficient of the targets: 0
+    for equal bands, about 1 where a band is missing. Source: the first experiment of Zhang et al., CVPR 2022 (arXiv
+    2203.06321).
+
+    Args:
+        pictures: [N, C, H, W].
+        targets: The same shape.
+        wavelet: As for :func:`wavelet_transform`.
+        levels: Number of levels, at least 1.
+        mode: Border mode.
+
+    Returns:
+        Errors of "low", then "level 3" down to "level 1", which holds the finest details.
     """
     made, wanted = (wavelet_transform(side, wavelet, levels, mode) for side in (pictures, targets))
     errors = {"low": _relative([made.low], [wanted.low])}
@@ -100,7 +139,7 @@ def _relative(ours: tuple[Tensor, ...] | list[Tensor], theirs: tuple[Tensor, ...
 
 
 def _haar_level(x: Tensor) -> tuple[Tensor, Details]:
-    """Haar's matrices have two numbers a row: sums and differences of neighbours do the same, faster."""
+    """Haar's matrices have two numbers in a row; sums and differences of neighbors do the same, faster."""
     above_left, above_right = x[..., ::2, ::2], x[..., ::2, 1::2]
     below_left, below_right = x[..., 1::2, ::2], x[..., 1::2, 1::2]
     above, below = above_left + above_right, below_left + below_right
@@ -121,13 +160,13 @@ def _level(x: Tensor, wavelet: str, mode: str) -> tuple[Tensor, Details]:
 
 @functools.lru_cache(maxsize=256)
 def _analysis(length: int, wavelet: str, mode: str, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """[2 * coefficients, length]: low-pass rows above high-pass ones."""
+    """[2 * coefficients, length]: low-pass rows above high-pass rows."""
     return _constant(np.concatenate(pywt.dwt(np.eye(length), wavelet, mode, axis=0)), dtype, device)
 
 
 @functools.lru_cache(maxsize=256)
 def _synthesis(length: int, wavelet: str, mode: str, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """[samples, 2 * length]: what the low-pass, and then the high-pass coefficients contribute."""
+    """[samples, 2 * length]: contributions of the low-pass coefficients, then of the high-pass ones."""
     ones, zeros = np.eye(length), np.zeros((length, length))
     parts = (pywt.idwt(*pair, wavelet, mode, axis=0) for pair in ((ones, zeros), (zeros, ones)))
     return _constant(np.concatenate(list(parts), axis=1), dtype, device)

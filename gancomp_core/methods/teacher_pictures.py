@@ -12,7 +12,7 @@ from gancomp_core.data import Pictures, PictureSet, Task, to_float, to_uint8
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.features import in_threads
 from gancomp_core.measure.running import measuring
-from gancomp_core.tensor_cache import kept
+from gancomp_core.tensor_cache import cached
 
 BATCH = 64
 MOST_BYTES = 1 << 29  # of pictures held in memory beside a training
@@ -33,7 +33,7 @@ def teacher_pictures(teacher: nn.Module, task: Task, split: str) -> Tensor:
         with measuring(torch.device("cpu"), teacher):
             return torch.cat(in_threads(torch.inference_mode()(paint), torch.arange(len(sources)).split(BATCH)))
 
-    found = kept("pseudo_pairs", ("pictures", f"{taught_by(teacher, task)} {split}"), make)
+    found = cached("pseudo_pairs", ("pictures", f"{taught_by(teacher, task)} {split}"), make)
     wanted = (len(sources), task.target_channels, task.size, task.size)
     if tuple(found.shape) != wanted:
         raise GancompError(

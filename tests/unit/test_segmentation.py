@@ -180,7 +180,7 @@ def test_mistakes_are_told_in_a_sentence():
         evaluate_segmentation(halved, task)
     more = nn.Sequential(Reader(), nn.ConstantPad3d((0, 0, 0, 0, 0, 1), -9))
     for evaluate in (lambda: evaluate_semantic(paint, task, more), lambda: evaluate_segmentation(more, task)):
-        with pytest.raises(GancompError, match="tells 5 classes apart and the task has 4; they must be equally many"):
+        with pytest.raises(GancompError, match="knows 5 classes and the task has 4; the numbers must be equal"):
             evaluate()
     with pytest.raises(GancompError, match=r"shape \[10, 3, 4, 4\] where the task's targets have \[10, 3, 8, 8\]"):
         evaluate_semantic(lambda maps: paint(maps)[..., ::2, ::2], task, Reader())
