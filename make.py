@@ -62,7 +62,7 @@ def lab(python, arguments):
 
 
 def run(python, arguments):
-    return call([python, "-m", "gancomp_core.course.run", *arguments])
+    return call([python, "-m", "gancomp_core", "course", "run", *arguments])
 
 
 def test(python, arguments):
@@ -115,12 +115,12 @@ def site(python, arguments):
 
 def zoo(python, arguments):
     """Trainings go on from their checkpoints in .cache/zoo, and those finished there are only evaluated again."""
-    code = call([python, "-m", "gancomp_core.lab.shipped_models", "train", *(arguments or ["--all"])])
-    return code or call([python, "-m", "gancomp_core.lab.shipped_models", "table", "--write"])
+    code = call([python, "-m", "gancomp_core", "zoo", "train", *(arguments or ["--all"])])
+    return code or call([python, "-m", "gancomp_core", "zoo", "table", "--write"])
 
 
 def zoo_check(python, arguments):
-    return call([python, "-m", "gancomp_core.lab.shipped_models", "check", *(arguments or ["--all"])])
+    return call([python, "-m", "gancomp_core", "zoo", "check", *(arguments or ["--all"])])
 
 
 def clean():

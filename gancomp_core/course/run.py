@@ -1,11 +1,10 @@
-"""Execute notebooks without a browser: ``python -m gancomp_core.course.run [numbers] --profile fast``.
+"""Execute notebooks without a browser: ``gancomp course run [numbers] --profile fast``.
 
 Each notebook runs in its own process through papermill; its executed copy, HTML and log go to ``build/notebooks``.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import signal
@@ -27,6 +26,7 @@ from gancomp_core.course.profiles import Profile
 from gancomp_core.errors import GancompError
 from gancomp_core.files import REPOSITORY, atomic_write, cache_root
 
+OUT = REPOSITORY / "build" / "notebooks"
 MEMORY_EACH = 3_000_000_000  # bytes set aside for a notebook when deciding how many run side by side
 POLL_SECONDS = 0.2
 
@@ -61,7 +61,7 @@ def run_notebooks(
     notebooks: Sequence[Path],
     profile: str = "fast",
     *,
-    out: Path = REPOSITORY / "build" / "notebooks",
+    out: Path = OUT,
     jobs: int | None = None,
     parameters: Sequence[tuple[str, str]] = (),
     drive_widgets: bool = False,
@@ -134,49 +134,45 @@ def write_back(notebook: Path, executed: Path, profile: str, outcome: Outcome) -
     files.write_notebook(result, notebook)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status: 0 passed, 1 a notebook failed, 2 a wrong call, 130 interrupted."""
-    options = _parser().parse_args(arguments)
+def run_and_report(
+    chosen: Sequence[str],
+    profile: str = "fast",
+    *,
+    out: Path = OUT,
+    jobs: int | None = None,
+    parameters: Sequence[tuple[str, str]] = (),
+    drive_widgets: bool = False,
+    write: bool = False,
+) -> int:
+    """Execute notebooks as :func:`run_notebooks` does, print a table of how each went.
+
+    Args:
+        chosen: Numbers, ranges or names of notebooks (:func:`gancomp_core.course.notebook_files.choose`); all if empty.
+        profile: "fast", "standard" or "full".
+        out: The folder for executed copies, web pages and logs.
+        jobs: How many run at once; None: by cores and free memory.
+        parameters: Further papermill parameters as (name, value) text.
+        drive_widgets: Move every control to both ends and the middle.
+        write: Run one by one, and write outputs and costs back to ``notebooks/``.
+
+    Returns:
+        The exit status: 0 passed, 1 a notebook failed, 130 interrupted, with every kernel ended.
+    """
     with contextlib.suppress(ValueError):  # not in the main thread, where no signal arrives either
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the kernels, as Ctrl-C does
-    parameters = [(name, value) for name, value in options.parameter]
+    notebooks = files.choose(chosen)
     try:
-        notebooks = files.choose(options.notebooks)
-        if options.write and (parameters or options.profile == "full"):
-            raise GancompError(
-                "--write keeps standard outputs and fast or standard costs: leave out -p and --profile full."
-            )
         outcomes = run_notebooks(
-            notebooks, options.profile, out=options.out, jobs=1 if options.write else options.jobs,
-            parameters=parameters, drive_widgets=options.drive_widgets,
-        )  # fmt: skip
+            notebooks, profile, out=out, jobs=1 if write else jobs, parameters=parameters, drive_widgets=drive_widgets
+        )
         for notebook, outcome in zip(sorted(notebooks, key=lambda path: path.stem), outcomes, strict=True):
-            if options.write and outcome.passed:
-                write_back(notebook, options.out / notebook.name, options.profile, outcome)
-    except GancompError as error:
-        print(error, file=sys.stderr)
-        return 2
+            if write and outcome.passed:
+                write_back(notebook, out / notebook.name, profile, outcome)
     except KeyboardInterrupt:
         print("\nInterrupted: the kernels have been ended, nothing was written back.", file=sys.stderr)
         return 130
-    print(f"\n{table(outcomes)}\n\nExecuted notebooks, web pages and logs: {options.out}")
+    print(f"\n{table(outcomes)}\n\nExecuted notebooks, web pages and logs: {out}")
     return 0 if all(outcome.passed for outcome in outcomes) else 1
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m gancomp_core.course.run", description=(__doc__ or "").split("\n")[0]
-    )
-    parser.add_argument(
-        "notebooks", nargs="*", help="numbers, ranges, names or solutions (00 03-05 07_quantization); default: all"
-    )
-    parser.add_argument("--profile", default="fast", help="fast (default), standard or full")
-    parser.add_argument("--jobs", type=int, help="how many at once; default: by cores and free memory")
-    parser.add_argument("--out", type=Path, default=REPOSITORY / "build" / "notebooks", help="where results go")
-    parser.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
-    parser.add_argument("--drive-widgets", action="store_true", help="move every control to both ends and the middle")
-    parser.add_argument("--write", action="store_true", help="maintainers: write outputs and costs back to notebooks/")
-    return parser
 
 
 # --- one execution --------------------------------------------------------------------------------------------------
@@ -297,7 +293,3 @@ def _end(job: _Running) -> None:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -78,7 +78,7 @@ def load(name: str) -> ZooModel:
     if not card["files"]:
         raise GancompError(
             f"'{name}' ships no weights, because its quality is too low: see {folder / 'card.md'}; "
-            f"'python -m gancomp_core.lab.shipped_models train {name}' trains it."
+            f"'gancomp zoo train {name}' trains it."
         )
     models = {
         file.removesuffix(WEIGHTS): copy.deepcopy(_network(folder / packed(file), digest, name))
@@ -95,7 +95,7 @@ def _network(path: Path, digest: str, name: str) -> nn.Module:
     except (Damaged, FileNotFoundError) as error:
         raise GancompError(
             f"The shipped file {path} is missing or damaged; 'git checkout -- data/zoo/{name}/{path.name}' restores "
-            f"it, or 'python -m gancomp_core.lab.shipped_models train {name}' trains it again."
+            f"it, or 'gancomp zoo train {name}' trains it again."
         ) from error
     except OSError as error:
         raise GancompError(
@@ -129,7 +129,7 @@ def grid(name: str) -> Image.Image:
     except OSError as error:
         raise GancompError(
             f"The shipped file {path} is missing or damaged; 'git checkout -- data/zoo/{name}/{GRID}' restores "
-            f"it, or 'python -m gancomp_core.lab.shipped_models regrade {name}' draws it again."
+            f"it, or 'gancomp zoo evaluate {name}' draws it again."
         ) from error
 
 
@@ -144,7 +144,7 @@ def folder_of(name: str) -> Path:
         raise GancompError(
             f"There is no model '{name}' in {_zoo()}; choose one of {', '.join(names())}. "
             f"'git checkout -- data/zoo/{name}' restores one that was shipped, "
-            f"'python -m gancomp_core.lab.shipped_models train {name}' trains it."
+            f"'gancomp zoo train {name}' trains it."
         )
     return _zoo() / name
 

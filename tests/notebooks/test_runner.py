@@ -9,6 +9,7 @@ import time
 import psutil
 import pytest
 
+from gancomp_core.cli import main
 from gancomp_core.course import notebook_files as files
 from gancomp_core.course import run
 from gancomp_core.errors import GancompError
@@ -63,7 +64,7 @@ def test_a_notebook_runs_in_the_profile_asked_for_and_leaves_html_log_and_a_clea
 def test_an_error_is_told_with_its_cell_and_the_exit_status_is_not_zero(make_notebook, tmp_path, monkeypatch, capsys):
     path = make_notebook(PARAMETERS, ("1 / 0", None), ("print('never')", None))
     monkeypatch.setattr(files.choose, "__defaults__", (path.parent,))
-    assert run.main(["0", "--out", str(tmp_path / "out")]) == 1
+    assert main(["course", "run", "0", "--out", str(tmp_path / "out")]) == 1
     said = capsys.readouterr().out
     assert "cell 2 (In [2]): ZeroDivisionError: division by zero" in said
     assert (tmp_path / "out" / "00_tiny.log").exists()
@@ -100,9 +101,11 @@ def test_writing_back_keeps_the_source_and_fills_the_measured_cost(make_notebook
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is delivered by a POSIX signal here")
 def test_ctrl_c_ends_every_kernel(make_notebook, tmp_path):
     path = make_notebook(PARAMETERS, ("import time\nprint('asleep', flush=True)\ntime.sleep(120)", None))
-    call = "from gancomp_core.course import notebook_files, run; from pathlib import Path; "
+    call = (
+        "from gancomp_core.cli import main; from gancomp_core.course import notebook_files; from pathlib import Path; "
+    )
     call += f"notebook_files.choose.__defaults__ = (Path({str(path.parent)!r}),); "
-    call += f"raise SystemExit(run.main(['0', '--out', {str(tmp_path / 'out')!r}]))"
+    call += f"raise SystemExit(main(['course', 'run', '0', '--out', {str(tmp_path / 'out')!r}]))"
     runner = subprocess.Popen([sys.executable, "-c", call], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
     log = tmp_path / "out" / "00_tiny.log"
     until = time.monotonic() + 60
@@ -123,7 +126,7 @@ def test_ctrl_c_ends_every_kernel(make_notebook, tmp_path):
 def test_a_wrong_call_is_answered_by_one_sentence(arguments, words, make_notebook, monkeypatch, capsys):
     path = make_notebook(PARAMETERS)
     monkeypatch.setattr(files.choose, "__defaults__", (path.parent,))
-    assert run.main(arguments) == 2
+    assert main(["course", "run", *arguments]) == 1
     assert words in capsys.readouterr().err
 
 

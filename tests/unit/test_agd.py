@@ -459,7 +459,7 @@ def test_zoo_networks_are_what_the_recorded_searches_found(task):
 
 def test_a_search_that_is_not_recorded_names_the_command(monkeypatch, tmp_path):
     monkeypatch.setenv("GANCOMP_DATA", str(tmp_path))
-    with pytest.raises(GancompError, match="python -m gancomp_core.lab.agd_searches do"):
+    with pytest.raises(GancompError, match="gancomp agd do"):
         agd_searches.recorded("photos_x4")
     with pytest.raises(GancompError, match="choose one of edges2shoes_unpaired"):
         agd_searches.recorded("horses")

@@ -186,7 +186,7 @@ def test_zoo_check_takes_names_or_checks_all(
     make: ModuleType, monkeypatch: pytest.MonkeyPatch, arguments: list[str], chosen: list[str]
 ) -> None:
     monkeypatch.setattr(make, "call", lambda command: command)
-    assert make.zoo_check("python", arguments) == ["python", "-m", "gancomp_core.lab.shipped_models", "check", *chosen]
+    assert make.zoo_check("python", arguments) == ["python", "-m", "gancomp_core", "zoo", "check", *chosen]
 
 
 def test_ci_does_what_a_user_does(repository: Path) -> None:

@@ -1,9 +1,9 @@
 import pytest
 
 from gancomp_core import zoo
+from gancomp_core.cli import main
 from gancomp_core.errors import GancompError
 from gancomp_core.lab.supernet_searches import SEARCHES, recorded
-from gancomp_core.lab.supernet_searches.__main__ import main
 from gancomp_core.methods.architecture_search import SupernetScore, costs
 
 
@@ -28,7 +28,7 @@ def test_a_search_that_is_not_recorded_names_the_command(tmp_path, monkeypatch):
 
 
 def test_the_command_lists_and_explains(capsys):
-    assert main(["list"]) == 0
+    assert main(["search", "list"]) == 0
     assert "edges2shoes/small space" in capsys.readouterr().out
-    assert main(["do", "nonsense"]) == 1
+    assert main(["search", "do", "nonsense"]) == 1
     assert "choose one of" in capsys.readouterr().err

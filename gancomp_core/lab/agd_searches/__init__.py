@@ -1,9 +1,9 @@
 """Searches that the course tells of, done once and kept as tables of how their preferences moved.
 
-    python -m gancomp_core.lab.agd_searches list
-    python -m gancomp_core.lab.agd_searches do               # all of them
-    python -m gancomp_core.lab.agd_searches do photos_x4
-    python -m gancomp_core.lab.agd_searches chance edges2shoes_unpaired   # networks drawn by chance, for comparison
+    gancomp agd list
+    gancomp agd do                           # all of them
+    gancomp agd do photos_x4
+    gancomp agd chance edges2shoes_unpaired  # networks drawn by chance, for comparison
 
 The tables lie in ``data/results/searches``; networks trained from what was found are models of the zoo.
 """
@@ -95,9 +95,7 @@ def recorded(name: str) -> Recorded:
         table = pyarrow.parquet.read_table(_path(name))
     except (OSError, pyarrow.ArrowInvalid) as error:
         raise GancompError(
-            f"The search '{name}' is not recorded, or {_path(name)} is damaged; "
-            "'python -m gancomp_core.lab.agd_searches do "
-            f'"{name}"\' does it.'
+            f"The search '{name}' is not recorded, or {_path(name)} is damaged; 'gancomp agd do \"{name}\"' does it."
         ) from error
     history, about = table.to_pandas(), table.schema.metadata
     return Recorded(
@@ -145,9 +143,7 @@ def by_chance(name: str) -> pd.DataFrame:
     """The networks that :func:`do_by_chance` tried; raises :class:`GancompError` naming the command if it has not."""
     if not _chance_path(name).exists():
         raise GancompError(
-            f"No networks by chance are recorded for '{name}'; "
-            f"'python -m gancomp_core.lab.agd_searches chance \"{name}\"' "
-            "tries some."
+            f"No networks by chance are recorded for '{name}'; 'gancomp agd chance \"{name}\"' tries some."
         )
     return pd.read_csv(_chance_path(name))
 

@@ -1,12 +1,12 @@
 """The benchmark of everything: all methods under one teacher, one data set and one clock, in float32 and in int8.
 
-    python -m gancomp_core.lab.benchmark list              # the rows, and what of them is measured
-    python -m gancomp_core.lab.benchmark do                # whatever is missing: trains, quantises, scores, times
-    python -m gancomp_core.lab.benchmark do edges2shoes    # of one task; resumes when killed, times all
-    python -m gancomp_core.lab.benchmark time              # latency and memory alone, in fifteen rounds, resumable
-    python -m gancomp_core.lab.benchmark show edges2shoes
-    python -m gancomp_core.lab.benchmark headline          # write its shipped files anew: ONNX network and picture
-    python -m gancomp_core.lab.benchmark claims            # what the papers claim, and what holds here
+    gancomp benchmark list            # the rows, and what of them is measured
+    gancomp benchmark do              # whatever is missing: trains, quantises, scores, times
+    gancomp benchmark do edges2shoes  # of one task; resumes when killed, times all
+    gancomp benchmark time            # latency and memory alone, in fifteen rounds, resumable
+    gancomp benchmark show edges2shoes
+    gancomp benchmark headline        # write its shipped files anew: ONNX network and picture
+    gancomp benchmark claims          # what the papers claim, and what holds here
 
 A row of the table is an :class:`Entry`: a method and a network. Its float scores are those of recorded runs
 (:mod:`gancomp_core.lab.runs`), done before or now. For int8 a network is trained again where its weights are gone,
@@ -17,6 +17,7 @@ each with machine class and commit.
 
 from gancomp_core.lab.benchmark.claims import STATUSES, Claim, claims, for_readme, ledger, verdict, write_claims
 from gancomp_core.lab.benchmark.compressed import COMPRESSED, LIGHTER, LIGHTER_FORMS, compressed, lighter
+from gancomp_core.lab.benchmark.doing import do, progress, summary
 from gancomp_core.lab.benchmark.entries import TASKS, Entry, Member, entries, entry
 from gancomp_core.lab.benchmark.pictures import headline_files, headline_picture, write_headline
 from gancomp_core.lab.benchmark.published import Published, costs, milliseconds, published
@@ -40,6 +41,7 @@ __all__ = [
     "compressed",
     "costs",
     "differences",
+    "do",
     "entries",
     "entry",
     "for_readme",
@@ -49,8 +51,10 @@ __all__ = [
     "ledger",
     "lighter",
     "milliseconds",
+    "progress",
     "published",
     "scores",
+    "summary",
     "table",
     "timed",
     "verdict",

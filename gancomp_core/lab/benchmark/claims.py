@@ -1,7 +1,7 @@
 """The claim ledger: what the four papers claim, and what the recorded results say to it.
 
-    python -m gancomp_core.lab.benchmark claims            # every claim and its status
-    python -m gancomp_core.lab.benchmark claims --write    # decide all anew; the file and the README
+    gancomp benchmark claims            # every claim and its status
+    gancomp benchmark claims --write    # decide all anew; the file and the README
 
 ``data/claims.yml`` holds for each claim a ``test``, which names the results that decide, and the status and evidence
 that the test gave. Statuses: "reproduced" for what is counted or equal, at the papers' own size; "at small scale" for
@@ -39,7 +39,7 @@ from gancomp_core.nets import sort_channels
 REPRODUCED, SMALL_SCALE, NOT_REPRODUCED = "reproduced", "at small scale", "not reproduced"
 UNDECIDED, PAPER_ONLY = "undecided", "paper only"
 STATUSES = (REPRODUCED, SMALL_SCALE, NOT_REPRODUCED, UNDECIDED, PAPER_ONLY)
-BEGINS = "<!-- claims: written by python -m gancomp_core.lab.benchmark claims --write -->"
+BEGINS = "<!-- claims: written by gancomp benchmark claims --write -->"
 ENDS = "<!-- end of claims -->"
 
 
@@ -195,7 +195,7 @@ def _of_runs(plan: str, wanted: Mapping[str, Any], score: str) -> pd.Series:
     found = {run.seed: float(recorded.loc[run.key, f"{score}_last"]) for run in chosen}
     if not found:
         raise GancompError(
-            f"No run of '{plan}' with {dict(wanted)} is recorded; 'python -m gancomp_core.lab.runs do \"{plan}\"' "
+            f"No run of '{plan}' with {dict(wanted)} is recorded; 'gancomp runs do \"{plan}\"' "
             "trains what its plan has."
         )
     if len(found) < len(chosen):

@@ -82,8 +82,7 @@ def table(task: str) -> pd.DataFrame:
     found = {(label, form): row for label, each in of.items() for form, row in _summaries(each, times)}
     if not found:
         raise GancompError(
-            f"Nothing of the benchmark of {task} is recorded; 'python -m gancomp_core.lab.benchmark do {task}' "
-            "measures it."
+            f"Nothing of the benchmark of {task} is recorded; 'gancomp benchmark do {task}' measures it."
         )
     rows = pd.DataFrame(found.values(), index=pd.MultiIndex.from_tuples(found, names=("method", "form")))
     if (TEACHER, FLOAT) in rows.index:
@@ -139,8 +138,7 @@ def by_seed(of: Entry, score: str, form: str = FLOAT) -> pd.Series:
     recorded = scores(of)
     if recorded.empty or score not in recorded:
         raise GancompError(
-            f"No {score} of '{of.label}' on {of.task} is recorded; 'python -m gancomp_core.lab.benchmark do "
-            f"{of.task}' measures it."
+            f"No {score} of '{of.label}' on {of.task} is recorded; 'gancomp benchmark do {of.task}' measures it."
         )
     return recorded[recorded.form == form].set_index("seed")[score].astype(float)
 
@@ -195,8 +193,7 @@ def headline(task: str = "edges2shoes") -> Headline:
     for wanted in ((TEACHER, FLOAT), (label, INT8)):
         if wanted not in rows.index or pd.isna(rows.loc[wanted, "ms_1"]):
             raise GancompError(
-                f"'{wanted[0]}' in {wanted[1]} is not measured on {task}; 'python -m gancomp_core.lab.benchmark do "
-                f"{task}' does it."
+                f"'{wanted[0]}' in {wanted[1]} is not measured on {task}; 'gancomp benchmark do {task}' does it."
             )
     row, teacher = rows.loc[(label, INT8)], rows.loc[(TEACHER, FLOAT)]
     name = "fd" if pd.notna(teacher["fd"]) else "kid"

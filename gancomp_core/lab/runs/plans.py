@@ -10,7 +10,7 @@ import pandas as pd
 
 from gancomp_core.errors import GancompError
 from gancomp_core.lab import agd_searches
-from gancomp_core.lab.runs.records import Run, record
+from gancomp_core.lab.runs.records import Run, record, table
 from gancomp_core.lab.supernet_searches import CHEAPER, recorded
 from gancomp_core.nets import ArchitectureSpace, ChannelConfig, ResnetArchitecture, search_space
 
@@ -273,6 +273,18 @@ def planned(plan: str) -> list[Run]:
     if plan not in PLANS:
         raise GancompError(f"There is no plan '{plan}'; choose one of {', '.join(PLANS)}.")
     return PLANS[plan]()
+
+
+def progress() -> pd.DataFrame:
+    """A row for each plan: its name, how many of its runs are recorded, how many planned, and minutes of training."""
+    known = table()
+    minutes = dict(zip(known.get("key", []), known.get("minutes", []), strict=True))
+    rows = []
+    for name in PLANS:
+        keys = [run.key for run in planned(name)]
+        spent = [minutes[key] for key in keys if key in minutes]
+        rows.append({"plan": name, "recorded": len(spent), "planned": len(keys), "minutes": sum(spent)})
+    return pd.DataFrame(rows)
 
 
 def do(plan: str) -> pd.DataFrame:

@@ -133,7 +133,7 @@ def find(
     if runs.empty:
         raise GancompError(
             f"No run of '{method}' with {configuration} on {task} is recorded; "
-            "'python -m gancomp_core.lab.runs list' shows the plans, 'do <plan>' makes them."
+            "'gancomp runs list' shows the plans, 'do <plan>' makes them."
         )
     return runs.sort_values("seed")
 

@@ -20,9 +20,9 @@ from gancomp_core.lab.shipped_models.recipes import RECIPES, Recipe
 from gancomp_core.lab.shipped_models.scores import differences, grade
 from gancomp_core.train.checkpoints import save_weights
 from gancomp_core.train.loop import Trained
-from gancomp_core.zoo.store import GRID, ZooModel, folder_of, load, packed, read_card, shown
+from gancomp_core.zoo.store import GRID, ZooModel, folder_of, load, names, packed, read_card, shown
 
-TABLE_BEGINS = "<!-- zoo table: written by python -m gancomp_core.lab.shipped_models table --write -->"
+TABLE_BEGINS = "<!-- zoo table: written by gancomp zoo table --write -->"
 TABLE_ENDS = "<!-- end -->"
 SHOWN = ("generator", "backward_generator")  # of a recipe that keeps nothing, for its card alone
 TOLERANCE = {"cost": 0.0, "quality": 0.01}
@@ -88,7 +88,7 @@ def check(name: str) -> list[str]:
     return [f"{name}: {sentence}." for sentence in found]
 
 
-def regrade(name: str) -> ZooModel:
+def evaluate(name: str) -> ZooModel:
     """Evaluate shipped weights again and write cost, scores and grid into their card."""
     model, folder = load(name), folder_of(name)
     task = load_task(model.card["task"])
@@ -103,6 +103,12 @@ def _measured(name: str, task: Task) -> dict[str, Any]:
         "cost": cards.expense(model.generator, task),
         "quality": grade(model.models, task, _judge(name, task.name)),
     }
+
+
+def in_order(weights: bool = False) -> list[str]:
+    """Every model in the order of training, a segmenter before those it judges; ``weights``: those that ship some."""
+    everything = set(shipped()) & set(names()) if weights else set(RECIPES)
+    return sorted(everything, key=lambda name: (not name.endswith("/segmenter"), name))
 
 
 def shipped() -> list[str]:
@@ -142,9 +148,9 @@ def _odd_files(folder: Path, card: Mapping[str, Any], recipe: Recipe) -> list[st
         kept, listed, found = (", ".join(sorted(files)) for files in (wanted, card["files"], _networks_in(folder)))
         odd.append(f"the recipe keeps {kept}, the card lists {listed}, and the folder holds {found}")
     if card["quality"]["text"] not in text:
-        odd.append("card.md is missing or does not say what card.json says; 'regrade' writes it again")
+        odd.append("card.md is missing or does not say what card.json says; 'gancomp zoo evaluate' writes it again")
     if not (folder / GRID).is_file():
-        odd.append(f"{GRID} is missing; 'regrade' writes it again")
+        odd.append(f"{GRID} is missing; 'gancomp zoo evaluate' writes it again")
     return odd
 
 

@@ -1,8 +1,8 @@
 """Searches that the course tells of, done once and kept as tables.
 
-    python -m gancomp_core.lab.supernet_searches list
-    python -m gancomp_core.lab.supernet_searches do        # all of them
-    python -m gancomp_core.lab.supernet_searches do "edges2shoes/small space"
+    gancomp search list
+    gancomp search do  # all of them
+    gancomp search do "edges2shoes/small space"
 
 Scores are those of sub-networks straight out of a supernet of the zoo. The tables lie in ``data/results/searches``.
 """
@@ -94,10 +94,7 @@ def recorded(name: str) -> Frontier:
     """A search that was done, by its name; raises :class:`GancompError` naming the command where it was not."""
     chosen, path = _chosen(name), _path(name)
     if not path.exists():
-        raise GancompError(
-            f"The search '{name}' is not recorded; 'python -m gancomp_core.lab.supernet_searches do \"{name}\"' "
-            "does it."
-        )
+        raise GancompError(f"The search '{name}' is not recorded; 'gancomp search do \"{name}\"' does it.")
     return Frontier.from_csv(path, chosen.space)
 
 

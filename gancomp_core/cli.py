@@ -1,0 +1,373 @@
+"""The command line of the project: ``gancomp``, also ``python -m gancomp_core``.
+
+Everything slow is imported by the command that needs it, so that ``gancomp --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gancomp_core import __version__
+from gancomp_core.errors import GancompError
+
+if TYPE_CHECKING:
+    Groups = argparse._SubParsersAction[ArgumentParser]
+
+DESCRIPTION = """Make image-generating GANs 10 to 20 times cheaper: trained models, recorded experiments, the course.
+
+Whatever takes long can be killed and started again: it continues from its last checkpoint. What is recorded already
+is not computed again. Checkpoints and features lie in .cache, or in the folder that GANCOMP_CACHE names."""
+
+EXAMPLES = """examples:
+  gancomp zoo list                          the trained models, and what each is for
+  gancomp zoo check edges2shoes/teacher     does a model still score what its card says?
+  gancomp benchmark show edges2shoes        every method side by side, in float32 and in int8
+  gancomp benchmark claims                  what the papers claim, and what holds here
+  gancomp course run 00 03-05               execute four notebooks without a browser
+
+'gancomp COMMAND --help' explains a command. Exit status: 0 done, 1 an error or a difference (one sentence says which),
+2 a wrong call, 130 interrupted."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: The words after ``gancomp``; those of this process when left out.
+
+    Returns:
+        The exit status: 0 done, 1 an error (one sentence on stderr) or a difference that was looked for, 2 a wrong
+        call, 130 interrupted.
+    """
+    options = _parser().parse_args(arguments)
+    run: Callable[[Namespace], int | None] = options.run
+    try:
+        return run(options) or 0
+    except GancompError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader has seen enough, as in `gancomp runs show | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="gancomp",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"gancomp {__version__}")
+    groups = _commands(parser)
+    for add in (_add_zoo, _add_runs, _add_search, _add_agd, _add_benchmark, _add_course):
+        add(groups)
+    return parser
+
+
+def _commands(parser: ArgumentParser) -> Groups:
+    """Room for sub-commands; called without one, the parser explains itself."""
+
+    def explain(options: Namespace) -> int:
+        parser.print_help()
+        return 2
+
+    parser.set_defaults(run=explain)
+    return parser.add_subparsers(title="commands", metavar="COMMAND")
+
+
+def _group(groups: Groups, name: str, summary: str, description: str = "") -> Groups:
+    formatter = argparse.RawDescriptionHelpFormatter
+    text = description or summary[0].upper() + summary[1:] + "."
+    return _commands(groups.add_parser(name, help=summary, description=text, formatter_class=formatter))
+
+
+def _command(group: Groups, name: str, run: Callable[[Namespace], int | None], summary: str) -> ArgumentParser:
+    parser = group.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    parser.set_defaults(run=run, parser=parser)
+    return parser
+
+
+def _say_when() -> None:
+    """Progress of long commands on stderr, with the time."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+
+
+# --- zoo ------------------------------------------------------------------------------------------------------------
+
+ZOO = """The trained models that ship with the project, in data/zoo.
+
+A training that was killed continues where it was; one that finished is not repeated but evaluated again: its
+checkpoint lies in .cache/zoo (or below GANCOMP_CACHE). Delete it to train from scratch."""
+
+
+def _add_zoo(groups: Groups) -> None:
+    group = _group(groups, "zoo", "the trained models: list, train, check", ZOO)
+    _command(group, "list", _zoo_list, "list the models, and what each is for")
+    train = _command(group, "train", _zoo_train, "train models by their recipes; write weights, card and pictures")
+    check = _command(
+        group, "check", _zoo_check, "measure shipped weights again and print every difference from their cards"
+    )
+    evaluate = _command(
+        group, "evaluate", _zoo_evaluate, "measure shipped weights again and write scores and pictures into their cards"
+    )
+    for parser in (train, check, evaluate):
+        parser.add_argument("names", nargs="*", metavar="MODEL", help="models, for example edges2shoes/teacher")
+        parser.add_argument("--all", action="store_true", help="every model")
+    table = _command(group, "table", _zoo_table, "print all shipped models as a Markdown table, from their cards")
+    table.add_argument("--write", action="store_true", help="also write it into data/README.md")
+
+
+def _chosen(options: Namespace, weights: bool = False) -> list[str]:
+    """The models that were named, or all; ``weights``: only those that ship some."""
+    from gancomp_core.lab.shipped_models import in_order
+
+    if not (options.all or options.names):
+        options.parser.error("name a model, or pass --all; 'gancomp zoo list' prints the names")
+    return in_order(weights) if options.all else options.names
+
+
+def _zoo_list(options: Namespace) -> None:
+    from gancomp_core.lab.shipped_models import RECIPES
+
+    for name in sorted(RECIPES):
+        print(f"{name}: {RECIPES[name].summary}")
+
+
+def _zoo_train(options: Namespace) -> None:
+    from gancomp_core.lab.shipped_models import train
+
+    _say_when()
+    for name in _chosen(options):
+        print(f"{name}: {train(name).card['quality']['text']}", flush=True)
+
+
+def _zoo_check(options: Namespace) -> int:
+    from gancomp_core.lab.shipped_models import check
+
+    _say_when()
+    chosen, wrong = _chosen(options), 0
+    for name in chosen:
+        found = check(name)
+        print("\n".join(found) or f"{name}: agrees with its card", flush=True)
+        wrong += bool(found)
+    print(f"{len(chosen) - wrong} of {len(chosen)} models agree with their cards.")
+    return 1 if wrong else 0
+
+
+def _zoo_evaluate(options: Namespace) -> None:
+    from gancomp_core.lab.shipped_models import evaluate
+
+    _say_when()
+    for name in _chosen(options, weights=True):
+        print(f"{name}: {evaluate(name).card['quality']['text']}", flush=True)
+
+
+def _zoo_table(options: Namespace) -> None:
+    from gancomp_core.lab.shipped_models import table
+
+    print(table(options.write), end="")
+
+
+# --- runs -----------------------------------------------------------------------------------------------------------
+
+
+def _add_runs(groups: Groups) -> None:
+    group = _group(groups, "runs", "the recorded trainings of the course: list, do, show")
+    _command(group, "list", _runs_list, "list the plans, and how much of each is recorded")
+    do = _command(group, "do", _runs_do, "train what is not recorded yet of a plan, and print its rows")
+    do.add_argument("plans", nargs="+", metavar="PLAN", help="plans, for example edges2shoes/plain")
+    _command(group, "show", _runs_show, "print every recorded run")
+
+
+def _runs_list(options: Namespace) -> None:
+    from gancomp_core.lab.runs import progress
+
+    for row in progress().itertuples():
+        print(f"{row.plan}: {row.recorded} of {row.planned} runs recorded, {row.minutes:.0f} minutes of training")
+
+
+def _runs_do(options: Namespace) -> None:
+    from gancomp_core.lab.runs import do
+
+    _say_when()
+    columns = ("method", "configuration", "seed", "fd_last", "kid_last", "psnr_last", "minutes")
+    for name in options.plans:
+        print(do(name).filter(columns).to_string(index=False))
+
+
+def _runs_show(options: Namespace) -> None:
+    from gancomp_core.lab.runs import table
+
+    print(table().to_string(index=False))
+
+
+# --- searches -------------------------------------------------------------------------------------------------------
+
+
+def _add_search(groups: Groups) -> None:
+    group = _group(groups, "search", "the recorded searches in supernets: list, do")
+    _command(group, "list", _search_list, "list the searches")
+    do = _command(group, "do", _search_do, "do searches and record the networks they evaluated")
+    do.add_argument("names", nargs="*", metavar="SEARCH", help='for example "edges2shoes/small space"; default: all')
+
+
+def _search_list(options: Namespace) -> None:
+    from gancomp_core.lab.supernet_searches import SEARCHES
+
+    print("\n".join(SEARCHES))
+
+
+def _search_do(options: Namespace) -> None:
+    from gancomp_core.lab.supernet_searches import SEARCHES, do
+
+    _say_when()
+    for name in options.names or SEARCHES:
+        print(do(name))
+
+
+def _add_agd(groups: Groups) -> None:
+    group = _group(groups, "agd", "the recorded searches by gradient descent (AGD): list, do, chance")
+    _command(group, "list", _agd_list, "list the searches")
+    do = _command(group, "do", _agd_do, "search for operators and widths, and record how the preferences moved")
+    chance = _command(group, "chance", _agd_chance, "train networks drawn at random in a search's range, to compare")
+    for parser in (do, chance):
+        parser.add_argument("names", nargs="*", metavar="SEARCH", help="for example photos_x4; default: all")
+
+
+def _agd_list(options: Namespace) -> None:
+    from gancomp_core.lab.agd_searches import SEARCHES
+
+    print("\n".join(SEARCHES))
+
+
+def _agd_do(options: Namespace) -> None:
+    from gancomp_core.lab.agd_searches import SEARCHES, do
+
+    _say_when()
+    for name in options.names or SEARCHES:
+        found = do(name)
+        print(f"{name}: {found.architecture} ({found.minutes} minutes)")
+
+
+def _agd_chance(options: Namespace) -> None:
+    from gancomp_core.lab.agd_searches import SEARCHES, do_by_chance
+
+    _say_when()
+    for name in options.names or SEARCHES:
+        print(do_by_chance(name).to_string(index=False))
+
+
+# --- benchmark ------------------------------------------------------------------------------------------------------
+
+
+def _add_benchmark(groups: Groups) -> None:
+    group = _group(groups, "benchmark", "all methods under one teacher and one clock: list, do, show, claims")
+    for parser in (
+        _command(group, "list", _benchmark_list, "list the rows, and what of them is measured"),
+        _command(
+            group,
+            "do",
+            _benchmark_do,
+            "complete the rows: train, quantize and score what is missing, then time everything",
+        ),
+        _command(group, "show", _benchmark_show, "print scores and costs of all rows"),
+    ):
+        parser.add_argument("tasks", nargs="*", metavar="TASK", help="for example edges2shoes; default: all")
+    _command(group, "time", _benchmark_time, "measure latency and memory alone, in fifteen rounds")
+    _command(group, "headline", _benchmark_headline, "write the headline's network and picture into data/results")
+    claims = _command(group, "claims", _benchmark_claims, "print what the papers claim, and what holds here")
+    claims.add_argument("--write", action="store_true", help="decide again; write data/claims.yml and README.md")
+
+
+def _benchmark_list(options: Namespace) -> None:
+    from gancomp_core.lab.benchmark import TASKS, progress
+
+    for task in options.tasks or TASKS:
+        print("\n".join(progress(task)), flush=True)
+
+
+def _benchmark_do(options: Namespace) -> None:
+    from gancomp_core.lab.benchmark import TASKS, do, timed
+
+    _say_when()
+    for task in options.tasks or TASKS:
+        do(task)
+    timed()  # last, with nothing else to do
+
+
+def _benchmark_show(options: Namespace) -> None:
+    from gancomp_core.lab.benchmark import TASKS, summary
+
+    for task in options.tasks or TASKS:
+        print(summary(task), flush=True)
+
+
+def _benchmark_time(options: Namespace) -> None:
+    from gancomp_core.lab.benchmark import timed
+
+    _say_when()
+    print(f"{timed().network.nunique()} networks are timed")
+
+
+def _benchmark_headline(options: Namespace) -> None:
+    from gancomp_core.lab.benchmark import write_headline
+
+    _say_when()
+    print(write_headline())
+
+
+def _benchmark_claims(options: Namespace) -> None:
+    from gancomp_core.lab.benchmark import ledger, write_claims
+
+    if options.write:
+        write_claims()
+    print(ledger().to_string(max_colwidth=70))
+
+
+# --- course ---------------------------------------------------------------------------------------------------------
+
+
+def _add_course(groups: Groups) -> None:
+    group = _group(groups, "course", "the notebooks: run")
+    run = _command(
+        group,
+        "run",
+        _course_run,
+        "execute notebooks without a browser; executed copies and logs go to build/notebooks",
+    )
+    run.add_argument(
+        "notebooks", nargs="*", metavar="NOTEBOOK", help="numbers, ranges, names or solutions (00 03-05); default: all"
+    )
+    run.add_argument("--profile", default="fast", help="fast (default), standard or full")
+    run.add_argument("--jobs", type=int, help="how many at once; default: by cores and free memory")
+    run.add_argument("--out", type=Path, help="where results go; default: build/notebooks")
+    run.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    run.add_argument("--drive-widgets", action="store_true", help="move every control to both ends and the middle")
+    run.add_argument("--write", action="store_true", help="maintainers: write outputs and costs back to notebooks/")
+
+
+def _course_run(options: Namespace) -> int:
+    from gancomp_core.course.run import OUT, run_and_report
+
+    if options.write and (options.parameter or options.profile == "full"):
+        options.parser.error("--write keeps outputs and costs of plain runs: leave out -p and --profile full")
+    return run_and_report(
+        options.notebooks,
+        options.profile,
+        out=options.out or OUT,
+        jobs=options.jobs,
+        parameters=[(name, value) for name, value in options.parameter],
+        drive_widgets=options.drive_widgets,
+        write=options.write,
+    )
