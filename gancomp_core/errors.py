@@ -1,15 +1,24 @@
-"""The errors a user can cause, each told in one sentence."""
+"""Errors that a user can cause, each with a message of one sentence."""
 
 
 class GancompError(ValueError):
-    """A mistake that one sentence explains: the thing, what is allowed, the way out."""
+    """User error with a one-sentence message: the thing, what is allowed, the way out."""
+
+
+def shown(name: str) -> str:
+    """A name out of a foreign file as it may stand in a message: without control characters, 80 letters at most."""
+    short = name if len(name) <= 80 else f"{name[:77]}..."
+    return "".join(letter if letter.isprintable() else "?" for letter in short)
 
 
 class TrainingDiverged(GancompError):
     """A loss became NaN, infinite or absurdly large.
 
-    Attributes: ``step`` (first bad step), ``term`` (name of the loss term), ``value``, and
-    ``checkpoint`` (path of the last good checkpoint, or None).
+    Attributes:
+        step: The first bad step.
+        term: Name of the loss term.
+        value: What the term became.
+        checkpoint: Path of the last good checkpoint, or None.
     """
 
     def __init__(self, step: int, term: str, value: float, checkpoint: object = None) -> None:

@@ -1,4 +1,4 @@
-"""Where files live, and how they are written: whole, or not at all."""
+"""Paths, checksums and atomic file writes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from gancomp_core.errors import GancompError
 
+Json = dict[str, Any]  # an object of JSON: whoever reads it checks what it needs of it
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -33,7 +35,7 @@ def data_root() -> Path:
 
 
 def cache_root() -> Path:
-    """The folder for whatever can be made again: ``GANCOMP_CACHE``, else ``.cache/`` of the checkout."""
+    """The folder for files that can be made again: ``GANCOMP_CACHE``, else ``.cache/`` of the checkout."""
     return path_from_environment("GANCOMP_CACHE") or REPOSITORY / ".cache"
 
 
@@ -45,10 +47,12 @@ def sha256(path: Path) -> str:
 
 @contextlib.contextmanager
 def atomic_write(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; rename it over ``path`` when the block ends without an error.
+    """Yield a temporary path next to ``path``; rename it over ``path`` when the block ends without an error.
 
-    A kill at any moment leaves either the old file or the new one, never half a file. Raises
-    :class:`GancompError` when the folder cannot be written to or the disk is full; nothing is left behind then.
+    A kill at any moment leaves either the old file or the new one, never half a file.
+
+    Raises:
+        GancompError: When the folder cannot be written to or the disk is full; nothing is left behind then.
     """
     path = Path(path)
     try:

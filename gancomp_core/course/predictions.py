@@ -83,7 +83,7 @@ def recorded() -> list[Prediction]:
 
 
 def forget(id: str) -> None:
-    """Remove one answer, so that the question can be answered afresh."""
+    """Remove one answer, so that the question can be answered again."""
     known = _read()
     if id in known:
         del known[id]
@@ -117,7 +117,7 @@ def predict(
 
 
 def reveal(id: str, truth: Answer) -> None:
-    """Show the truth beside what the learner predicted; without a prediction the truth stands alone."""
+    """Show the truth next to what the learner predicted; without a prediction the truth stands alone."""
     known = _read()
     before = known.get(id) or Prediction(id, question="")
     if not isinstance(truth, str):

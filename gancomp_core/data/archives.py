@@ -1,4 +1,4 @@
-"""Unpacking archives that somebody else made: all of it or nothing, and never a byte outside the folder."""
+"""Unpacking foreign archives: all of it or nothing, and never a byte outside the folder."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ OF_THE_ARCHIVE = (None, errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ)  # error
 
 
 class BadArchive(Exception):
-    """An archive that is damaged, or that no honest packer makes; the text lacks its full stop."""
+    """Damaged or malicious archive; the message lacks its full stop."""
 
 
 def unpack(archive: Path, folder: Path, marker: dict[str, str]) -> None:

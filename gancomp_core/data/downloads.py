@@ -1,4 +1,4 @@
-"""Downloads that go on where they stopped, are checked, and are unpacked once.
+"""Resumable downloads, checked and unpacked once.
 
 Archives and their unpacked folders lie in ``datasets`` of the cache. A cut download goes on where it stopped, also
 after a kill. An archive that already lies there is used and not fetched. ``GANCOMP_MIRROR``, the address of a folder,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 4  # in a row without a single new byte
 PAUSE_S = 1.0  # before the second attempt; doubled before each further one
 TIMEOUT_S = (10.0, 30.0)  # to connect, and between two pieces
-PIECE = 2**16  # a cut connection loses at most so many bytes
+PIECE = 2**16  # bytes; a cut connection loses at most one piece
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _fetch(archive: Archive, path: Path, record: Path) -> None:
         pooch.retrieve(address, known, path.name, path.parent, downloader=_Resuming(path))
     except GancompError:
         raise
-    except ValueError as error:  # how pooch tells a wrong checksum
+    except ValueError as error:  # what pooch raises for a wrong checksum
         hint = f"or delete {record} if you trust the new file" if recorded else _elsewhere(archive.file)
         raise GancompError(
             f"{address} sends another file than expected (its SHA-256 is not {known}); it was deleted, {hint}."

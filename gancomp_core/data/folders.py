@@ -1,4 +1,4 @@
-"""A folder of one's own pictures as a task.
+"""A folder of your own pictures as a task.
 
 Three layouts are known (see :data:`LAYOUTS`). Every file is read once when the task is made, to check and to
 fingerprint it; pictures are decoded when first asked for, and kept as uint8 while they fit into memory.
@@ -78,7 +78,7 @@ def folder_task(
         decode_all: Decodes every picture at once instead of when needed, to find damaged ones before a training starts.
 
     Raises:
-        GancompError: Naming the file or folder, for whatever cannot be used.
+        GancompError: Naming the file or folder that cannot be used.
     """
     root = Path(os.path.expanduser(path))
     pair = _checked_channels(channels)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 from gancomp_core.data.pictures import PictureSet
 from gancomp_core.data.shipped import damage_explained, fingerprint, read_manifest, read_sheet, verify
 from gancomp_core.data.tasks import Task
-from gancomp_core.files import data_root
+from gancomp_core.files import Json, data_root
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def shrink(pictures: Tensor, scale: int) -> Tensor:
     return torch.from_numpy(np.stack([np.asarray(p) for p in small])).permute(0, 3, 1, 2).contiguous()
 
 
-def _verified(root: Path, split: str | None = None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _verified(root: Path, split: str | None = None) -> tuple[Json, list[Json]]:
     """The manifest, and its records of all photos or those of a split, whose files have their checksums."""
     folder = root / "photos"
     manifest = read_manifest(folder)
@@ -83,7 +82,7 @@ def _verified(root: Path, split: str | None = None) -> tuple[dict[str, Any], lis
     return manifest, photos
 
 
-def _tiles(folder: Path, photo: dict[str, Any], size: int) -> Tensor:
+def _tiles(folder: Path, photo: Json, size: int) -> Tensor:
     """The tiles of one photo: uint8 [N, 3, size, size]."""
     if photo["split"] == "test":
         return _cut(_read(folder / photo["file"]), size)
@@ -104,7 +103,7 @@ def _cut(picture: Tensor, size: int) -> Tensor:
     return inner.reshape(3, rows, size, columns, size).permute(1, 3, 0, 2, 4).reshape(-1, 3, size, size)
 
 
-def _split(photos: list[dict[str, Any]], tiles: list[Tensor], name: str, scale: int) -> PictureSet:
+def _split(photos: list[Json], tiles: list[Tensor], name: str, scale: int) -> PictureSet:
     chosen = [index for index, photo in enumerate(photos) if photo["split"] == name]
     targets = torch.cat([tiles[index] for index in chosen])
     labels = torch.cat([torch.full((len(tiles[index]),), index) for index in chosen])

@@ -1,4 +1,4 @@
-"""Picture files that somebody else made: found, opened without being decoded, decoded as uint8 tensors."""
+"""Foreign picture files: finding them, opening them without decoding, decoding them as uint8 tensors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gancomp_core.errors import GancompError
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # whatever a file is called: EPS would start Ghostscript
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # by content, not by name: EPS would start Ghostscript
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 MAX_BYTES = 2**30  # of a file; 80 megapixels in 16 bits, uncompressed, stay below half of it
 MAX_PIXELS = 80_000_000  # a small file can unpack to a picture that fills the memory; photos stay far below this

@@ -75,7 +75,7 @@ class Batches:
 
     Pictures are visited in a new random order each epoch, every one once per epoch; a batch that reaches the end of
     an epoch is filled from the next one, so all are full. With ``flip`` each picture is mirrored left-right with
-    probability 1/2: both sides of a pair alike. ``crop`` cuts a random square of so many target pixels out of every
+    probability 1/2: both sides of a pair alike. ``crop`` cuts a random square of that many target pixels out of every
     picture, at the same place of both sides; sources that are ``scale`` times smaller give a square of ``crop / scale``
     pixels. With ``warp`` every second picture, on average, is turned by up to 15 degrees, scaled by 1/1.2 to 1.2 and
     moved by up to a sixteenth of its size, its border repeated: against learning a small set by heart. Unpaired sides

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor
 from gancomp_core.data.pictures import PictureSet
 from gancomp_core.data.shipped import damage_explained, fingerprint, read_manifest, verified
 from gancomp_core.data.tasks import Task
+from gancomp_core.files import Json
 
 TILE = 64  # pixels of height and width
 TILING = 1  # raise it when tiles are cut otherwise: it is part of the fingerprints
@@ -90,7 +90,8 @@ def landcover2satellite(root: Path) -> Task:
 
     A tile shows 4.3 degrees; it has at least 30 % land and three classes. Training tiles overlap, others do not.
     """
-    manifest, folder = _manifest(root), root / "planet"
+    folder = root / "planet"
+    manifest = read_manifest(folder)
     names, palette = _classes(manifest, folder)
     cover, photo = _cover(folder, manifest), _brightened(folder, manifest, SUMMER)
     parts = {}
@@ -119,7 +120,8 @@ def summer2winter(root: Path) -> Task:
 
     A tile shows 5.6 degrees. No place is on both training sides.
     """
-    manifest, folder = _manifest(root), root / "planet"
+    folder = root / "planet"
+    manifest = read_manifest(folder)
     summer, winter = (_brightened(folder, manifest, name, SEASON_SIZE) for name in (SUMMER, WINTER))
     # nearest, for class numbers cannot be averaged
     cover = np.array(Image.fromarray(_cover(folder, manifest)).resize(SEASON_SIZE, Image.Resampling.NEAREST))
@@ -135,11 +137,7 @@ def summer2winter(root: Path) -> Task:
     return Task("summer2winter", False, TILE, 3, 3, train, search, test, mark, hidden_pairs=True)
 
 
-def _manifest(root: Path) -> dict[str, Any]:
-    return read_manifest(root / "planet")
-
-
-def _classes(manifest: dict[str, Any], folder: Path) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
+def _classes(manifest: Json, folder: Path) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
     """Names and colours of the land-cover classes; class 0 is water."""
     with damage_explained(folder / "manifest.json"):
         classes = manifest["classes"]
@@ -149,7 +147,7 @@ def _classes(manifest: dict[str, Any], folder: Path) -> tuple[tuple[str, ...], t
     return names, palette
 
 
-def _checksums(manifest: dict[str, Any], *names: str) -> dict[str, str]:
+def _checksums(manifest: Json, *names: str) -> dict[str, str]:
     """What determines the maps, for a fingerprint.
 
     Of the photos it is the SHA-256 of the files, for JPEG decoders may differ by a level; of the class map that of its
@@ -158,20 +156,20 @@ def _checksums(manifest: dict[str, Any], *names: str) -> dict[str, str]:
     return {name: (manifest["pixels"] if name == COVER else manifest["outputs"])[name] for name in names}
 
 
-def _checked(folder: Path, manifest: dict[str, Any], name: str) -> Path:
+def _checked(folder: Path, manifest: Json, name: str) -> Path:
     with damage_explained(folder / "manifest.json"):
         _checksums(manifest, name)
     return verified(folder, manifest, name)
 
 
-def _cover(folder: Path, manifest: dict[str, Any]) -> np.ndarray:
+def _cover(folder: Path, manifest: Json) -> np.ndarray:
     """Class numbers of the whole planet, uint8 [2700, 5400]."""
     path = _checked(folder, manifest, COVER)
     with damage_explained(path), Image.open(path) as picture:
         return np.array(picture)  # a palette picture: its values are the class numbers
 
 
-def _brightened(folder: Path, manifest: dict[str, Any], name: str, size: tuple[int, int] | None = None) -> np.ndarray:
+def _brightened(folder: Path, manifest: Json, name: str, size: tuple[int, int] | None = None) -> np.ndarray:
     """A photo of the planet, uint8 [height, width, 3], as bright as the eye expects; ``size`` is (width, height)."""
     curve = [round(255 * (value / 255) ** GAMMA) for value in range(256)]
     path = _checked(folder, manifest, name)

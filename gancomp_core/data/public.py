@@ -1,10 +1,9 @@
 """The full-size public sets of the papers: fetched over the network, checked, unpacked safely, read as tasks.
 
-How they are fetched is told in :mod:`gancomp_core.data.downloads`, how they are unpacked in
-:mod:`gancomp_core.data.archives`.
+:mod:`gancomp_core.data.downloads` fetches them, :mod:`gancomp_core.data.archives` unpacks them.
 
 The CycleGAN and DIV2K checksums are those that TensorFlow Datasets publishes; for the rest none is published, so the
-one of the first download that unpacks is kept beside the archive and every later download must have it too.
+one of the first download that unpacks is stored next to the archive, and every later download must have it too.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,14 +14,14 @@ from PIL import Image
 from torch import Tensor
 
 from gancomp_core.errors import GancompError
-from gancomp_core.files import sha256
+from gancomp_core.files import Json, sha256
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> Json:
     """The plain values of ``manifest.json`` in a folder of ``data``."""
     path = folder / "manifest.json"
     with damage_explained(path):
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        manifest: Json = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(manifest, dict):
             raise ValueError("it is not a JSON object")
     return manifest
@@ -35,7 +34,7 @@ def verify(path: Path, expected: str) -> None:
             raise ValueError("its checksum is wrong")
 
 
-def verified(folder: Path, manifest: dict[str, Any], name: str) -> Path:
+def verified(folder: Path, manifest: Json, name: str) -> Path:
     """The path of a file that has the SHA-256 which the manifest of its folder states under "outputs"."""
     with damage_explained(folder / "manifest.json"):
         expected = str(manifest["outputs"][name])
@@ -53,7 +52,7 @@ def read_sheet(path: Path, size: int, mode: str = "L") -> Tensor:
     return grid.reshape(rows * columns, channels, size, size)
 
 
-def fingerprint(*parts: Any) -> str:
+def fingerprint(*parts: object) -> str:
     """SHA-256 of plain values: what determines the pictures of a task."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -21,7 +21,7 @@ class Task:
     is in two of them. ``size`` is height and width of the targets in pixels, ``scale`` how many times larger they are
     than the sources (1 but in super-resolution). ``paired``: in every split, source i belongs to target i.
     ``hidden_pairs``: the training sides are strangers to each other, but in ``search`` and ``test`` source i belongs to
-    target i, for scoring alone. ``fingerprint`` is a SHA-256 over whatever determines the pictures: two tasks with the
+    target i, for scoring alone. ``fingerprint`` is a SHA-256 over what determines the pictures: two tasks with the
     same one hold the same pictures. ``label_names[i]`` names class i of ``labels``. With a ``palette`` the sources are
     semantic maps: channel i is 255 where class i is and 0 elsewhere, class i is called ``class_names[i]`` and drawn in
     the colour ``palette[i]`` (red, green, blue in [0, 255]).

@@ -6,20 +6,20 @@ blocks may be separable (``model.10.conv_block.1.conv.0.weight`` depthwise, ``.c
 layers have widths of their own. What a file does not say is worked out from its tensors. This module knows tensors and
 names; :mod:`gancomp_core.importers.foreign_files` knows files.
 
-What no tensor tells: whether the blocks pad by reflection (as published) or by replication. Reflection is assumed.
+What no tensor says: whether the blocks pad by reflection (as published) or by replication. Reflection is assumed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gancomp_core.errors import GancompError
+from gancomp_core.errors import GancompError, shown
 from gancomp_core.nets.channel_config import LARGEST_ENTRY, ChannelConfig, third_of
 from gancomp_core.nets.resnet import ResnetArchitecture, ResnetGenerator
 
@@ -57,10 +57,10 @@ def generator_from_state_dict(tensors: Mapping[str, Tensor], source: str = "The 
     return network.eval().requires_grad_(False)
 
 
-def tensors_of(loaded: Any, source: str) -> dict[str, Tensor]:
+def tensors_of(loaded: object, source: str) -> dict[str, Tensor]:
     """The tensors of a loaded checkpoint, floating-point ones as float32, whatever it is wrapped in.
 
-    Plain values beside them are left out. Raises :class:`GancompError` for what holds no state dict, several, or
+    Plain values among them are left out. Raises :class:`GancompError` for what holds no state dict, several, or
     tensors of a kind that no weights have.
     """
     found = _unwrapped(loaded, source)
@@ -72,7 +72,7 @@ def tensors_of(loaded: Any, source: str) -> dict[str, Tensor]:
     for name, tensor in found.items():
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.device.type != "cpu":
             raise GancompError(
-                f"The tensor '{name}' in {source} is {_kind(tensor)}; weights must be dense float tensors, "
+                f"The tensor '{shown(name)}' in {source} is {_kind(tensor)}; weights must be dense float tensors, "
                 "so convert them before saving."
             )
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in found.items()}
@@ -97,7 +97,7 @@ class UnitRange(nn.Module):
 # --- finding the tensors
 
 
-def _unwrapped(loaded: Any, source: str) -> dict[str, Tensor]:
+def _unwrapped(loaded: object, source: str) -> dict[str, Tensor]:
     for _ in range(4):  # state dicts lie this deep at most
         if not isinstance(loaded, Mapping) or not loaded:
             break
@@ -121,19 +121,19 @@ def _unwrapped(loaded: Any, source: str) -> dict[str, Tensor]:
     )
 
 
-def _is_state_dict(value: Any) -> bool:
+def _is_state_dict(value: object) -> bool:
     return isinstance(value, Mapping) and any(isinstance(inner, Tensor) for inner in value.values())
 
 
-def _described(loaded: Any) -> str:
+def _described(loaded: object) -> str:
     if isinstance(loaded, Mapping):
         return f"the entries {_few(map(str, loaded))}" if loaded else "nothing at all"
     return f"one {type(loaded).__name__}"
 
 
-def _few(names: Any) -> str:
+def _few(names: Iterable[str]) -> str:
     names = list(names)
-    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+    return ", ".join(map(shown, names[:4])) + (", ..." if len(names) > 4 else "")
 
 
 def _kind(tensor: Tensor) -> str:
@@ -162,15 +162,15 @@ def _prefix(tensors: Mapping[str, Tensor], source: str) -> str:
 def _other_network(tensors: Mapping[str, Tensor]) -> str:
     names = list(tensors)
     if any(".model.1.model." in f".{name}" for name in names):
-        return "looks like a U-Net generator of pix2pix"
+        return "is probably a U-Net generator of pix2pix"
     if any(name.startswith(("stages.stem.", "net.stages.stem.")) for name in names):
         return "holds weights of this library, which gancomp_core.zoo loads"
     if any(re.search(r"\bhead_0\.", name) for name in names):
-        return "looks like a SPADE (GauGAN) generator"
+        return "is probably a SPADE (GauGAN) generator"
     if any(re.search(r"\bconv_first\.", name) for name in names):
-        return "looks like an RRDBNet (ESRGAN)"
+        return "is probably an RRDBNet (ESRGAN)"
     if any(re.search(r"\bmodel\.0\.weight$", name) and value.shape[2:] == (4, 4) for name, value in tensors.items()):
-        return "looks like a discriminator (PatchGAN)"
+        return "is probably a discriminator (PatchGAN)"
     return f"has no residual block 'model.{FIRST_BLOCK}.conv_block', but {_few(names)}"
 
 
@@ -200,7 +200,7 @@ class _Reader:
         return self.tensors[name]
 
     def error(self, name: str, what: str, way_out: str = "get the file again, or check what it holds") -> GancompError:
-        return GancompError(f"The tensor '{name}' in {self.source} {what}; {way_out}.")
+        return GancompError(f"The tensor '{shown(name)}' in {self.source} {what}; {way_out}.")
 
 
 @dataclass(frozen=True)
@@ -274,7 +274,7 @@ def _layers(prefix: str, layout: _Layout) -> Iterator[_Layer]:
 
 
 def _refuse_batch_norm(reader: _Reader, layers: list[_Layer], biased: set[str], affine: bool) -> None:
-    """Running statistics belong to BatchNorm, or are what an old InstanceNorm left behind and nobody uses.
+    """Running statistics belong to BatchNorm, or are what an old InstanceNorm left behind and nothing uses.
 
     The format tells them apart: a convolution before BatchNorm has no bias.
     """

@@ -1,7 +1,7 @@
 """Weight files of other projects, read without running anything in them.
 
 A ``.pth`` file is a Python pickle, and unpickling can run any program. Here it is read by torch's restricted unpickler
-(``weights_only=True``), which knows tensors and plain values; whatever else a file asks for is refused and named.
+(``weights_only=True``), which knows tensors and plain values; anything else that a file asks for is refused and named.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import re
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -80,7 +79,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise _unreadable(path, "safetensors weights", error) from error
 
 
-def _read_pickled(path: Path) -> Any:
+def _read_pickled(path: Path) -> object:
     try:
         _check_unpacked_size(path)
         with warnings.catch_warnings():

@@ -12,11 +12,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from gancomp_core.errors import GancompError
-from gancomp_core.files import atomic_write
+from gancomp_core.errors import GancompError, shown
+from gancomp_core.files import Json, atomic_write
 
 
-def save_weights(module: nn.Module, path: Path | str, about: dict[str, Any] | None = None) -> None:
+def save_weights(module: nn.Module, path: Path | str, about: Json | None = None) -> None:
     """Write a module's weights as safetensors; ``about`` (JSON values) travels in the header."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     metadata = {key: json.dumps(value) for key, value in (about or {}).items()}
@@ -24,18 +24,18 @@ def save_weights(module: nn.Module, path: Path | str, about: dict[str, Any] | No
         save_file(tensors, temporary, metadata=metadata)
 
 
-def read_about(path: Path | str) -> dict[str, Any]:
+def read_about(path: Path | str) -> Json:
     """The header that :func:`save_weights` wrote."""
     with _opened(Path(path)) as file:
         return decode_about(file.metadata() or {})
 
 
-def decode_about(metadata: Mapping[str, str]) -> dict[str, Any]:
+def decode_about(metadata: Mapping[str, str]) -> Json:
     """The values that :func:`save_weights` was given, from the metadata of a safetensors header."""
     return {key: _decoded(value) for key, value in metadata.items()}
 
 
-def _decoded(value: str) -> Any:
+def _decoded(value: str) -> object:
     try:
         return json.loads(value)
     except (ValueError, RecursionError):  # other programs write plain words into their headers
@@ -72,7 +72,7 @@ def check_shapes(module: nn.Module, found: Mapping[str, tuple[int, ...]], path: 
     if expected != found:
         name = next(n for n in (*expected, *found) if expected.get(n) != found.get(n))
         raise GancompError(
-            f"The weights in {path} belong to another architecture: tensor '{name}' is "
+            f"The weights in {path} belong to another architecture: tensor '{shown(name)}' is "
             f"{_shape(found.get(name))} in the file and {_shape(expected.get(name))} in the {type(module).__name__}; "
             "build the network from the architecture stored with the weights."
         )
@@ -94,13 +94,13 @@ def _opened(path: Path) -> Any:
         ) from error
 
 
-def save_state(state: dict[str, Any], path: Path | str) -> None:
+def save_state(state: Json, path: Path | str) -> None:
     """Write a training state (nested dicts and lists of tensors and plain values)."""
     with atomic_write(path) as temporary:
         torch.save(state, temporary)
 
 
-def load_state(path: Path | str) -> dict[str, Any]:
+def load_state(path: Path | str) -> Json:
     """Read a training state; only tensors and plain values are accepted (``weights_only=True``)."""
     if Path(path).exists() and not Path(path).is_file():
         raise GancompError(f"The checkpoint {path} is no plain file; give the path of one.")

@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -17,14 +16,13 @@ from torch import Tensor, nn
 
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
-from gancomp_core.files import data_root
+from gancomp_core.files import Json, data_root
 from gancomp_core.zoo.pictures import sample_rows
 from gancomp_core.zoo.weights import Damaged, read_network
 
 GRID = "grid.webp"
 WEIGHTS = ".safetensors"  # what a file of weights is called behind the name of its network
 CARD_KEYS = {"name", "task", "architecture", "settings", "data", "cost", "quality", "files"}
-Card = dict[str, Any]  # a model card: values of JSON
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class ZooModel:
 
     name: str
     models: Mapping[str, nn.Module]
-    card: Card
+    card: Json
 
     @property
     def generator(self) -> nn.Module:
@@ -108,7 +106,7 @@ def _read_once(path: Path, digest: str, state: tuple[int, int, int]) -> nn.Modul
     return read_network(path, digest)
 
 
-def card(name: str) -> Card:
+def card(name: str) -> Json:
     """The model card of a shipped model as plain values, without its networks; raises as :func:`load` does."""
     return read_card(folder_of(name))
 
@@ -153,7 +151,7 @@ def _zoo() -> Path:
     return data_root() / "zoo"
 
 
-def read_card(folder: Path) -> Card:
+def read_card(folder: Path) -> Json:
     """The model card in a folder as plain values; raises :class:`GancompError` for one that is damaged."""
     path = folder / "card.json"
     try:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
@@ -18,6 +17,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from gancomp_core.errors import GancompError
+from gancomp_core.files import Json
 from gancomp_core.nets import MultiScaleDiscriminator, PatchDiscriminator, build_generator
 from gancomp_core.train.checkpoints import check_shapes, decode_about
 
@@ -42,7 +42,7 @@ class Header:
         size: Bytes of the whole file.
     """
 
-    about: Mapping[str, Any]
+    about: Json
     shapes: Mapping[str, tuple[int, ...]]
     size: int
 
@@ -116,7 +116,7 @@ def _check_numbers(header: Header, path: Path) -> None:
             )
 
 
-def _built(about: Mapping[str, Any], path: Path) -> nn.Module:
+def _built(about: Json, path: Path) -> nn.Module:
     """The network that a header describes, with random weights."""
     try:
         if "architecture" in about:

@@ -21,10 +21,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "parity"))
 from plain_formats import Plain, write_ncnn  # noqa: E402
 
 from gancomp_core.errors import GancompError  # noqa: E402
+from gancomp_core.importers import foreign_files, ncnn_files  # noqa: E402
 from gancomp_core.importers.checkpoint_formats import generator_from_state_dict, tensors_of  # noqa: E402
 from gancomp_core.importers.foreign_files import import_checkpoint, read_foreign  # noqa: E402
 from gancomp_core.importers.ncnn_files import import_realesrgan  # noqa: E402
-from gancomp_core.nets import PatchDiscriminator, UnetGenerator, foreign_files, ncnn_files  # noqa: E402
+from gancomp_core.nets import PatchDiscriminator, UnetGenerator  # noqa: E402
 
 State = dict[str, Tensor]
 
@@ -228,6 +229,19 @@ def test_weights_that_are_not_finite_are_named(tmp_path, value):
     said = refusal_of(state, tmp_path)
     assert "'model.7.weight'" in said
     assert "not finite" in said
+
+
+@pytest.mark.parametrize("name", ["evil\n\x1b[31m", "n" * 10**6], ids=["control", "long"])
+def test_foreign_names_are_shortened_and_shown_without_control_characters(tmp_path, name):
+    for content in (
+        plain() | {name: torch.ones(1)},
+        {name: torch.ones(1)},
+        {name: 1},
+        {name: torch.ones(1, dtype=torch.cfloat)},
+    ):
+        said = refusal_of(content, tmp_path)
+        assert len(said) < 1000
+        assert said.isprintable()
 
 
 def test_unknown_extra_tensors_are_named(tmp_path):
