@@ -435,6 +435,12 @@ def test_every_family_becomes_integer_kernels_that_keep_its_pictures_at_every_si
 
 
 @pytest.fixture(scope="module")
+def floating(tmp_path_factory):
+    """The float file of the small generator: every export through torch takes seconds."""
+    return export_onnx(resnet(), tmp_path_factory.mktemp("float") / "float.onnx", (6, 3, 32, 32))
+
+
+@pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """A generator, pictures, and the file with its integer kernels."""
     generator, x = resnet(), smooth(6, 3, 32, 32)
@@ -459,9 +465,9 @@ def test_shipped_networks_keep_45_db_and_become_three_and_a_half_times_smaller(n
     task = load_task(loaded.card["task"])
     generator = loaded.generator.extract(getattr(loaded.generator.space, which)) if which else loaded.generator
     spread = torch.linspace(0, len(task.train) - 1, 48).long()
-    path = export_int8(generator, tmp_path / "int8.onnx", task.train.batch(spread).source)
     test = task.test.batch(slice(0, 40)).source
     floating = export_onnx(generator, tmp_path / "float.onnx", tuple(test.shape))
+    path = export_int8(generator, tmp_path / "int8.onnx", task.train.batch(spread).source, floating=floating)
     with torch.inference_mode():
         torch.testing.assert_close(OnnxGenerator(floating)(test), generator(test), rtol=0, atol=1e-4)
     decibels, smaller = MODELS[name]
@@ -480,9 +486,8 @@ def test_a_packed_tail_computes_the_same_pictures(exported, tmp_path):
     assert torch.equal(OnnxGenerator(packed)(x), OnnxGenerator(simple)(x))
 
 
-def test_a_float_file_that_is_there_already_gives_the_same_integers(exported, tmp_path):
+def test_a_float_file_that_is_there_already_gives_the_same_integers(exported, floating, tmp_path):
     generator, x, path = exported
-    floating = export_onnx(generator, tmp_path / "float.onnx", tuple(x.shape))
     again = export_int8(generator, tmp_path / "again.onnx", x, floating=floating)
     assert torch.equal(OnnxGenerator(again)(x), OnnxGenerator(path)(x))
 
@@ -498,9 +503,9 @@ def test_channels_of_very_different_size_cost_nothing_before_an_instance_norm(ex
     assert found > psnr_to_float(path, generator, x).mean() - 1.5
 
 
-def test_fewer_bits_for_older_processors(tmp_path):
+def test_fewer_bits_for_older_processors(floating, tmp_path):
     generator, x = resnet(), smooth(6, 3, 32, 32)
-    path = export_int8(generator, tmp_path / "a.onnx", x, reduce_range=True)
+    path = export_int8(generator, tmp_path / "a.onnx", x, reduce_range=True, floating=floating)
     graph = Graph(path)
     weights = [graph.arrays[node.input[0]] for node in graph.of("DequantizeLinear") if node.input[0] in graph.arrays]
     whole = [weight for weight in weights if weight.dtype == np.int8]
@@ -512,7 +517,11 @@ def test_fewer_bits_for_older_processors(tmp_path):
 def test_a_tail_in_float_comes_closer(tmp_path):
     generator, task = zoo.load("edges2shoes/small_student").generator, load_task("edges2shoes")
     x, known = task.test.batch(slice(0, 32)).source, task.calibration(32)
-    paths = [export_int8(generator, tmp_path / f"{tail}.onnx", known, integer_tail=tail) for tail in (True, False)]
+    floating = export_onnx(generator, tmp_path / "float.onnx", tuple(known.shape))
+    paths = [
+        export_int8(generator, tmp_path / f"{tail}.onnx", known, integer_tail=tail, floating=floating)
+        for tail in (True, False)
+    ]
     in_integers, in_float = (psnr_to_float(path, generator, x).mean() for path in paths)
     assert in_float > in_integers + 0.3
     assert len(list(Graph(paths[1]).of("QuantizeLinear"))) < len(list(Graph(paths[0]).of("QuantizeLinear")))
