@@ -25,13 +25,13 @@ from benchmarks.plain_supernet import (
     train_plain_supernet,
 )
 from benchmarks.side_by_side import Block, Budget, Comparison, compare, pictures_a_second, repeated, torch_threads
-from gancomp_core import zoo
+from gancomp_core import nets, zoo
 from gancomp_core.data import Batch, Batches, PictureSet, Task, load_task
 from gancomp_core.measure import cost, evaluate_generator
 from gancomp_core.methods.architecture_search import Budget as MacsBudget
 from gancomp_core.methods.architecture_search import Predictor, SupernetScore, costs, search
 from gancomp_core.methods.feature_distillation import build, default_objective, distil, feature_kd, tap_channels
-from gancomp_core.methods.once_for_all import fresh, train_supernet, warm_start
+from gancomp_core.methods.once_for_all import train_supernet, warm_start
 from gancomp_core.nets import (
     ArchitectureSpace,
     ChannelConfig,
@@ -331,7 +331,7 @@ def train_ours(
     """Train a fresh supernet with ``train_supernet`` on the CPU, in a step one network after the other."""
     order = itertools.cycle(networks)
     return train_supernet(
-        fresh(game.space),
+        nets.build(game.space),
         game.teacher,
         game.task,
         _settings(game, steps, precision),
@@ -383,7 +383,7 @@ def train_plainly(
 
 def plain_models(game: Game) -> PlainModels:
     """The plain networks with the weights that ours begin with."""
-    start = fresh(game.space)
+    start = nets.build(game.space)
     models = build(start, game.teacher, game.task, game.objective, critic_width=game.critic_width)
     widest, teacher = cast(ResnetArchitecture, game.space.widest), game.teacher.architecture
     channels = game.task.source_channels + game.task.target_channels

@@ -11,7 +11,7 @@ import copy
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from gancomp_core.data import Batch, Batches, Task
 from gancomp_core.errors import GancompError
 from gancomp_core.methods.teacher_pictures import beside_targets
-from gancomp_core.nets import GeneratorArchitecture, initialise
-from gancomp_core.nets.resnet import ResnetArchitecture
+from gancomp_core.nets import Architecture, Generator
+from gancomp_core.nets import build as build_network
 from gancomp_core.train.loop import Player, Settings, Trained, train
 from gancomp_core.train.objectives import LSGAN, GanLoss, Objective, checked_game, companions
 from gancomp_core.train.objectives import critic as critic_term
@@ -56,23 +56,15 @@ class Adaptors(nn.Module):
         ]
 
 
-def tap_channels(architecture: GeneratorArchitecture, taps: Sequence[str] | None = None) -> list[int]:
+def tap_channels(architecture: Architecture, taps: Sequence[str] | None = None) -> list[int]:
     """How many channels the features at these stages of a generator have (None: at its own taps)."""
-    widths = _stage_channels(architecture)
+    widths = architecture.stage_channels
     try:
         return [widths[tap] for tap in (architecture.taps if taps is None else taps)]
     except KeyError as error:
         raise GancompError(
             f"Features cannot be tapped at '{error.args[0]}'; this generator has the stages {', '.join(widths)}."
         ) from error
-
-
-def _stage_channels(architecture: GeneratorArchitecture) -> dict[str, int]:
-    if isinstance(architecture, ResnetArchitecture):
-        stem, down1, down2, up1, up2 = architecture.channels.ends
-        blocks = {f"block{block + 1}": down2 for block in range(architecture.blocks)}
-        return {"stem": stem, "down1": down1, "down2": down2, **blocks, "up1": up1, "up2": up2}
-    return {shape.name: shape.outputs for shape in architecture.blocks}
 
 
 class DistilledScene(PairedScene):
@@ -85,8 +77,8 @@ class DistilledScene(PairedScene):
 
     def __init__(self, models: Mapping[str, nn.Module], batch: Batch, taps: Mapping[str, str] | None = None) -> None:
         self.models, self.source, self.taps = models, batch.source, taps
-        generator: Any = models["generator"]
-        names = list(taps) if taps else running_architecture(generator).taps
+        generator = cast(Generator, models["generator"])
+        names = list(taps) if taps else list(generator.running.taps)
         self.fake, found = generator(batch.source, features=names)
         self.target, *self.painted = batch.target.split(self.fake.shape[1], dim=1)
         self.features: list[Tensor] = [found[name] for name in names]
@@ -111,12 +103,6 @@ def teacher_answer(teacher: Any, source: Tensor, taps: Sequence[str] | None = No
     names = teacher.architecture.taps if taps is None else taps
     picture, found = teacher(source, features=names)
     return picture, [found[name] for name in names]
-
-
-def running_architecture(generator: Any) -> GeneratorArchitecture:
-    """Of a generator its own architecture, of an elastic one that of the active network."""
-    found: GeneratorArchitecture = getattr(generator, "active", None) or generator.architecture
-    return found
 
 
 def feature_kd() -> Objective:
@@ -193,12 +179,11 @@ def build(
     models = {"generator": student}
     if teacher is not None:
         models["teacher"] = copy.deepcopy(teacher).eval().requires_grad_(False)
-    with torch.random.fork_rng():  # PyTorch fills fresh layers with random numbers, which initialise() replaces
-        if _asks_for(objective, "feature_kd"):
-            widest = getattr(student, "space", student.architecture)
-            ours, theirs = (list(taps), list(taps.values())) if taps else (None, None)
-            channels = tap_channels(getattr(widest, "widest", widest), ours), tap_channels(teacher.architecture, theirs)
-            models["adaptors"] = initialise(Adaptors(*channels), seed + 2)
+    if _asks_for(objective, "feature_kd"):
+        widest = getattr(student, "space", student.architecture)
+        ours, theirs = (list(taps), list(taps.values())) if taps else (None, None)
+        channels = tap_channels(getattr(widest, "widest", widest), ours), tap_channels(teacher.architecture, theirs)
+        models["adaptors"] = build_network(lambda: Adaptors(*channels), seed + 2)
     models["discriminator"] = copy.deepcopy(critic or fresh_critic(task, seed, critic_width)).requires_grad_(True)
     return models | companions(objective)
 

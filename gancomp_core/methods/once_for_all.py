@@ -22,15 +22,14 @@ from gancomp_core.data import Batch, Task
 from gancomp_core.errors import GancompError
 from gancomp_core.methods.feature_distillation import DistilledScene, distil, teacher_answer
 from gancomp_core.nets import (
+    Architecture,
     ArchitectureSpace,
     ElasticGenerator,
     GeneratorArchitecture,
-    ResnetArchitecture,
     SearchSpace,
-    initialise,
+    build,
     sort_channels,
 )
-from gancomp_core.nets.channel_config import kept_blocks
 from gancomp_core.train.loop import Settings, Trained
 from gancomp_core.train.objectives import Objective
 from gancomp_core.train.pix2pix import default_objective as pix2pix_objective
@@ -99,10 +98,10 @@ def warm_start(space: ArchitectureSpace, generator: nn.Module) -> ElasticGenerat
 
     ``generator`` is at least as wide and as deep as the widest network of the space, its blocks of the same kind; where
     it is wider, its most important channels stay, and where it is deeper, the first blocks of each third. Larger
-    kernels than its own begin with zeros around them, blocks of another kind than its own as :func:`fresh` ones. Its
+    kernels than its own begin with zeros around them, blocks of another kind than its own with random weights. Its
     own weights are left alone. Raises :class:`GancompError` where the two do not fit.
     """
-    elastic = fresh(space)
+    elastic = build(space, seed=0)
     sorted_one: Any = type(generator)(generator.architecture)  # type: ignore[call-arg]
     sorted_one.load_state_dict(generator.state_dict())
     sort_channels(sorted_one)
@@ -117,14 +116,13 @@ def warm_start(space: ArchitectureSpace, generator: nn.Module) -> ElasticGenerat
     return elastic
 
 
-def _shallower(weights: dict[str, Tensor], deep: Any, shallow: Any) -> dict[str, Tensor]:
-    """The weights of a generator, its residual blocks reduced to those that a shallower one keeps."""
-    if not isinstance(deep, ResnetArchitecture) or shallow.blocks >= deep.blocks:
+def _shallower(weights: dict[str, Tensor], deep: Architecture, shallow: Architecture) -> dict[str, Tensor]:
+    """The weights of a generator by the names that a shallower one gives them; those of other blocks left out."""
+    if type(deep) is not type(shallow):
         return weights
-    kept = {f"block{of + 1}": f"block{at + 1}" for at, of in enumerate(kept_blocks(shallow.blocks, deep.blocks))}
+    kept = {shallow.place_in(deep, stage): stage for stage in shallow.stage_channels}
     stages = {name: name.split(".")[1] for name in weights}  # "stages.block3.conv1.weight" belongs to "block3"
-    left = {name: stage for name, stage in stages.items() if not stage.startswith("block") or stage in kept}
-    return {name.replace(stage, kept.get(stage, stage), 1): weights[name] for name, stage in left.items()}
+    return {name.replace(stage, kept[stage], 1): weights[name] for name, stage in stages.items() if stage in kept}
 
 
 def _fitted(tensor: Tensor, shape: torch.Size) -> Tensor:
@@ -134,12 +132,6 @@ def _fitted(tensor: Tensor, shape: torch.Size) -> Tensor:
         return part
     margin = (shape[-1] - part.shape[-1]) // 2
     return nn.functional.pad(part, (margin,) * 4)
-
-
-def fresh(space: ArchitectureSpace, seed: int = 0) -> ElasticGenerator:
-    """An elastic generator with random weights, as :func:`gancomp_core.nets.initialise` draws them."""
-    with torch.random.fork_rng():  # PyTorch fills fresh layers with random numbers, which initialise() replaces
-        return initialise(ElasticGenerator(space), seed)
 
 
 def train_supernet(
@@ -176,7 +168,7 @@ def all_at_once(task: Task, space: ArchitectureSpace, settings: Settings, **opti
 
     ``options`` are those of :func:`train_supernet`.
     """
-    elastic = fresh(space, settings.seed)
+    elastic = build(space, settings.seed)
     return train_supernet(elastic, None, task, settings, **{"objective": pix2pix_objective()} | options)
 
 
@@ -205,7 +197,7 @@ def progressive_shrinking(
         how = {"sampler": uniform(within), "checkpoint": file} | options | more
         return train_supernet(elastic, teacher, task, replace(settings, steps=lengths[name]), **how)
 
-    parts = [trained := stage("full", fresh(widest, settings.seed), None, widest, objective=pix2pix_objective())]
+    parts = [trained := stage("full", build(widest, settings.seed), None, widest, objective=pix2pix_objective())]
     full = _averaged(trained).extract()
     elastic = warm_start(space, full)
     for name, within in stages.items():

@@ -4,27 +4,26 @@ from gancomp_core.nets.agd import (
     AgdArchitecture,
     AgdLayer,
     AgdNetwork,
-    initialise_agd,
     super_resolution_supernet,
     translation_supernet,
 )
+from gancomp_core.nets.architecture import FAMILIES, Architecture, Generator, StagedGenerator, build_generator
+from gancomp_core.nets.blueprint import Blueprint, Channels, Cost, Draft
 from gancomp_core.nets.channel_config import SEARCH_SPACES, ChannelConfig, SearchSpace, search_space
 from gancomp_core.nets.channel_groups import sort_channels
 from gancomp_core.nets.discriminators import MultiScaleDiscriminator, PatchDiscriminator
-from gancomp_core.nets.elastic import ElasticGenerator
-from gancomp_core.nets.families import FAMILIES, Architecture, build_generator, read_architecture
-from gancomp_core.nets.initialisation import initialise
+from gancomp_core.nets.elastic import ArchitectureSpace, ElasticGenerator
+from gancomp_core.nets.initialisation import build, initialise
 from gancomp_core.nets.resnet import ResnetArchitecture, ResnetGenerator
 from gancomp_core.nets.segmenter import Segmenter, SegmenterArchitecture
-from gancomp_core.nets.space import ArchitectureSpace, GeneratorArchitecture
+from gancomp_core.nets.space import GeneSpace, Space
 from gancomp_core.nets.spade import SpadeArchitecture, SpadeGenerator
+from gancomp_core.nets.staged import GeneratorArchitecture
 from gancomp_core.nets.super_resolution import (
     RrdbArchitecture,
     RrdbNet,
     Vdsr,
     VdsrArchitecture,
-    initialise_rrdb,
-    initialise_vdsr,
 )
 from gancomp_core.nets.unet import UnetGenerator
 
@@ -36,8 +35,14 @@ __all__ = [
     "AgdNetwork",
     "Architecture",
     "ArchitectureSpace",
+    "Blueprint",
     "ChannelConfig",
+    "Channels",
+    "Cost",
+    "Draft",
     "ElasticGenerator",
+    "GeneSpace",
+    "Generator",
     "GeneratorArchitecture",
     "MultiScaleDiscriminator",
     "PatchDiscriminator",
@@ -48,17 +53,16 @@ __all__ = [
     "SearchSpace",
     "Segmenter",
     "SegmenterArchitecture",
+    "Space",
     "SpadeArchitecture",
     "SpadeGenerator",
+    "StagedGenerator",
     "UnetGenerator",
     "Vdsr",
     "VdsrArchitecture",
+    "build",
     "build_generator",
     "initialise",
-    "initialise_agd",
-    "initialise_rrdb",
-    "initialise_vdsr",
-    "read_architecture",
     "search_space",
     "sort_channels",
     "super_resolution_supernet",

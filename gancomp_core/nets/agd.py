@@ -7,20 +7,20 @@ network. Both are the same class, so a derived network cannot differ from what t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
-from gancomp_core.nets.blocks import check_picture
-from gancomp_core.nets.initialisation import initialise
+from gancomp_core.nets.architecture import NO_COLUMNS, Architecture, Columns, Cost, Gene, Generator
+from gancomp_core.nets.blueprint import Blueprint, Channels, Draft, Padding
+from gancomp_core.nets.space import GeneSpace
 from gancomp_core.nets.super_resolution import RESIDUAL_SCALE, SLOPE, enlarge_bicubically
-from gancomp_core.nets.values import check_whole, from_values
+from gancomp_core.nets.values import check_whole
 
 #: What a cell may be: a pointwise convolution ("skip" in the paper), a convolution, two of them around a shortcut, or
 #: an inverted bottleneck (pointwise to four times the channels, depthwise, pointwise) with a shortcut.
@@ -57,7 +57,7 @@ class AgdLayer:
 
 
 @dataclass(frozen=True)
-class AgdArchitecture:
+class AgdArchitecture(Architecture, family="agd"):
     """A chain of layers for pictures of equal size ("translation") or four times larger ones ("super-resolution").
 
     Layers of a translation are ``stem, down1, down2, cell1 ..., up1, up2``, those of super-resolution ``first, cell1.1,
@@ -70,8 +70,10 @@ class AgdArchitecture:
     in_channels: int = 3
     out_channels: int = 3
 
+    title = "AGD network"
+
     def __post_init__(self) -> None:
-        given: Any = self.layers
+        given: Iterable[AgdLayer | Mapping[str, Any]] = self.layers
         layers = tuple(layer if isinstance(layer, AgdLayer) else AgdLayer(**layer) for layer in given)
         object.__setattr__(self, "layers", layers)
         if self.kind not in ENDS:
@@ -102,6 +104,21 @@ class AgdArchitecture:
         return 4 if self.kind == SUPER_RESOLUTION else 1
 
     @property
+    def multiple(self) -> int:
+        """Height and width of pictures are multiples of this."""
+        return 4 if self.normed else 1
+
+    @property
+    def smallest(self) -> int:
+        """The least height and width of pictures."""
+        return 8 if self.normed else 1
+
+    @property
+    def normed(self) -> bool:
+        """Whether convolutions are followed by an InstanceNorm: in translation."""
+        return self.kind == TRANSLATION
+
+    @property
     def groups(self) -> list[tuple[AgdLayer, ...]]:
         """The layers of each cell: one in translation, several in super-resolution."""
         found: dict[str, list[AgdLayer]] = {}
@@ -116,9 +133,31 @@ class AgdArchitecture:
         return all(len(layer.operators) == len(layer.widths) == 1 for layer in self.layers)
 
     @property
+    def space(self) -> GeneSpace[AgdArchitecture]:
+        """All networks that can be chosen: a gene "operator" for each layer in order, then a gene "width" for each."""
+        operators = {f"{layer.name}.operator": layer.operators for layer in self.layers}
+        widths = {f"{layer.name}.width": layer.widths for layer in self.layers}
+        return GeneSpace(self.chosen([0] * len(self.layers), [0] * len(self.layers)), {**operators, **widths})
+
+    @property
     def networks(self) -> int:
-        """How many networks can be chosen; more than ``len`` could tell."""
-        return math.prod(len(layer.operators) * len(layer.widths) for layer in self.layers)
+        """How many networks can be chosen."""
+        return self.space.size
+
+    @property
+    def genes(self) -> dict[str, Gene]:
+        found: dict[str, Gene] = {f"{layer.name}.operator": layer.operators[0] for layer in self.layers}
+        return found | {f"{layer.name}.width": layer.widths[0] for layer in self.layers}
+
+    @property
+    def width_genes(self) -> tuple[str, ...]:
+        return tuple(f"{layer.name}.width" for layer in self.layers)
+
+    def with_genes(self, genes: Mapping[str, Gene]) -> AgdArchitecture:
+        def layer(name: str) -> AgdLayer:
+            return AgdLayer(name, (cast(str, genes[f"{name}.operator"]),), (cast(int, genes[f"{name}.width"]),))
+
+        return replace(self, layers=tuple(layer(each.name) for each in self.layers))
 
     def chosen(self, operators: Sequence[int], widths: Sequence[int]) -> AgdArchitecture:
         """The network of these choices: for each layer the place of its operator, and of its width.
@@ -133,20 +172,55 @@ class AgdArchitecture:
                     f"is no choice {operator} and {width}."
                 )
             layers.append(AgdLayer(layer.name, (layer.operators[operator],), (layer.widths[width],)))
-        return AgdArchitecture(self.kind, tuple(layers), self.in_channels, self.out_channels)
+        return replace(self, layers=tuple(layers))
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; :meth:`from_dict` reads them back."""
-        layers = [
-            {"name": layer.name, "operators": list(layer.operators), "widths": list(layer.widths)}
-            for layer in self.layers
-        ]
-        ends = {"in_channels": self.in_channels, "out_channels": self.out_channels}
-        return {"family": "agd", "kind": self.kind, "layers": layers, **ends}
+    def blueprint(self, height: int, width: int, columns: Columns = NO_COLUMNS) -> Blueprint:
+        """The layers of the network, of a supernet those of all operators, each as wide as can be."""
+        self.check_size(height, width)
+        draft, before = Draft((height, width)), Channels("", self.in_channels)
+        for layer in self.layers:
+            after, size = Channels("", columns.get(f"{layer.name}.width", layer.widths[-1])), draft.size
+            draft.stage(layer.name, "+".join(layer.operators), [before, after], after)
+            for operator in layer.operators:
+                draft.size = size
+                draft_operator(draft, operator, f"{self.path_of(layer)}.{operator}", before, after, self.normed)
+            before = after
+        picture = Channels("", self.out_channels)
+        draft.stage("tail", "tail", [before], picture)
+        padding: Padding = "reflect" if self.normed else "zeros"
+        draft.conv("tail", before, picture, 7 if self.normed else 3, padding=padding)
+        return draft.blueprint
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> AgdArchitecture:
-        return from_values(cls, "agd", values)
+    def cost(self, height: int, width: int) -> Cost:
+        if not self.derived:
+            raise GancompError("A supernet has no cost of its own; choose one of its networks with chosen(...) first.")
+        return super().cost(height, width)
+
+    def path_of(self, layer: AgdLayer) -> str:
+        """Where the operators of a layer lie in the network."""
+        return f"layers.{layer.name.replace('.', '_')}.operators"
+
+    def network(self) -> AgdNetwork:
+        return AgdNetwork(self)
+
+    def initialise(self, network: nn.Module, seed: int) -> None:
+        """N(0, 0.02) in translation, He's normal distribution in super-resolution.
+
+        There, where no norm keeps sums from growing, the last convolution beside a shortcut has a tenth of it, and that
+        to the picture a hundredth: an untrained network returns nearly the bicubic enlargement.
+        """
+        if self.normed:
+            super().initialise(network, seed)
+            return
+        generator = torch.Generator().manual_seed(seed)
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, a=SLOPE, generator=generator)
+                nn.init.zeros_(cast(Tensor, layer.bias))
+        for layer in network.modules():
+            if isinstance(layer, Shortcut):
+                cast(ConvLayer, layer.body[-1]).conv.weight.data.mul_(0.1)
+        cast(AgdNetwork, network).tail.weight.data.mul_(0.01)
 
     @classmethod
     def parse(cls, kind: str, text: str, in_channels: int = 3, out_channels: int = 3) -> AgdArchitecture:
@@ -269,30 +343,18 @@ class ConvLayer(nn.Module):
     With a norm the convolution has no bias, which a norm would undo, and pads by reflection at stride 1.
     """
 
-    def __init__(
-        self, c_in: int, c_out: int, kernel: int, normed: bool, stride: int = 1, groups: int = 1, active: bool = True
-    ) -> None:
+    def __init__(self, plan: Blueprint, path: str, active: bool = True) -> None:
         super().__init__()
-        mode: Any = "reflect" if normed and stride == 1 and kernel > 1 else "zeros"
-        self.conv = AnyConv(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=not normed, padding_mode=mode)
-        self.norm = AnyNorm(c_out) if normed else nn.Identity()
+        layer = plan.layer(f"{path}.conv")
+        self.conv = cast(nn.Conv2d, layer.module(AnyConv, AnyUpsamplingConv))
+        normed = not layer.bias
+        self.norm = AnyNorm(layer.writes.width) if normed else nn.Identity()
         activation = nn.ReLU(inplace=True) if normed else nn.LeakyReLU(SLOPE, inplace=True)
         self.activation = activation if active else nn.Identity()
 
     def forward(self, x: Tensor, width: int | None = None) -> Tensor:
-        return self.activation(self.norm(self.conv(x, width)))
-
-
-class UpsamplingLayer(nn.Module):
-    """Transposed convolution that doubles height and width, InstanceNorm, ReLU."""
-
-    def __init__(self, c_in: int, c_out: int) -> None:
-        super().__init__()
-        self.conv = AnyUpsamplingConv(c_in, c_out, 3, 2, 1, 1, bias=False)
-        self.norm = AnyNorm(c_out)
-
-    def forward(self, x: Tensor, width: int | None = None) -> Tensor:
-        return F.relu(self.norm(self.conv(x, width)))
+        made: Tensor = self.activation(self.norm(self.conv(x, width)))
+        return made
 
 
 class EnlargingLayer(ConvLayer):
@@ -305,9 +367,10 @@ class EnlargingLayer(ConvLayer):
 class Shortcut(nn.Module):
     """``body(x) + x``; where widths differ, the leading channels that both have are added, which costs nothing."""
 
-    def __init__(self, *body: ConvLayer) -> None:
+    def __init__(self, plan: Blueprint, path: str) -> None:
         super().__init__()
-        self.body = nn.ModuleList(body)
+        names = list(plan.sequence(f"{path}.body")._modules)
+        self.body = nn.ModuleList(ConvLayer(plan, f"{path}.body.{n}", active=n != names[-1]) for n in names)
 
     def forward(self, x: Tensor, width: int | None = None) -> Tensor:
         y = x
@@ -329,31 +392,47 @@ class Bottleneck(Shortcut):
         return width if layer == len(self.body) else EXPANSION * inputs
 
 
-def _residual(c_in: int, c_out: int, normed: bool) -> nn.Module:
-    return Shortcut(ConvLayer(c_in, c_out, 3, normed), ConvLayer(c_out, c_out, 3, normed, active=False))
-
-
-def _dwsblock(c_in: int, c_out: int, normed: bool) -> nn.Module:
-    inner = EXPANSION * c_in
-    return Bottleneck(
-        ConvLayer(c_in, inner, 1, normed),
-        ConvLayer(inner, inner, 3, normed, groups=inner),
-        ConvLayer(inner, c_out, 1, normed, active=False),
-    )
-
-
-#: Operators by name: from channels in, channels out and whether they are normalised to a module; called with pictures
-#: [N, C, H, W] and the number of channels to put out.
-OPERATORS: Mapping[str, Any] = {
-    "conv1x1": lambda c_in, c_out, normed: ConvLayer(c_in, c_out, 1, normed),
-    "conv3x3": lambda c_in, c_out, normed: ConvLayer(c_in, c_out, 3, normed),
-    "residual": _residual,
-    "dwsblock": _dwsblock,
-    "conv7x7": lambda c_in, c_out, normed: ConvLayer(c_in, c_out, 7, normed),
-    "down": lambda c_in, c_out, normed: ConvLayer(c_in, c_out, 3, normed, stride=2),
-    "up": lambda c_in, c_out, normed: UpsamplingLayer(c_in, c_out),
-    "enlarge": lambda c_in, c_out, normed: EnlargingLayer(c_in, c_out, 3, normed),
+#: Operators by name; their modules take pictures [N, C, H, W] and the number of channels to put out.
+OPERATORS: dict[str, type[ConvLayer] | type[Shortcut]] = {
+    "conv1x1": ConvLayer,
+    "conv3x3": ConvLayer,
+    "residual": Shortcut,
+    "dwsblock": Bottleneck,
+    "conv7x7": ConvLayer,
+    "down": ConvLayer,
+    "up": ConvLayer,
+    "enlarge": EnlargingLayer,
 }
+
+
+def draft_operator(draft: Draft, operator: str, path: str, reads: Channels, writes: Channels, normed: bool) -> None:
+    """Write down the layers of an operator."""
+
+    def conv(
+        name: str, reads: Channels, writes: Channels, kernel: int, stride: int = 1, depthwise: bool = False
+    ) -> None:
+        padding: Padding = "reflect" if normed and stride == 1 and kernel > 1 else "zeros"
+        how = {"bias": not normed, "depthwise": depthwise}
+        draft.conv(f"{path}{name}.conv", reads, writes, kernel, stride=stride, padding=padding, **how)
+        if normed:
+            draft.norm(f"{path}{name}.norm", writes)
+
+    if operator == "residual":
+        conv(".body.0", reads, writes, 3)
+        conv(".body.1", writes, writes, 3)
+    elif operator == "dwsblock":
+        inner = Channels("", EXPANSION * reads.width)
+        conv(".body.0", reads, inner, 1)
+        conv(".body.1", inner, inner, 3, depthwise=True)
+        conv(".body.2", inner, writes, 1)
+    elif operator == "up":
+        draft.enlarging_conv(f"{path}.conv", reads, writes, bias=False)
+        draft.norm(f"{path}.norm", writes)
+    elif operator == "enlarge":
+        draft.resize(2)
+        conv("", reads, writes, 3)
+    else:
+        conv("", reads, writes, {"conv1x1": 1, "conv7x7": 7}.get(operator, 3), stride=2 if operator == "down" else 1)
 
 
 # --- networks -------------------------------------------------------------------------------------------------------
@@ -374,45 +453,45 @@ class Picked(NamedTuple):
 class MixedLayer(nn.Module):
     """The operators of one layer, side by side; their outputs are summed with the shares that are picked."""
 
-    def __init__(self, layer: AgdLayer, c_in: int, normed: bool) -> None:
+    def __init__(self, plan: Blueprint, path: str, operators: Iterable[str]) -> None:
         super().__init__()
-        self.operators = nn.ModuleDict(
-            {name: OPERATORS[name](c_in, layer.widths[-1], normed) for name in layer.operators}
-        )
+        self.operators = nn.ModuleDict({name: OPERATORS[name](plan, f"{path}.{name}") for name in operators})
 
     def forward(self, x: Tensor, picked: Picked | None = None) -> Tensor:
-        operators: Any = list(self.operators.values())
+        operators = list(self.operators.values())
         if picked is None:
-            return operators[0](x)
+            made: Tensor = operators[0](x)
+            return made
         if len(operators) == 1:
             y = operators[0](x, picked.width)
         else:
             found = [operator(x, picked.width) for operator in operators]
             y = sum(share.to(part.dtype) * part for share, part in zip(picked.shares, found, strict=True))
-        return y if picked.kept is None else y * picked.kept.to(y.dtype).view(1, -1, 1, 1)
+        made = y if picked.kept is None else y * picked.kept.to(y.dtype).view(1, -1, 1, 1)
+        return made
 
 
-class AgdNetwork(nn.Module):
+class AgdNetwork(Generator):
     """The network of an :class:`AgdArchitecture`: a derived one, or the supernet of all that can be chosen.
 
     Maps float32 [N, in_channels, H, W] in [-1, 1] to [N, out_channels, H, W] in [-1, 1] (translation; H and W are
     multiples of 4, at least 8) or to [N, out_channels, 4H, 4W], unbounded (super-resolution, where the network adds to
     the bicubic enlargement what that lacks). A supernet also takes what is ``picked`` in each layer. Start training
-    from :func:`initialise_agd`.
+    from ``build(architecture, seed)``.
     """
+
+    architecture: AgdArchitecture
 
     def __init__(self, architecture: AgdArchitecture) -> None:
         super().__init__()
         self.architecture = a = architecture
-        normed, before = a.kind == TRANSLATION, a.in_channels
-        stages = {}
-        for layer in a.layers:
-            stages[layer.name.replace(".", "_")] = MixedLayer(layer, before, normed)
-            before = layer.widths[-1]
-        self.layers = nn.ModuleDict(stages)
-        # the tail takes what comes: as narrow as the last layer is
-        tail = {"kernel_size": 7, "padding_mode": "reflect"} if normed else {"kernel_size": 3}
-        self.tail = AnyConv(before, a.out_channels, padding=tail["kernel_size"] // 2, **tail)  # type: ignore[arg-type, operator]
+        plan = a.blueprint(a.smallest, a.smallest)
+        self.layers = nn.ModuleDict(
+            {each.name.replace(".", "_"): MixedLayer(plan, a.path_of(each), each.operators) for each in a.layers}
+        )
+        self.tail = cast(
+            AnyConv, plan.layer("tail").module(AnyConv)
+        )  # takes what comes: as narrow as the last layer is
 
     def forward(self, x: Tensor, picked: Sequence[Picked] | None = None) -> Tensor:
         if picked is None and not self.architecture.derived:
@@ -420,17 +499,16 @@ class AgdNetwork(nn.Module):
                 f"This is a supernet of {self.architecture.networks:,} networks; say which one runs with picked=..., "
                 "or derive one with architecture.chosen(operators, widths)."
             )
-        chosen = iter(picked or [None] * len(self.layers))  # type: ignore[list-item]
+        self.check(x)
+        chosen: Sequence[Picked | None] = picked or [None] * len(self.layers)
         if self.architecture.kind == SUPER_RESOLUTION:
             return self._enlarge(x, chosen)
-        check_picture(x, self.architecture.in_channels, 4, 8)
         for layer, pick in zip(self.layers.values(), chosen, strict=True):
             x = layer(x, pick)
         return torch.tanh(self.tail(x))
 
-    def _enlarge(self, x: Tensor, chosen: Iterable[Picked | None]) -> Tensor:
-        _check_channels(x, self.architecture.in_channels)
-        picks, layers = list(chosen), list(self.layers.values())
+    def _enlarge(self, x: Tensor, picks: Sequence[Picked | None]) -> Tensor:
+        layers = list(self.layers.values())
         y, place = layers[0](x, picks[0]), 1
         for group in self.architecture.groups:
             inside = y
@@ -459,34 +537,3 @@ class AgdNetwork(nn.Module):
             weights[name] = ours[name][tuple(slice(size) for size in wanted.shape)].clone()
         network.load_state_dict(weights, assign=True)
         return network.train(self.training)
-
-
-def _check_channels(x: Tensor, channels: int) -> None:
-    if torch.compiler.is_exporting():  # an exported graph has symbolic sizes
-        return
-    if x.ndim != 4 or x.shape[1] != channels or min(x.shape[2:]) < 1:
-        raise GancompError(
-            f"This AGD network takes pictures of shape [N, {channels}, H, W] with H and W at least 1, not "
-            f"{list(x.shape)}; convert the channels or add the batch dimension."
-        )
-
-
-def initialise_agd(network: AgdNetwork, seed: int) -> AgdNetwork:
-    """Draw the weights: N(0, 0.02) in translation, He's normal distribution in super-resolution.
-
-    There, where no norm keeps sums from growing, the last convolution beside a shortcut has a tenth of it, and that to
-    the picture a hundredth: an untrained network returns nearly the bicubic enlargement. The numbers depend on ``seed``
-    and the layer order alone. Returns the network.
-    """
-    if network.architecture.kind == TRANSLATION:
-        return initialise(network, seed)
-    generator = torch.Generator().manual_seed(seed)
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, a=SLOPE, generator=generator)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    for layer in network.modules():
-        if isinstance(layer, Shortcut):
-            layer.body[-1].conv.weight.data.mul_(0.1)  # type: ignore[union-attr, operator]
-    network.tail.weight.data.mul_(0.01)
-    return network

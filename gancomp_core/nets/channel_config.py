@@ -58,17 +58,23 @@ class ChannelConfig:
     @property
     def ends(self) -> tuple[int, int, int, int, int]:
         """Channels of stem, first and second downsampling, first and second upsampling layer."""
-        c, up = self.entries, self.entries[-2:]
-        return c[0], 2 * c[1], 4 * c[2], 2 * up[0], up[1]
+        return end_widths(self.entries)
 
     def inner_widths(self, blocks: int) -> tuple[int, ...]:
         """Inner channels of each residual block (a block's output always has ``4*c2`` channels)."""
-        c = self.entries
-        if self.legacy:
-            return tuple(4 * (c[3] if block % 3 == 0 else c[2]) for block in range(blocks))
-        if len(c) == 6:
-            return (4 * c[3],) * blocks
-        return tuple([4 * c[3 + third] for third in _thirds(blocks)])
+        return inner_widths(self.entries, blocks, self.legacy)
+
+
+def end_widths(c: tuple[int, ...]) -> tuple[int, int, int, int, int]:
+    """:attr:`ChannelConfig.ends` of entries that may be columns of numbers."""
+    return c[0], 2 * c[1], 4 * c[2], 2 * c[-2], c[-1]
+
+
+def inner_widths(c: tuple[int, ...], blocks: int, legacy: bool = False) -> tuple[int, ...]:
+    """:meth:`ChannelConfig.inner_widths` of entries that may be columns of numbers."""
+    if legacy:
+        return tuple(4 * (c[3] if block % 3 == 0 else c[2]) for block in range(blocks))
+    return tuple([4 * c[3 if len(c) == 6 else 3 + third] for third in _thirds(blocks)])
 
 
 def third_of(block: int, blocks: int) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Protocol, TypeVar, overload
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +11,35 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 Network = TypeVar("Network", bound=nn.Module)
+Network_co = TypeVar("Network_co", bound=nn.Module, covariant=True)
 
 POWER_ITERATIONS = 15  # as many as torch makes when it applies spectral normalisation
+
+
+class Buildable(Protocol[Network_co]):
+    """What describes a network: an :class:`gancomp_core.nets.Architecture`."""
+
+    def network(self) -> Network_co: ...
+    def initialise(self, network: nn.Module, seed: int) -> None: ...
+
+
+@overload
+def build(what: Buildable[Network], seed: int = 0) -> Network: ...
+@overload
+def build(what: Callable[[], Network], seed: int = 0) -> Network: ...
+def build(what: Buildable[Network] | Callable[[], Network], seed: int = 0) -> Network:
+    """A network to begin a training with: of an architecture, or what a function makes, such as a discriminator.
+
+    The weights are drawn as the architecture's ``initialise`` says, those of a function's network as
+    :func:`initialise` does; they depend on ``seed`` and the order of the layers alone. torch's own random numbers are
+    left as they were.
+    """
+    with torch.random.fork_rng():  # torch fills new layers with random numbers, which are replaced
+        if callable(what):
+            return initialise(what(), seed)
+        network = what.network()
+        what.initialise(network, seed)
+    return network
 
 
 def initialise(module: Network, seed: int, std: float = 0.02) -> Network:

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
-from gancomp_core.nets.blocks import (
-    ResidualBlock,
-    check_picture,
-    conv,
-    instance_norm,
-    resized,
-    separable_conv,
-    separable_upsampling_conv,
-    upsampling_conv,
-)
-from gancomp_core.nets.channel_config import ChannelConfig, third_of
-from gancomp_core.nets.values import check_resolution, checked_kernels, working_multiple
+from gancomp_core.nets.architecture import NO_COLUMNS, Architecture, Columns, StagedGenerator, added
+from gancomp_core.nets.blocks import ResidualBlock, resized
+from gancomp_core.nets.blueprint import Blueprint, Channels, Draft, Padding
+from gancomp_core.nets.channel_config import ChannelConfig, end_widths, inner_widths, kept_blocks, third_of
+from gancomp_core.nets.staged import GeneratorArchitecture
 
 
 @dataclass(frozen=True)
-class ResnetArchitecture:
+class ResnetArchitecture(GeneratorArchitecture, family="resnet"):
     """Everything that determines a ResNet generator.
 
     ``channels`` is a :class:`ChannelConfig` (or its string), ``blocks`` the number of residual blocks (1-32),
@@ -44,16 +37,16 @@ class ResnetArchitecture:
     separable: bool | tuple[bool, bool, bool] = False
     in_channels: int = 3
     out_channels: int = 3
-    affine: bool = False
-    kernels: tuple[int, int, int] = (3, 3, 3)
-    resolution: float = 1.0
-    separable_ends: tuple[str, ...] = ()
+    affine: bool = added(False)
+    kernels: tuple[int, int, int] = added((3, 3, 3))
+    resolution: float = added(1.0)
+    separable_ends: tuple[str, ...] = added(())
+
+    title = "ResNet generator"
+    depth_field, separable_by_thirds = "blocks", True
+    full_multiple = 4
 
     def __post_init__(self) -> None:
-        if isinstance(self.channels, str):
-            object.__setattr__(self, "channels", ChannelConfig.parse(self.channels))
-        if not isinstance(self.channels, ChannelConfig):
-            raise GancompError(f"channels is {self.channels!r}; it must be a ChannelConfig or its string.")
         if self.blocks not in range(1, 33):
             raise GancompError(
                 f"A ResNet generator has 1 to 32 residual blocks, not {self.blocks}; 9 is the published depth."
@@ -63,20 +56,12 @@ class ResnetArchitecture:
                 f"Pictures have at least one channel, not {self.in_channels} in and {self.out_channels} out; "
                 "use 1 for grey, 3 for colour."
             )
-        self._check_thirds()
-        self._check_ends()
-        check_resolution(self.resolution)
-
-    def _check_thirds(self) -> None:
-        given: Any = self.separable
-        thirds = tuple(given) if isinstance(given, list | tuple) else (given,) * 3
-        if len(thirds) != 3 or not all(isinstance(third, bool) for third in thirds):
+        self._check_common()
+        given = self.separable
+        if not isinstance(given, bool) and (
+            not isinstance(given, tuple) or len(given) != 3 or not all(isinstance(third, bool) for third in given)
+        ):
             raise GancompError(f"separable is {given}; give True, False, or one of them for each third of the blocks.")
-        # one architecture has one spelling
-        object.__setattr__(self, "separable", thirds[0] if len(set(thirds)) == 1 else thirds)
-        object.__setattr__(self, "kernels", checked_kernels(self.kernels))
-
-    def _check_ends(self) -> None:
         if not set(self.separable_ends) <= {"down", "up"}:
             raise GancompError(f"separable_ends is {self.separable_ends}; it may name 'down' and 'up'.")
         object.__setattr__(self, "separable_ends", tuple(sorted(set(self.separable_ends))))
@@ -87,11 +72,6 @@ class ResnetArchitecture:
         return self.separable if isinstance(self.separable, bool) else self.separable[third], self.kernels[third]
 
     @property
-    def multiple(self) -> int:
-        """Height and width of pictures are multiples of this."""
-        return working_multiple(4, self.resolution)
-
-    @property
     def smallest(self) -> int:
         """The least height and width of pictures: reflection needs maps that are larger than half a kernel."""
         map_side = 1 + max(self.kernels) // 2
@@ -100,39 +80,111 @@ class ResnetArchitecture:
 
     @property
     def taps(self) -> tuple[str, ...]:
-        """The stages whose features distillation compares.
-
-        The second downsampling and the end of each third of the blocks.
-        """
+        """The second downsampling and the end of each third of the blocks."""
         last_of_third = {third_of(block, self.blocks): f"block{block + 1}" for block in range(self.blocks)}
         return ("down2", *last_of_third.values())
 
+    def place_in(self, wider: Architecture, stage: str) -> str:
+        if not stage.startswith("block") or not isinstance(wider, ResnetArchitecture) or self.blocks >= wider.blocks:
+            return stage
+        block = int(stage.removeprefix("block")) - 1
+        return f"block{kept_blocks(self.blocks, wider.blocks)[block] + 1}"
+
+    def check_elastic(self) -> None:
+        if self.separable_ends:
+            raise GancompError("Elastic generators have dense ends; leave separable_ends out of the base.")
+
+    def is_separable(self, stage: str) -> bool:
+        return stage.startswith("block") and self.in_third(int(stage.removeprefix("block")) - 1)[0]
+
+    def blueprint(self, height: int, width: int, columns: Columns = NO_COLUMNS) -> Blueprint:
+        c = self.entries(columns)
+        draft = _Draft(self.working_size(height, width), "stages.", self.note)
+        draft.affine = self.affine
+        stem, down1, down2, up1, up2 = map(Channels, ("stem", "down1", "down2", "up1", "up2"), end_widths(c))
+        down, up = (end in self.separable_ends for end in ("down", "up"))
+        draft.stage("stem", "stem", [stem], stem)
+        draft.mix("stem.0", Channels("", self.in_channels), stem, 7)
+        draft.finish("stem", stem)
+        for before, after in ((stem, down1), (down1, down2)):
+            draft.stage(after.name, after.name, [before, after], after)
+            draft.mix(f"{after.name}.0", before, after, stride=2, separable=down)
+            draft.finish(after.name, after)
+        for block, inside in enumerate(inner_widths(c, self.blocks, self.channels.legacy)):
+            draft.block(down2, Channels(f"block{block + 1}", inside), *self.in_third(block))
+        for before, after in ((down2, up1), (up1, up2)):
+            draft.stage(after.name, after.name, [before, after], after)
+            draft.enlarge(f"{after.name}.0", before, after, separable=up)
+            draft.finish(after.name, after)
+        picture = Channels("", self.out_channels)
+        draft.stage("tail", "tail", [up2], picture)
+        draft.mix("tail.0", up2, picture, 7)
+        draft.activation("tail.1", "tanh")
+        return draft.blueprint
+
+    def network(self) -> ResnetGenerator:
+        return ResnetGenerator(self)
+
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; :meth:`from_dict` reads them back."""
-        return {
-            "family": "resnet",
-            "channels": str(self.channels),
-            "legacy": self.channels.legacy,
-            "blocks": self.blocks,
-            "separable": self.separable if isinstance(self.separable, bool) else list(self.separable),
-            "in_channels": self.in_channels,
-            "out_channels": self.out_channels,
-            # model cards name what is usual only where they always did
-            **({"affine": True} if self.affine else {}),
-            **({"kernels": list(self.kernels)} if self.kernels != (3, 3, 3) else {}),
-            **({"resolution": self.resolution} if self.resolution != 1 else {}),
-            **({"separable_ends": list(self.separable_ends)} if self.separable_ends else {}),
-        }
+        return super().as_dict() | {"legacy": self.channels.legacy}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ResnetArchitecture:
-        if values.get("family", "resnet") != "resnet":
-            raise GancompError(f"A ResnetArchitecture has family 'resnet', not '{values['family']}'.")
-        fields = {key: value for key, value in values.items() if key not in ("family", "legacy")}
-        return cls(**{**fields, "channels": ChannelConfig.parse(values["channels"], values.get("legacy", False))})
+    def _read(cls, values: dict[str, Any]) -> Self:
+        channels, legacy = values.get("channels"), values.pop("legacy", False)
+        return super()._read(values | ({"channels": ChannelConfig.parse(channels, legacy)} if channels else {}))
 
 
-class ResnetGenerator(nn.Module):
+class _Draft(Draft):
+    """What ResNet generators are made of."""
+
+    affine = False
+
+    def mix(
+        self,
+        name: str,
+        reads: Channels,
+        writes: Channels,
+        kernel: int = 3,
+        *,
+        stride: int = 1,
+        separable: bool = False,
+        elastic: bool = False,
+    ) -> None:
+        """A convolution, or a depthwise one, InstanceNorm, and a pointwise one (GAN Compression, section 3.3)."""
+        padding: Padding = "reflect" if stride == 1 else "zeros"
+        if not separable:
+            self.conv(name, reads, writes, kernel, stride=stride, padding=padding, elastic=elastic)
+            return
+        self.conv(f"{name}.0", reads, reads, kernel, stride=stride, depthwise=True, padding=padding, elastic=elastic)
+        self.norm(f"{name}.1", reads, self.affine)
+        self.conv(f"{name}.2", reads, writes, 1)
+
+    def enlarge(self, name: str, reads: Channels, writes: Channels, separable: bool) -> None:
+        """The same with a transposed convolution that doubles height and width."""
+        if not separable:
+            self.enlarging_conv(name, reads, writes)
+            return
+        self.enlarging_conv(f"{name}.0", reads, reads, depthwise=True)
+        self.norm(f"{name}.1", reads, self.affine)
+        self.conv(f"{name}.2", reads, writes, 1)
+
+    def finish(self, name: str, channels: Channels) -> None:
+        self.norm(f"{name}.1", channels, self.affine)
+        self.activation(f"{name}.2", "relu")
+
+    def block(self, outer: Channels, inner: Channels, separable: bool, kernel: int) -> None:
+        self.stage(
+            inner.name, f"{'separable' if separable else 'dense'} block {kernel}x{kernel}", [outer, inner], outer
+        )
+        path = f"{inner.name}.body"
+        self.mix(f"{path}.0", outer, inner, kernel, separable=separable, elastic=True)
+        self.norm(f"{path}.1", inner, self.affine)
+        self.activation(f"{path}.2", "relu")
+        self.mix(f"{path}.3", inner, outer, kernel, separable=separable, elastic=True)
+        self.norm(f"{path}.4", outer, self.affine)
+
+
+class ResnetGenerator(StagedGenerator):
     """Stem, two downsampling convolutions, residual blocks, two upsampling convolutions, tail.
 
     Maps float32 [N, in_channels, H, W] in [-1, 1] to [N, out_channels, H, W] in [-1, 1]; H and W are multiples of 4
@@ -141,59 +193,27 @@ class ResnetGenerator(nn.Module):
     GAN Compression (arXiv 2003.08936).
     """
 
+    architecture: ResnetArchitecture
+
     def __init__(self, architecture: ResnetArchitecture) -> None:
         super().__init__()
-        self.architecture = architecture
-        a = architecture
-        stem, down1, down2, up1, up2 = a.channels.ends
-        inner = a.channels.inner_widths(a.blocks)
+        self.architecture = a = architecture
+        plan = a.blueprint(a.smallest, a.smallest)
         self.stages = nn.Sequential(
             OrderedDict(
-                stem=_stage(conv(a.in_channels, stem, 7), a.affine),
-                down1=_down(stem, down1, a),
-                down2=_down(down1, down2, a),
-                **{
-                    f"block{i + 1}": ResidualBlock(down2, width, separable, a.affine, kernel)
-                    for i, (width, (separable, kernel)) in enumerate(
-                        zip(inner, map(a.in_third, range(a.blocks)), strict=True)
-                    )
-                },
-                up1=_up(down2, up1, a),
-                up2=_up(up1, up2, a),
-                tail=nn.Sequential(conv(up2, a.out_channels, 7), nn.Tanh()),
+                (
+                    stage.name,
+                    ResidualBlock(plan.module(f"stages.{stage.name}.body"))
+                    if stage.name.startswith("block")
+                    else plan.module(f"stages.{stage.name}"),
+                )
+                for stage in plan.stages
             )
         )
 
-    def forward(self, x: Tensor, features: Collection[str] = ()) -> Any:
-        """The generated picture; with ``features`` (stage names) a pair: picture and ``{name: feature map}``."""
-        a = self.architecture
-        check_picture(x, a.in_channels, a.multiple, a.smallest)
-        x = resized(x, a.resolution)
-        if not features:
-            return resized(self.stages(x), 1 / a.resolution)
-        found = {}
-        for name, stage in self.stages.named_children():
-            x = stage(x)
-            if name in features:
-                found[name] = x
-        if missing := set(features) - set(found):
-            raise GancompError(f"There is no stage {sorted(missing)}; choose from {', '.join(self.stages._modules)}.")
-        return resized(x, 1 / a.resolution), found
-
-
-def _down(c_in: int, c_out: int, a: ResnetArchitecture) -> nn.Sequential:
-    separable = "down" in a.separable_ends
-    layer = separable_conv(c_in, c_out, 3, a.affine, stride=2) if separable else conv(c_in, c_out, 3, stride=2)
-    return _stage(layer, a.affine)
-
-
-def _up(c_in: int, c_out: int, a: ResnetArchitecture) -> nn.Sequential:
-    separable = "up" in a.separable_ends
-    return _stage(
-        separable_upsampling_conv(c_in, c_out, a.affine) if separable else upsampling_conv(c_in, c_out), a.affine
-    )
-
-
-def _stage(layer: nn.Module, affine: bool) -> nn.Sequential:
-    last: Any = layer[-1] if isinstance(layer, nn.Sequential) else layer
-    return nn.Sequential(layer, instance_norm(last.out_channels, affine), nn.ReLU(inplace=True))
+    def steps(self, x: Tensor) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]]:
+        share, stages = self.architecture.resolution, dict(self.stages.named_children())
+        stem, tail = stages.pop("stem"), stages.pop("tail")
+        yield "stem", lambda x: stem(resized(x, share))
+        yield from stages.items()
+        yield "tail", lambda x: resized(tail(x), 1 / share)

@@ -2,68 +2,91 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from gancomp_core.nets.blocks import check_picture
-from gancomp_core.nets.values import check_whole, from_values
+from gancomp_core.nets.architecture import NO_COLUMNS, Architecture, Columns, Generator
+from gancomp_core.nets.blueprint import BATCH_NORM, Blueprint, Channels, Draft
+from gancomp_core.nets.values import check_whole
 
 
 @dataclass(frozen=True)
-class SegmenterArchitecture:
+class SegmenterArchitecture(Architecture, family="segmenter"):
     """What determines a :class:`Segmenter`: its ``classes`` (from 2), the ``width`` of its first layer."""
 
     classes: int
     width: int = 24
     in_channels: int = 3
 
+    title = "segmenter"
+    multiple = 4
+    smallest = 8
+
     def __post_init__(self) -> None:
         check_whole("The number of classes of a segmenter", self.classes, 2, 1024, "one for each colour of the map")
         check_whole("The width of a segmenter", self.width, 1, 1024, "24 as shipped")
         check_whole("in_channels", self.in_channels, 1, 1024, "3 for colour")
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; :meth:`from_dict` reads them back."""
-        return {"family": "segmenter", **asdict(self)}
+    @property
+    def out_channels(self) -> int:
+        return self.classes
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> SegmenterArchitecture:
-        return from_values(cls, "segmenter", values)
+    def blueprint(self, height: int, width: int, columns: Columns = NO_COLUMNS) -> Blueprint:
+        self.check_size(height, width)
+        draft = Draft((height, width))
+        full, half, quarter = (Channels("", times * self.width) for times in (1, 2, 3))
+
+        def layer(name: str, reads: Channels, writes: Channels, stride: int = 1, dilation: int = 1) -> None:
+            draft.conv(f"{name}.0", reads, writes, stride=stride, dilation=dilation, bias=False)
+            draft.norm(f"{name}.1", writes, True, kind=BATCH_NORM, counted=False)
+            draft.activation(f"{name}.2", "relu")
+
+        draft.stage("whole", "whole", [full], full)
+        layer("whole", Channels("", self.in_channels), full)
+        draft.stage("halved", "halved", [full, half], half)
+        layer("halved.0", full, half, stride=2)
+        layer("halved.1", half, half)
+        draft.stage("quartered", "quartered", [half, quarter], quarter)
+        layer("quartered.0", half, quarter, stride=2)
+        for i, dilation in enumerate((1, 2, 4, 1), start=1):
+            layer(f"quartered.{i}", quarter, quarter, dilation=dilation)
+        draft.stage("to_half", "to half", [quarter, half], half)
+        draft.enlarging_conv("to_half", quarter, half, 2)
+        layer("merge_half", half, half)
+        draft.stage("to_full", "to full", [half, full], full)
+        draft.enlarging_conv("to_full", half, full, 2)
+        layer("merge_full", full, full)
+        draft.stage("scores", "scores", [full], Channels("", self.classes))
+        draft.conv("scores", full, Channels("", self.classes), 1)
+        return draft.blueprint
+
+    def network(self) -> Segmenter:
+        return Segmenter(self)
 
 
-class Segmenter(nn.Module):
+class Segmenter(Generator):
     """Two levels down, dilated convolutions at a quarter of the size, two levels up with skip connections.
 
     Maps float32 pictures [N, in_channels, H, W] in [-1, 1] to class scores (logits) [N, classes, H, W]; H and W are
     multiples of 4, at least 8. A small U-Net (Ronneberger et al. 2015, arXiv 1505.04597) with a dilated middle.
     """
 
+    architecture: SegmenterArchitecture
+
     def __init__(self, architecture: SegmenterArchitecture) -> None:
         super().__init__()
         self.architecture = a = architecture
-        w = a.width
-        self.whole = _layer(a.in_channels, w)
-        self.halved = nn.Sequential(_layer(w, 2 * w, stride=2), _layer(2 * w, 2 * w))
-        self.quartered = nn.Sequential(
-            _layer(2 * w, 3 * w, stride=2),
-            *(_layer(3 * w, 3 * w, dilation=dilation) for dilation in (1, 2, 4, 1)),
-        )
-        self.to_half = nn.ConvTranspose2d(3 * w, 2 * w, 2, stride=2)
-        self.to_full = nn.ConvTranspose2d(2 * w, w, 2, stride=2)
-        self.merge_half = _layer(2 * w, 2 * w)
-        self.merge_full = _layer(w, w)
-        self.scores = nn.Conv2d(w, a.classes, 1)
+        plan = a.blueprint(a.smallest, a.smallest)
+        self.whole, self.halved, self.quartered = map(plan.module, ("whole", "halved", "quartered"))
+        self.to_half, self.to_full = map(plan.module, ("to_half", "to_full"))
+        self.merge_half, self.merge_full = map(plan.module, ("merge_half", "merge_full"))
+        self.scores = plan.module("scores")
 
     def forward(self, x: Tensor) -> Tensor:
-        check_picture(x, self.architecture.in_channels, multiple=4, smallest=8)
+        self.check(x)
         full = self.whole(x)
         half = self.halved(full)
         half = self.merge_half(half + self.to_half(self.quartered(half)))
-        return self.scores(self.merge_full(full + self.to_full(half)))
-
-
-def _layer(c_in: int, c_out: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    convolution = nn.Conv2d(c_in, c_out, 3, stride, padding=dilation, dilation=dilation, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(c_out), nn.ReLU(inplace=True))
+        made: Tensor = self.scores(self.merge_full(full + self.to_full(half)))
+        return made

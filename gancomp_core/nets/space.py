@@ -1,158 +1,174 @@
-"""Spaces of architectures: what a search may choose, and what an elastic network holds."""
+"""Spaces of architectures: what a search may choose, and what an elastic network holds.
+
+A space is a base architecture and, for each named gene, what it may be. A network of it has three spellings: the
+architecture itself, its plain values (``as_dict``), and an *index row*, which says for each gene in order which of its
+choices it takes.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Generic, TypeVar
 
 from gancomp_core.errors import GancompError
-from gancomp_core.nets.channel_config import ChannelConfig, SearchSpace
-from gancomp_core.nets.resnet import ResnetArchitecture
-from gancomp_core.nets.spade import SpadeArchitecture
+from gancomp_core.nets.architecture import Architecture, Gene
 
-GeneratorArchitecture = ResnetArchitecture | SpadeArchitecture
-Genes = tuple[Any, ...]
+A = TypeVar("A", bound=Architecture)
+Row = tuple[int, ...]
+Choices = Mapping[str, tuple[Gene, ...]]
+#: How genes are called in the name of a network where they are not called as they are; "" stands for no word.
+WORDS = {"c": "", "kernel": "kernels", "separable": "kinds"}
 
 
-@dataclass(frozen=True)
-class ArchitectureSpace:
-    """All architectures that differ from ``base`` in what may be chosen; an ordered, countable set.
+class Space(ABC, Generic[A]):
+    """Architectures that differ from ``base`` in their genes alone: an ordered, countable set."""
 
-    ``channels`` gives the choices for each entry of the channel config (:func:`gancomp_core.nets.search_space`);
-    ``depths`` those for the number of blocks (of a ResNet generator) or middle blocks (of a SPADE generator),
-    ``kernels`` those for the size of the kernels in each third of the blocks, ``separable`` whether each third may be
-    dense (False), separable (True) or either, ``resolutions`` the shares of the picture's size. An empty choice
-    keeps what ``base`` has. A network of the space is a point: one gene for each thing that can be chosen.
-    """
-
-    base: GeneratorArchitecture
-    channels: SearchSpace
-    depths: tuple[int, ...] = ()
-    kernels: tuple[int, ...] = ()
-    separable: tuple[bool, ...] = ()
-    resolutions: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in ("depths", "kernels", "separable", "resolutions"):  # what is named twice is one choice
-            object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
-        channels = tuple(tuple(dict.fromkeys(choice)) for choice in self.channels.choices)
-        object.__setattr__(self, "channels", SearchSpace(channels))
-        if len(channels) != 8:
-            raise GancompError(
-                f"A space of architectures has choices for eight entries of the channel config, not {len(channels)}; "
-                "repeat c3 for c4 and c5 to write a space of six entries."
-            )
-        if () in channels:
-            raise GancompError(f"Entry c{channels.index(())} has nothing to choose from; give it at least one number.")
-        if isinstance(self.base, ResnetArchitecture) and self.base.separable_ends:
-            raise GancompError("Elastic generators have dense ends; leave separable_ends out of the base.")
-        if self.separable and isinstance(self.base, SpadeArchitecture):
-            raise GancompError("A SPADE generator is dense or separable as a whole; leave separable out of its space.")
-        first = tuple(choice[0] for choice in self.genes.values())
-        for place, choice in enumerate(self.genes.values()):  # raises for what no architecture may have
-            for gene in choice:
-                self.express((*first[:place], gene, *first[place + 1 :]))
-
-    @cached_property
-    def genes(self) -> dict[str, tuple[Any, ...]]:
-        """The choices by name of gene: c0 ... c7, depth, kernel0 ... kernel2, separable0 ..., resolution."""
-        found: dict[str, tuple[Any, ...]] = {f"c{i}": choice for i, choice in enumerate(self.channels.choices)}
-        found["depth"] = self.depths or (_depth(self.base),)
-        base_kernels, base_separable = self.base.kernels, _thirds(self.base.separable)
-        found |= {f"kernel{i}": self.kernels or (base_kernels[i],) for i in range(3)}
-        found |= {f"separable{i}": self.separable or (base_separable[i],) for i in range(3)}
-        found["resolution"] = self.resolutions or (self.base.resolution,)
-        return found
+    base: A
 
     @property
-    def in_channels(self) -> int:
-        """Of the pictures or maps that every network of the space takes."""
-        return self.base.in_channels
+    @abstractmethod
+    def choices(self) -> Choices:
+        """What each gene may be, by name."""
+
+    @property
+    def size(self) -> int:
+        """How many architectures there are; ``len`` cannot say more than 2^63."""
+        return math.prod(map(len, self.choices.values()))
 
     def __len__(self) -> int:
-        return math.prod(len(choice) for choice in self.genes.values())
+        return self.size
 
-    def __iter__(self) -> Iterator[GeneratorArchitecture]:
-        return (self.express(genes) for genes in itertools.product(*self.genes.values()))
+    def __iter__(self) -> Iterator[A]:
+        return map(self.decode, itertools.product(*(range(len(choice)) for choice in self.choices.values())))
 
     def __contains__(self, architecture: object) -> bool:
+        return isinstance(architecture, Architecture) and self._row(architecture) is not None
+
+    def decode(self, row: Sequence[int]) -> A:
+        """The architecture of an index row."""
+        genes = {name: choice[i] for (name, choice), i in zip(self.choices.items(), row, strict=True)}
+        return self.base.with_genes(genes)
+
+    def encode(self, architecture: A) -> Row:
+        """The index row of an architecture; raises :class:`GancompError` for one outside the space."""
+        row = self._row(architecture)
+        if row is None:
+            raise GancompError(
+                f"{architecture} is none of the {self.size:,} networks of the space{self.difference(architecture)}."
+            )
+        return row
+
+    def _row(self, architecture: Architecture) -> Row | None:
         if type(architecture) is not type(self.base):
-            return False
-        assert isinstance(architecture, ResnetArchitecture | SpadeArchitecture)
-        genes = self.read(architecture)
-        within = all(gene in choice for gene, choice in zip(genes, self.genes.values(), strict=True))
-        return within and self.express(genes) == architecture
+            return None
+        genes = architecture.genes
+        if genes.keys() != self.choices.keys() or any(gene not in self._places[name] for name, gene in genes.items()):
+            return None
+        row = tuple(self._places[name][genes[name]] for name in self.choices)
+        return row if self.decode(row) == architecture else None
 
-    def express(self, genes: Genes) -> GeneratorArchitecture:
-        """The architecture with these genes, in the order of :attr:`genes`."""
-        channels, depth, kernels, separable, resolution = genes[:8], genes[8], genes[9:12], genes[12:15], genes[15]
-        chosen: dict[str, Any] = {"channels": ChannelConfig(channels), "kernels": kernels, "resolution": resolution}
-        if isinstance(self.base, ResnetArchitecture):
-            return replace(self.base, blocks=depth, separable=separable, **chosen)
-        return replace(self.base, middles=depth, **chosen)
+    @cached_property
+    def _places(self) -> dict[str, dict[Gene, int]]:
+        return {name: {gene: place for place, gene in enumerate(choice)} for name, choice in self.choices.items()}
 
-    def read(self, architecture: GeneratorArchitecture) -> Genes:
-        """The genes of an architecture, whether or not they lie in the space."""
-        a = architecture
-        return (*a.channels.entries, _depth(a), *a.kernels, *_thirds(a.separable), a.resolution)
-
-    def first_difference(self, architecture: object) -> str:
+    def difference(self, architecture: object) -> str:
         """What keeps an architecture out of the space, as the end of a sentence: the first gene it may not have."""
-        if type(architecture) is type(self.base):
-            genes = self.read(architecture)  # type: ignore[arg-type]
-            for gene, (name, choice) in zip(genes, self.genes.items(), strict=True):
-                if gene not in choice:
+        if isinstance(architecture, Architecture) and type(architecture) is type(self.base):
+            for name, choice in self.choices.items():
+                if (gene := architecture.genes.get(name)) not in choice:
                     return f": its {name} is {gene}, and may be {' or '.join(map(str, choice))}"
         return f", which differ from {self.base} in their genes alone"
 
-    def sample(self, rng: random.Random) -> GeneratorArchitecture:
+    def sample(self, rng: random.Random) -> A:
         """One architecture, each gene drawn uniformly."""
-        return self.express(tuple(rng.choice(choice) for choice in self.genes.values()))
+        return self.base.with_genes({name: rng.choice(choice) for name, choice in self.choices.items()})
 
     @property
-    def widest(self) -> GeneratorArchitecture:
-        """The largest choice everywhere; dense where both kinds may be chosen."""
-        return self.express(tuple(_largest(name, choice) for name, choice in self.genes.items()))
+    def widest(self) -> A:
+        """The largest choice everywhere, of names the last one; dense where both kinds may be chosen."""
+        return self.base.with_genes({name: max(choice, key=_rank(choice)) for name, choice in self.choices.items()})
 
     @property
-    def narrowest(self) -> GeneratorArchitecture:
-        """The smallest choice everywhere; separable where both kinds may be chosen."""
-        return self.express(
-            tuple(max(choice) if name.startswith("separable") else min(choice) for name, choice in self.genes.items())
-        )
+    def narrowest(self) -> A:
+        """The smallest choice everywhere, of names the first one; separable where both kinds may be chosen."""
+        return self.base.with_genes({name: min(choice, key=_rank(choice)) for name, choice in self.choices.items()})
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; :meth:`from_dict` reads them back."""
-        choices = {
-            field.name: list(getattr(self, field.name)) for field in fields(self)[2:] if getattr(self, field.name)
-        }
-        return {
-            "family": "elastic",
-            "base": self.base.as_dict(),
-            "channels": [list(c) for c in self.channels.choices],
-            **choices,
-        }
+    # --- names of networks -------------------------------------------------------------------------------------------
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ArchitectureSpace:
-        kind = SpadeArchitecture if values["base"].get("family") == "spade" else ResnetArchitecture
-        rest = {name: tuple(choice) for name, choice in values.items() if name not in ("base", "channels", "family")}
-        channels = SearchSpace(tuple(tuple(choice) for choice in values["channels"]))
-        return cls(kind.from_dict(values["base"]), channels, **rest)
+    def name(self, architecture: A) -> str:
+        """A network as one word for each thing that may be chosen, the channels of a channel config always and first.
+
+        For example ``16_16_24_8_8_8_16_16 depth=6 kernels=3.5.3 kinds=dense.separable.dense resolution=0.75``.
+        """
+        genes = architecture.genes
+        return " ".join(f"{word}{join.join(_text(genes[name]) for name in names)}" for word, join, names in self._words)
+
+    def named(self, name: str) -> A:
+        """The network that :meth:`name` called so; raises :class:`GancompError` for any other name."""
+        genes = {gene: choice[0] for gene, choice in self.choices.items()}
+        words = name.split(" ")
+        try:
+            for text, (word, join, names) in zip(words, self._words, strict=True):
+                if not text.startswith(word):
+                    raise ValueError(text)
+                rest = text.removeprefix(word)
+                for gene, part in zip(names, rest.split(join) if len(names) > 1 else [rest], strict=True):
+                    genes[gene] = next(value for value in self.choices[gene] if _text(value) == part)
+            return self.base.with_genes(genes)
+        except (ValueError, StopIteration, AttributeError) as error:
+            raise GancompError(
+                f"{name!r} is no network of the space; its networks are called like '{self.name(self.widest)}'."
+            ) from error
+
+    @cached_property
+    def _words(self) -> list[tuple[str, str, list[str]]]:
+        """For each word of a name: how it begins, what joins its genes, and these."""
+        kinds: dict[str, list[str]] = {}
+        for gene in self.choices:
+            kinds.setdefault(re.sub(r"\d+$", "", gene), []).append(gene)
+        return [
+            (f"{word}=" if (word := WORDS.get(kind, kind)) else "", "." if word else "_", genes)
+            for kind, genes in kinds.items()
+            if kind == "c" or any(len(self.choices[gene]) > 1 for gene in genes)
+        ]
 
 
-def _depth(architecture: GeneratorArchitecture) -> int:
-    return architecture.blocks if isinstance(architecture, ResnetArchitecture) else architecture.middles
+@dataclass(frozen=True)
+class GeneSpace(Space[A]):
+    """A space of any architecture: what each of its genes may be; genes that are left out keep what ``base`` has."""
+
+    base: A
+    genes: Choices
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.genes) - set(self.base.genes)):
+            raise GancompError(f"A {self.base.title} has no gene '{unknown[0]}'; it has {', '.join(self.base.genes)}.")
+
+    @cached_property
+    def choices(self) -> Choices:  # type: ignore[override]  # a property, computed once
+        return {name: tuple(self.genes.get(name, (gene,))) for name, gene in self.base.genes.items()}
 
 
-def _thirds(separable: bool | tuple[bool, bool, bool]) -> tuple[bool, bool, bool]:
-    return (separable,) * 3 if isinstance(separable, bool) else separable
+def _rank(choice: Sequence[Gene]) -> Callable[[Gene], float]:
+    """What "larger" means for a gene."""
+
+    def rank(gene: Gene) -> float:
+        if isinstance(gene, bool):
+            return not gene  # dense ones cost more
+        return choice.index(gene) if isinstance(gene, str) else gene
+
+    return rank
 
 
-def _largest(name: str, choice: tuple[Any, ...]) -> Any:
-    return min(choice) if name.startswith("separable") else max(choice)
+def _text(gene: Gene) -> str:
+    """A gene in the name of a network."""
+    if isinstance(gene, bool):
+        return "separable" if gene else "dense"
+    return f"{gene:g}" if isinstance(gene, float) else str(gene)

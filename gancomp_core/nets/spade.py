@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
-from gancomp_core.nets.blocks import check_picture, resized
+from gancomp_core.nets.architecture import NO_COLUMNS, Columns, StagedGenerator, added
+from gancomp_core.nets.blocks import resized
+from gancomp_core.nets.blueprint import BATCH_NORM, ONE_PIXEL_NORM, Blueprint, Channels, Draft
 from gancomp_core.nets.channel_config import ChannelConfig
-from gancomp_core.nets.values import check_resolution, check_whole, checked_kernels, from_values, working_multiple
+from gancomp_core.nets.staged import GeneratorArchitecture
+from gancomp_core.nets.values import check_whole
 
 SLOPE = 0.2
 SMALLEST = {"more": 64, "normal": 32}
@@ -22,12 +25,12 @@ STAGES = ("fc", "head", "middle_0", "middle_1", "up_0", "up_1", "up_2", "up_3", 
 
 
 class BlockShape(NamedTuple):
-    """The widths of one residual block, and how many times smaller than the picture its maps are."""
+    """The channels of one residual block, and how many times smaller than the picture its maps are."""
 
     name: str
-    inputs: int
-    inner: int
-    outputs: int
+    inputs: Channels
+    inner: Channels
+    outputs: Channels
     hidden: int
     shortcut: bool
     shrink: int
@@ -35,7 +38,7 @@ class BlockShape(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SpadeArchitecture:
+class SpadeArchitecture(GeneratorArchitecture, family="spade"):
     """Everything that determines a SPADE generator.
 
     ``channels`` is a :class:`ChannelConfig` of eight entries (or its string); ``separable`` makes the convolutions that
@@ -51,14 +54,16 @@ class SpadeArchitecture:
     upsampling: str = "more"
     label_channels: int = 36
     out_channels: int = 3
-    middles: int = 2
-    kernels: tuple[int, int, int] = (3, 3, 3)
-    resolution: float = 1.0
+    middles: int = added(2)
+    kernels: tuple[int, int, int] = added((3, 3, 3))
+    resolution: float = added(1.0)
+
+    title = "SPADE generator"
+    depth_field = "middles"
 
     def __post_init__(self) -> None:
-        if isinstance(self.channels, str):
-            object.__setattr__(self, "channels", ChannelConfig.parse(self.channels))
-        if not isinstance(self.channels, ChannelConfig) or len(self.channels.entries) != 8:
+        self._check_common()
+        if len(self.channels.entries) != 8:
             raise GancompError(
                 f"The channels of a SPADE generator are {str(self.channels)!r}; give a ChannelConfig of eight numbers, "
                 "for example 64_64_64_64_64_64_64_64."
@@ -76,76 +81,89 @@ class SpadeArchitecture:
                 f"separable is {self.separable} in a SPADE generator, which is dense (False) or separable (True) as a "
                 "whole; give one of the two."
             )
-        object.__setattr__(self, "kernels", checked_kernels(self.kernels))
-        check_resolution(self.resolution)
 
     @property
     def in_channels(self) -> int:
         return self.label_channels
 
     @property
-    def multiple(self) -> int:
-        """Height and width of pictures are multiples of this."""
-        return working_multiple(SMALLEST[self.upsampling], self.resolution)
+    def full_multiple(self) -> int:
+        return SMALLEST[self.upsampling]
 
     @property
     def taps(self) -> tuple[str, ...]:
-        """The stages whose features distillation compares: coarse, middle and fine."""
+        """One stage of coarse, of middle and of fine maps."""
         return ("head", f"middle_{self.middles - 1}", "up_1")
 
-    @property
-    def first_width(self) -> int:
-        """Channels of the first map, ``16 * c0``."""
-        return 16 * self.channels.entries[0]
-
-    @property
-    def blocks(self) -> tuple[BlockShape, ...]:
+    def blocks(self, columns: Columns = NO_COLUMNS) -> tuple[BlockShape, ...]:
         """The residual blocks (seven as published) in the order in which they run."""
-        c, first, kernels = self.channels.entries, self.first_width, self.kernels
+        c, kernels = self.entries(columns), self.kernels
+        first = Channels("before up_0", 16 * c[0])  # runs through head and middles, which add to it
         middles = ((64, 32, 16) if self.upsampling == "more" else (32, 16, 16), STAGES[1:4], c[1:4])
         found = [
-            BlockShape(name, first, 16 * entry, first, 2 * entry, False, shrink, kernels[0])
-            for shrink, name, entry in zip(*middles, strict=True)
+            BlockShape(name, first, Channels(f"{name}.inner", 16 * n), first, 2 * n, False, shrink, kernels[0])
+            for shrink, name, n in zip(*middles, strict=True)
         ][: 1 + self.middles]
         inputs = first
-        for name, entry, factor in zip(STAGES[4:8], c[4:], (8, 4, 2, 1), strict=True):
-            kernel = kernels[1] if factor > 2 else kernels[2]
-            found.append(BlockShape(name, inputs, factor * entry, factor * entry, 2 * entry, True, factor, kernel))
-            inputs = factor * entry
+        for name, n, after, factor in zip(STAGES[4:8], c[4:], STAGES[5:9], (8, 4, 2, 1), strict=True):
+            outputs, kernel = Channels(f"before {after}", factor * n), kernels[1] if factor > 2 else kernels[2]
+            inner = Channels(f"{name}.inner", factor * n)
+            found.append(BlockShape(name, inputs, inner, outputs, 2 * n, True, factor, kernel))
+            inputs = outputs
         return tuple(found)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; :meth:`from_dict` reads them back."""
-        return {
-            "family": "spade",
-            "channels": str(self.channels),
-            "separable": self.separable,
-            "upsampling": self.upsampling,
-            "label_channels": self.label_channels,
-            "out_channels": self.out_channels,
-            # model cards name what is usual only where they always did
-            **({"middles": self.middles} if self.middles != 2 else {}),
-            **({"kernels": list(self.kernels)} if self.kernels != (3, 3, 3) else {}),
-            **({"resolution": self.resolution} if self.resolution != 1 else {}),
-        }
+    def blueprint(self, height: int, width: int, columns: Columns = NO_COLUMNS) -> Blueprint:
+        draft = Draft(self.working_size(height, width), "stages.", self.note)
+        blocks, shrink, labels = self.blocks(columns), SMALLEST[self.upsampling], Channels("", self.label_channels)
+        draft.resize(1 / shrink)
+        draft.stage("fc", "fc", [blocks[0].inputs], blocks[0].inputs)
+        draft.conv("fc", labels, blocks[0].inputs)
+        for block in blocks:
+            kind = f"{'up' if block.shortcut else 'block'} {block.kernel}x{block.kernel} at 1/{block.shrink}"
+            kind, shrink = (
+                kind if block.shrink == shrink else f"{kind} enlarged",
+                _enlarged(draft, shrink, block.shrink),
+            )
+            widths = (block.inputs, block.inner, block.outputs, Channels("", block.hidden))
+            draft.stage(block.name, kind, widths, block.outputs)
+            self._draft_block(draft, block, labels)
+        picture = Channels("", self.out_channels)
+        draft.stage("tail", "tail", [blocks[-1].outputs], picture)
+        draft.activation("tail.0", "leaky relu")
+        draft.conv("tail.1", blocks[-1].outputs, picture)
+        draft.activation("tail.2", "tanh")
+        return draft.blueprint
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> SpadeArchitecture:
-        return from_values(cls, "spade", values)
+    def _draft_block(self, draft: Draft, block: BlockShape, labels: Channels) -> None:
+        name, inner = block.name, block.inner
+        self._draft_spade(draft, f"{name}.norm_0", block.inputs, labels, block.hidden)
+        draft.conv(f"{name}.conv_0", block.inputs, inner, block.kernel, elastic=True)
+        self._draft_spade(draft, f"{name}.norm_1", inner, labels, block.hidden)
+        draft.conv(f"{name}.conv_1", inner, block.outputs, block.kernel, elastic=True)
+        if block.shortcut:
+            self._draft_spade(draft, f"{name}.norm_s", block.inputs, labels, block.hidden)
+            draft.conv(f"{name}.conv_s", block.inputs, block.outputs, 1, bias=False)
+
+    def _draft_spade(self, draft: Draft, name: str, channels: Channels, labels: Channels, width: int) -> None:
+        hidden = Channels(f"{name}.hidden", width)
+        draft.norm(f"{name}.norm", channels, kind=BATCH_NORM)
+        draft.conv(f"{name}.shared", labels, hidden)
+        for factor in (f"{name}.gamma", f"{name}.beta"):
+            if self.separable:
+                draft.conv(f"{factor}.0", hidden, hidden, depthwise=True)
+                draft.norm(f"{factor}.1", hidden, kind=ONE_PIXEL_NORM)
+                draft.conv(f"{factor}.2", hidden, channels, 1)
+            else:
+                draft.conv(factor, hidden, channels)
+
+    def network(self) -> SpadeGenerator:
+        return SpadeGenerator(self)
 
 
-class OnePixelInstanceNorm(nn.GroupNorm):
-    """InstanceNorm without affine that also takes maps of one pixel, of which it makes zeros.
-
-    torch refuses those of a single picture, whether it trains or not; the smallest SPADE map of a 64-pixel picture is
-    one.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, channels, affine=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.group_norm(x, self.num_groups, None, None, self.eps)
+def _enlarged(draft: Draft, before: int, shrink: int) -> int:
+    """Maps as large as a block wants them: ``shrink`` times smaller than the picture."""
+    draft.resize(before / shrink)
+    return shrink
 
 
 class Spade(nn.Module):
@@ -155,16 +173,17 @@ class Spade(nn.Module):
     convolution to ``hidden`` channels. Source: Park et al., CVPR 2019 (arXiv 1903.07291).
     """
 
-    def __init__(self, channels: int, label_channels: int, hidden: int, separable: bool = False) -> None:
+    def __init__(self, plan: Blueprint, path: str) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False)
-        self.shared = nn.Conv2d(label_channels, hidden, 3, padding=1)
-        self.gamma = _modulating_conv(hidden, channels, separable)
-        self.beta = _modulating_conv(hidden, channels, separable)
+        self.norm = plan.module(f"{path}.norm")
+        self.shared = plan.module(f"{path}.shared")
+        self.gamma = plan.module(f"{path}.gamma")
+        self.beta = plan.module(f"{path}.beta")
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         hidden = F.relu(self.shared(labels), inplace=True)
-        return self.norm(x) * (1 + self.gamma(hidden)) + self.beta(hidden)
+        found: Tensor = self.norm(x) * (1 + self.gamma(hidden)) + self.beta(hidden)
+        return found
 
 
 class SpadeBlock(nn.Module):
@@ -173,25 +192,25 @@ class SpadeBlock(nn.Module):
     ``x`` is [N, inputs, H, W]; ``labels`` [N, label_channels, ...] may be larger and are resized to the nearest.
     """
 
-    def __init__(self, shape: BlockShape, label_channels: int, separable: bool) -> None:
+    def __init__(self, plan: Blueprint, path: str, shortcut: bool) -> None:
         super().__init__()
-        self.norm_0 = Spade(shape.inputs, label_channels, shape.hidden, separable)
-        self.conv_0 = nn.Conv2d(shape.inputs, shape.inner, shape.kernel, padding=shape.kernel // 2)
-        self.norm_1 = Spade(shape.inner, label_channels, shape.hidden, separable)
-        self.conv_1 = nn.Conv2d(shape.inner, shape.outputs, shape.kernel, padding=shape.kernel // 2)
-        if shape.shortcut:
-            self.norm_s = Spade(shape.inputs, label_channels, shape.hidden, separable)
-            self.conv_s = nn.Conv2d(shape.inputs, shape.outputs, 1, bias=False)
-        self.shortcut = shape.shortcut
+        self.shortcut = shortcut
+        self.norm_0 = Spade(plan, f"{path}.norm_0")
+        self.conv_0 = plan.module(f"{path}.conv_0")
+        self.norm_1 = Spade(plan, f"{path}.norm_1")
+        self.conv_1 = plan.module(f"{path}.conv_1")
+        if shortcut:
+            self.norm_s = Spade(plan, f"{path}.norm_s")
+            self.conv_s = plan.module(f"{path}.conv_s")
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         labels = _resized(labels, x.shape[2:])
-        y = self.conv_0(_leaky(self.norm_0(x, labels)))
+        y: Tensor = self.conv_0(_leaky(self.norm_0(x, labels)))
         y = self.conv_1(_leaky(self.norm_1(y, labels)))
         return y + (self.conv_s(self.norm_s(x, labels)) if self.shortcut else x)
 
 
-class SpadeGenerator(nn.Module):
+class SpadeGenerator(StagedGenerator):
     """A convolution of the smallest label map, seven SPADE blocks with nearest upsampling before each, a convolution.
 
     Maps float32 labels [N, label_channels, H, W] (one-hot; 1 and -1, as the tasks give them, in the shipped teacher) to
@@ -201,44 +220,30 @@ class SpadeGenerator(nn.Module):
     ``middle_1``. Source: GauGAN (arXiv 1903.07291); separable: GAN Compression (arXiv 2003.08936).
     """
 
+    architecture: SpadeArchitecture
+
     def __init__(self, architecture: SpadeArchitecture) -> None:
         super().__init__()
         self.architecture = a = architecture
-        self.shapes = a.blocks
-        self.stages = nn.ModuleDict(
-            {
-                "fc": nn.Conv2d(a.label_channels, a.first_width, 3, padding=1),
-                **{shape.name: SpadeBlock(shape, a.label_channels, a.separable) for shape in self.shapes},
-                "tail": nn.Sequential(
-                    nn.LeakyReLU(SLOPE), nn.Conv2d(a.channels.entries[7], a.out_channels, 3, padding=1), nn.Tanh()
-                ),
-            }
-        )
+        self.shapes, plan = a.blocks(), a.blueprint(a.smallest, a.smallest)
+        blocks = {shape.name: SpadeBlock(plan, f"stages.{shape.name}", shape.shortcut) for shape in self.shapes}
+        self.stages = nn.ModuleDict({"fc": plan.module("stages.fc"), **blocks, "tail": plan.module("stages.tail")})
 
-    def forward(self, labels: Tensor, features: Collection[str] = ()) -> Any:
-        """The generated picture; with ``features`` (stage names) a pair: picture and ``{name: feature map}``."""
-        self._check(labels)
-        stages = [name for name in STAGES if name in self.stages]
-        if missing := set(features) - set(stages):
-            raise GancompError(f"There is no stage {sorted(missing)}; choose from {', '.join(stages)}.")
+    def steps(self, x: Tensor) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]]:
         share, shrink = self.architecture.resolution, SMALLEST[self.architecture.upsampling]
-        labels = labels if share == 1 else F.interpolate(labels, scale_factor=share, mode="nearest")
-        x = self.stages["fc"](_resized(labels, [size // shrink for size in labels.shape[2:]]))
-        found = {"fc": x}
+        labels = x if share == 1 else F.interpolate(x, scale_factor=share, mode="nearest")
+        smallest = _resized(labels, [size // shrink for size in labels.shape[2:]])
+        yield "fc", lambda _: self.stages["fc"](smallest)
         for shape in self.shapes:
-            if shape.shrink != shrink:
-                x, shrink = F.interpolate(x, scale_factor=shrink / shape.shrink, mode="nearest"), shape.shrink
-            x = self.stages[shape.name](x, labels)
-            if shape.name in features:
-                found[shape.name] = x
-        x = found["tail"] = resized(self.stages["tail"](x), 1 / share)
-        return (x, {name: found[name] for name in stages if name in features}) if features else x
+            yield shape.name, partial(_block_step, self.stages[shape.name], labels, shrink / shape.shrink)
+            shrink = shape.shrink
+        yield "tail", lambda x: resized(self.stages["tail"](x), 1 / share)
 
-    def _check(self, labels: Tensor) -> None:
-        multiple = self.architecture.multiple
-        check_picture(labels, self.architecture.label_channels, multiple, multiple)
-        pixels = labels.shape[0] * labels.shape[2] * labels.shape[3] * self.architecture.resolution**2
+    def check(self, x: Tensor) -> None:
+        super().check(x)
+        pixels = x.shape[0] * x.shape[2] * x.shape[3] * self.architecture.resolution**2
         if self.training and pixels == SMALLEST[self.architecture.upsampling] ** 2:
+            multiple = self.architecture.multiple
             raise GancompError(
                 f"A SPADE generator cannot train on one picture of {multiple} x {multiple} pixels, whose smallest map "
                 "is one pixel that BatchNorm has nothing to compare with; use a batch of at least 2, larger pictures, "
@@ -246,14 +251,12 @@ class SpadeGenerator(nn.Module):
             )
 
 
-def _modulating_conv(hidden: int, channels: int, separable: bool) -> nn.Module:
-    if not separable:
-        return nn.Conv2d(hidden, channels, 3, padding=1)
-    depthwise = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden)
-    return nn.Sequential(depthwise, OnePixelInstanceNorm(hidden), nn.Conv2d(hidden, channels, 1))
+def _block_step(block: nn.Module, labels: Tensor, enlarge: float, x: Tensor) -> Tensor:
+    found: Tensor = block(x if enlarge == 1 else F.interpolate(x, scale_factor=enlarge, mode="nearest"), labels)
+    return found
 
 
-def _resized(labels: Tensor, size: Any) -> Tensor:
+def _resized(labels: Tensor, size: Sequence[int]) -> Tensor:
     return labels if labels.shape[2:] == size else F.interpolate(labels, size=size, mode="nearest")
 
 

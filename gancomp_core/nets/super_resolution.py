@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
-from gancomp_core.nets.values import check_whole, from_values
+from gancomp_core.nets.architecture import NO_COLUMNS, Architecture, Columns, Generator
+from gancomp_core.nets.blueprint import Blueprint, Channels, Draft
+from gancomp_core.nets.values import check_whole
 
 DENSE_CONVOLUTIONS = 5
 DENSE_BLOCKS = 3
@@ -20,7 +21,7 @@ SLOPE = 0.2
 
 
 @dataclass(frozen=True)
-class RrdbArchitecture:
+class RrdbArchitecture(Architecture, family="rrdb"):
     """Everything that determines an RRDBNet.
 
     ``blocks`` residual-in-residual dense blocks (1-64) of ``width`` channels, whose convolutions each add ``growth``
@@ -34,6 +35,8 @@ class RrdbArchitecture:
     in_channels: int = 3
     out_channels: int = 3
 
+    title = "RRDBNet"
+
     def __post_init__(self) -> None:
         check_whole("The number of blocks of an RRDBNet", self.blocks, 1, 64, "23 as published")
         check_whole("The width of an RRDBNet", self.width, 1, 1024, "64 as published")
@@ -43,25 +46,56 @@ class RrdbArchitecture:
         if self.scale not in (2, 4):
             raise GancompError(f"An RRDBNet enlarges 2 or 4 times, not {self.scale!r}; 4 is the published scale.")
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; :meth:`from_dict` reads them back."""
-        return {"family": "rrdb", **asdict(self)}
+    def blueprint(self, height: int, width: int, columns: Columns = NO_COLUMNS) -> Blueprint:
+        self.check_size(height, width)
+        draft, outer, growth = Draft((height, width)), Channels("", self.width), Channels("", self.growth)
+        draft.stage("first", "first", [outer], outer)
+        draft.conv("first", Channels("", self.in_channels), outer)
+        for block in range(self.blocks):
+            draft.stage(f"block{block + 1}", "dense blocks", [outer, growth], outer)
+            for dense in range(DENSE_BLOCKS):
+                path = f"blocks.{block}.dense_blocks.{dense}.convolutions"
+                for i in range(DENSE_CONVOLUTIONS):
+                    last = i == DENSE_CONVOLUTIONS - 1
+                    draft.conv(f"{path}.{i}", Channels("", self.width + self.growth * i), outer if last else growth)
+        draft.stage("trunk", "conv", [outer], outer)
+        draft.conv("trunk", outer, outer)
+        for i in range(self.scale // 2):
+            draft.stage(f"up{i + 1}", f"conv of {2 << i} times the size", [outer], outer)
+            draft.resize(2)
+            draft.conv(f"upsampling.{i}", outer, outer)
+        picture = Channels("", self.out_channels)
+        draft.stage("tail", "tail", [outer], picture)
+        draft.conv("high_resolution", outer, outer)
+        draft.conv("last", outer, picture)
+        return draft.blueprint
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> RrdbArchitecture:
-        return from_values(cls, "rrdb", values)
+    def network(self) -> RrdbNet:
+        return RrdbNet(self)
+
+    def initialise(self, network: nn.Module, seed: int) -> None:
+        """As ESRGAN does: a tenth of He's normal distribution inside the dense blocks, biases zero.
+
+        The other convolutions keep torch's own uniform distribution.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        for name, layer in network.named_modules():
+            if isinstance(layer, nn.Conv2d):
+                if name.startswith("blocks."):
+                    nn.init.kaiming_normal_(layer.weight, generator=generator)
+                    layer.weight.data.mul_(0.1)
+                else:
+                    nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
 
 class DenseBlock(nn.Module):
     """``x + 0.2 * f(x)``, f of five 3x3 convolutions, each of which sees the input and all outputs before it."""
 
-    def __init__(self, width: int, growth: int) -> None:
+    def __init__(self, convolutions: nn.Sequential) -> None:
         super().__init__()
-        last = DENSE_CONVOLUTIONS - 1
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(width + growth * i, width if i == last else growth, 3, padding=1)
-            for i in range(DENSE_CONVOLUTIONS)
-        )
+        self.convolutions = nn.ModuleList(convolutions)
 
     def forward(self, x: Tensor) -> Tensor:
         seen = [x]
@@ -73,63 +107,48 @@ class DenseBlock(nn.Module):
 class ResidualDenseBlocks(nn.Module):
     """``x + 0.2 * f(x)``, f of three dense blocks: the "residual in residual"."""
 
-    def __init__(self, width: int, growth: int) -> None:
+    def __init__(self, plan: Blueprint, path: str) -> None:
         super().__init__()
-        self.dense_blocks = nn.Sequential(*(DenseBlock(width, growth) for _ in range(DENSE_BLOCKS)))
+        paths = [f"{path}.dense_blocks.{i}.convolutions" for i in range(DENSE_BLOCKS)]
+        self.dense_blocks = nn.Sequential(*(DenseBlock(plan.sequence(each)) for each in paths))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + RESIDUAL_SCALE * self.dense_blocks(x)
 
 
-class RrdbNet(nn.Module):
+class RrdbNet(Generator):
     """First convolution, blocks and a trunk convolution around which they are residual, upsampling, two convolutions.
 
     Maps float32 [N, in_channels, h, w] in [-1, 1] to [N, out_channels, scale*h, scale*w], which is unbounded; clamp to
     [-1, 1] before looking at it. Layers are registered in the order in which they run. Source: ESRGAN (Wang et al.,
-    2018, arXiv 1809.00219); start training from :func:`initialise_rrdb`.
+    2018, arXiv 1809.00219); start training from ``build(architecture, seed)``.
     """
+
+    architecture: RrdbArchitecture
 
     def __init__(self, architecture: RrdbArchitecture | None = None) -> None:
         super().__init__()
         self.architecture = a = architecture or RrdbArchitecture()
-        self.first = nn.Conv2d(a.in_channels, a.width, 3, padding=1)
-        self.blocks = nn.Sequential(*(ResidualDenseBlocks(a.width, a.growth) for _ in range(a.blocks)))
-        self.trunk = nn.Conv2d(a.width, a.width, 3, padding=1)
-        self.upsampling = nn.ModuleList(nn.Conv2d(a.width, a.width, 3, padding=1) for _ in range(a.scale // 2))
-        self.high_resolution = nn.Conv2d(a.width, a.width, 3, padding=1)
-        self.last = nn.Conv2d(a.width, a.out_channels, 3, padding=1)
+        plan = a.blueprint(1, 1)
+        self.first = plan.module("first")
+        self.blocks = nn.Sequential(*(ResidualDenseBlocks(plan, f"blocks.{i}") for i in range(a.blocks)))
+        self.trunk = plan.module("trunk")
+        self.upsampling = nn.ModuleList(plan.sequence("upsampling"))
+        self.high_resolution = plan.module("high_resolution")
+        self.last = plan.module("last")
 
     def forward(self, x: Tensor) -> Tensor:
-        _check(x, self.architecture.in_channels, "RRDBNet")
+        self.check(x)
         x = self.first(x)
         x = x + self.trunk(self.blocks(x))
         for convolution in self.upsampling:
             x = _leaky(convolution(F.interpolate(x, scale_factor=2.0, mode="nearest")))
-        return self.last(_leaky(self.high_resolution(x)))
-
-
-def initialise_rrdb(network: RrdbNet, seed: int) -> RrdbNet:
-    """Draw the weights as ESRGAN does: a tenth of He's normal distribution inside the dense blocks, biases zero.
-
-    The other convolutions keep torch's own uniform distribution. The numbers depend on ``seed`` and the layer order
-    alone. Returns the network.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    inside = {id(layer) for layer in network.blocks.modules()}
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            if id(layer) in inside:
-                nn.init.kaiming_normal_(layer.weight, generator=generator)
-                layer.weight.data.mul_(0.1)
-            else:
-                nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-    return network
+        made: Tensor = self.last(_leaky(self.high_resolution(x)))
+        return made
 
 
 @dataclass(frozen=True)
-class VdsrArchitecture:
+class VdsrArchitecture(Architecture, family="vdsr"):
     """Everything that determines a VDSR.
 
     ``layers`` 3x3 convolutions (2-64), ``width`` channels between them, ``channels`` those of the pictures. With
@@ -140,6 +159,8 @@ class VdsrArchitecture:
     width: int = 64
     channels: int = 3
     scale: int = 1
+
+    title = "VDSR"
 
     def __post_init__(self) -> None:
         check_whole("The number of layers of a VDSR", self.layers, 2, 64, "20 as published")
@@ -158,34 +179,54 @@ class VdsrArchitecture:
     def out_channels(self) -> int:
         return self.channels
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; :meth:`from_dict` reads them back."""
-        return {"family": "vdsr", **asdict(self)}
+    def blueprint(self, height: int, width: int, columns: Columns = NO_COLUMNS) -> Blueprint:
+        self.check_size(height, width)
+        draft, picture, inside = (
+            Draft((height, width), "layers."),
+            Channels("", self.channels),
+            Channels("", self.width),
+        )
+        draft.resize(self.scale)
+        for i in range(self.layers):
+            reads, writes = inside if i else picture, inside if i < self.layers - 1 else picture
+            draft.stage(f"layer{i + 1}", "conv", [reads, writes], writes)
+            draft.conv(str(2 * i), reads, writes, bias=False)
+            if writes is inside:
+                draft.activation(str(2 * i + 1), "relu")
+        return draft.blueprint
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> VdsrArchitecture:
-        return from_values(cls, "vdsr", values)
+    def network(self) -> Vdsr:
+        return Vdsr(self)
+
+    def initialise(self, network: nn.Module, seed: int) -> None:
+        """He's normal distribution, the last layer's a hundredth of it.
+
+        An untrained network so returns nearly the bicubic enlargement.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+        for layer in convolutions:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+        convolutions[-1].weight.data.mul_(0.01)
 
 
-class Vdsr(nn.Module):
+class Vdsr(Generator):
     """A stack of convolutions without bias that adds what a bicubic enlargement lacks.
 
     Maps float32 [N, channels, h, w] in [-1, 1] to [N, channels, scale*h, scale*w], which is unbounded; clamp to [-1, 1]
     before looking at it. ReLU between the convolutions, none after the last. Source: Kim et al., CVPR 2016 (arXiv
-    1511.04587); start training from :func:`initialise_vdsr`.
+    1511.04587); start training from ``build(architecture, seed)``.
     """
+
+    architecture: VdsrArchitecture
 
     def __init__(self, architecture: VdsrArchitecture | None = None) -> None:
         super().__init__()
         self.architecture = a = architecture or VdsrArchitecture()
-        widths = [a.channels, *[a.width] * (a.layers - 1)]
-        layers: list[nn.Module] = []
-        for c_in, c_out in zip(widths, widths[1:], strict=False):
-            layers += [nn.Conv2d(c_in, c_out, 3, padding=1, bias=False), nn.ReLU(inplace=True)]
-        self.layers = nn.Sequential(*layers, nn.Conv2d(a.width, a.channels, 3, padding=1, bias=False))
+        self.layers = a.blueprint(1, 1).module("layers")
 
     def forward(self, x: Tensor) -> Tensor:
-        _check(x, self.architecture.channels, "VDSR")
+        self.check(x)
         if self.architecture.scale != 1:
             x = enlarge_bicubically(x, self.architecture.scale)
         return x + self.layers(x)
@@ -201,29 +242,5 @@ def enlarge_bicubically(x: Tensor, scale: int) -> Tensor:
     return F.interpolate(x, scale_factor=float(scale), mode="bicubic", align_corners=False, antialias=True)
 
 
-def initialise_vdsr(network: Vdsr, seed: int) -> Vdsr:
-    """Draw the weights from He's normal distribution, the last layer's a hundredth of it.
-
-    An untrained network so returns nearly the bicubic enlargement. The numbers depend on ``seed`` and the layer order
-    alone. Returns the network.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    convolutions = [layer for layer in network.layers if isinstance(layer, nn.Conv2d)]
-    for layer in convolutions:
-        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
-    convolutions[-1].weight.data.mul_(0.01)
-    return network
-
-
 def _leaky(x: Tensor) -> Tensor:
     return F.leaky_relu(x, SLOPE, inplace=True)
-
-
-def _check(x: Tensor, channels: int, name: str) -> None:
-    if torch.compiler.is_exporting():  # an exported graph has symbolic sizes
-        return
-    if x.ndim != 4 or x.shape[1] != channels or min(x.shape[2:]) < 1:
-        raise GancompError(
-            f"This {name} takes pictures of shape [N, {channels}, H, W] with H and W at least 1, not {list(x.shape)}; "
-            "convert the channels or add the batch dimension."
-        )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
-from gancomp_core.nets.blocks import check_picture
+from gancomp_core.nets.architecture import check_picture
 
 
 class UnetGenerator(nn.Module):

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
+from gancomp_core import nets
 from gancomp_core.data import Batches, Task
 from gancomp_core.errors import GancompError
-from gancomp_core.nets import (
-    RrdbArchitecture,
-    RrdbNet,
-    Vdsr,
-    VdsrArchitecture,
-    initialise_rrdb,
-    initialise_vdsr,
-)
+from gancomp_core.nets import RrdbArchitecture, VdsrArchitecture
 from gancomp_core.train.loop import Player, Settings, Trained, train
 from gancomp_core.train.objectives import Objective, companions, reconstruction
 from gancomp_core.train.pix2pix import PairedScene
@@ -27,10 +20,7 @@ from gancomp_core.train.progress import tile
 
 def build(architecture: RrdbArchitecture | VdsrArchitecture, seed: int = 0) -> dict[str, nn.Module]:
     """A freshly initialised network; there is no discriminator."""
-    with torch.random.fork_rng():  # PyTorch fills fresh layers with random numbers, which are replaced
-        if isinstance(architecture, RrdbArchitecture):
-            return {"generator": initialise_rrdb(RrdbNet(architecture), seed)}
-        return {"generator": initialise_vdsr(Vdsr(architecture), seed)}
+    return {"generator": nets.build(architecture, seed)}
 
 
 def default_objective() -> Objective:

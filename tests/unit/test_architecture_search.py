@@ -423,11 +423,11 @@ def _lines(folder) -> int:
 
 def _pretend(table, space, milliseconds):
     """Fill a latency table as if its stages had been measured."""
-    from gancomp_core.methods.architecture_search.latency_table import stages_of
+    from gancomp_core.methods.architecture_search.latency_table import stage_keys
 
     for architecture in space:
-        for name, widths in stages_of(architecture):
-            table.stages[name.format(*widths)] = milliseconds(name)
+        for key in stage_keys(architecture, table.pixels):
+            table.stages[key] = milliseconds(key)
 
 
 def test_the_evaluations_on_disk_are_lines_of_json(tmp_path):

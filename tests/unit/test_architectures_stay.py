@@ -15,24 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from gancomp_core.measure import cost
 from gancomp_core.methods import agd
 from gancomp_core.methods.architecture_search import Budget, costs, search
-from gancomp_core.methods.architecture_search.latency_table import stages_of
+from gancomp_core.methods.architecture_search.latency_table import stage_keys
 from gancomp_core.nets import (
-    AgdNetwork,
+    Architecture,
     ArchitectureSpace,
     ElasticGenerator,
-    RrdbNet,
-    Vdsr,
-    build_generator,
-    initialise,
-    initialise_agd,
-    initialise_rrdb,
-    initialise_vdsr,
-    read_architecture,
+    build,
 )
 
 RECORD = Path(__file__).parent.parent / "snapshots" / "architectures.json"
@@ -43,16 +35,9 @@ def digest(*values: object) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def seeded(network: Any) -> nn.Module:
-    for kind, how in ((RrdbNet, initialise_rrdb), (Vdsr, initialise_vdsr), (AgdNetwork, initialise_agd)):
-        if isinstance(network, kind):
-            return how(network, 3)
-    return initialise(network, 3)
-
-
 def network_facts(values: dict[str, Any]) -> dict[str, Any]:
     """What determines the weights of a network: names, shapes, order, and the numbers that a seed gives."""
-    network = seeded(build_generator(values))
+    network = build(Architecture.from_dict(values), 3)
     state = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
     numbers = torch.cat([tensor.double().flatten() for tensor in network.state_dict().values()])
     places = torch.arange(1, len(numbers) + 1, dtype=torch.float64) / len(numbers)
@@ -63,7 +48,7 @@ def network_facts(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def priced(values: dict[str, Any], size: list[int]) -> list[int]:
-    found = cost(read_architecture(values), *size)
+    found = cost(Architecture.from_dict(values), *size)
     return [found.macs, found.published_macs, found.params, found.bytes_int8]
 
 
@@ -76,7 +61,7 @@ def filled(elastic: ElasticGenerator) -> ElasticGenerator:
 
 
 def space_facts(values: dict[str, Any], size: list[int]) -> dict[str, Any]:
-    space: Any = read_architecture(values)
+    space: Any = Architecture.from_dict(values)
     rng = random.Random(5)
     drawn = [space.sample(rng) for _ in range(DRAWS)]
     table = costs(space, drawn, tuple(size))
@@ -93,7 +78,7 @@ def space_facts(values: dict[str, Any], size: list[int]) -> dict[str, Any]:
         "drawn": digest([a.as_dict() for a in drawn]),
         "costs": table.to_numpy().tolist(),
         "extracted": cut,
-        "stages": digest([[name.format(*widths) for name, widths in stages_of(a)] for a in drawn]),
+        "stages": digest([stage_keys(a, tuple(size)) for a in drawn]),
         "taps": digest([a.taps for a in drawn]),
         "searched": {strategy: searched(space, strategy, size) for strategy in ("evolution", "random", "controller")},
     }
@@ -111,7 +96,7 @@ def searched(space: ArchitectureSpace, strategy: str, size: list[int]) -> str:
 
 
 def agd_facts(values: dict[str, Any], size: list[int]) -> dict[str, Any]:
-    space: Any = read_architecture(values)
+    space: Any = Architecture.from_dict(values)
     table = agd.MacTable(space, *size)
     rng = random.Random(5)
     rows = [

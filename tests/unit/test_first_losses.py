@@ -20,13 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gancomp_core import nets
 from gancomp_core.data import PictureSet, Task
 from gancomp_core.data.photos import shrink
 from gancomp_core.methods import agd
 from gancomp_core.methods.feature_distillation import distil, feature_kd, logit_kd, pixel_kd
 from gancomp_core.methods.once_for_all import (
     all_at_once,
-    fresh,
     only,
     progressive_shrinking,
     sandwich,
@@ -194,7 +194,7 @@ METHODS: dict[str, Callable[[], Trained | agd.Search]] = {
         critic_width=4, progress=False,
     ),
     "supernet, sandwich": lambda: train_supernet(
-        fresh(SPACE, 1), teacher(), pairs(), settings(), sampler=sandwich(SPACE), critic_width=4, progress=False,
+        nets.build(SPACE, 1), teacher(), pairs(), settings(), sampler=sandwich(SPACE), critic_width=4, progress=False,
         objective=PAIRED_GAME + pixel_kd(),
     ),
     "supernet, all at once": lambda: all_at_once(pairs(), SPACE, settings(), critic_width=4, progress=False),

@@ -17,6 +17,7 @@ from gancomp_core.nets import (
     SearchSpace,
     SegmenterArchitecture,
     UnetGenerator,
+    build,
     build_generator,
     initialise,
     sort_channels,
@@ -228,7 +229,7 @@ def test_the_segmenter_is_a_family_too_so_that_the_zoo_reads_it():
 
 
 def test_an_unknown_family_of_networks_is_told_the_known_ones():
-    with pytest.raises(GancompError, match="family of networks 'unet'; choose one of resnet, spade, rrdb, vdsr, segm"):
+    with pytest.raises(GancompError, match="family of networks 'unet'; choose one of agd, elastic, resnet, rrdb, segm"):
         build_generator({"family": "unet"})
 
 
@@ -279,5 +280,15 @@ def test_separable_ends_that_do_not_exist_or_should_be_elastic_are_refused():
     a = ResnetArchitecture(ChannelConfig.uniform(8), 3, separable_ends=("up",))
     with pytest.raises(GancompError, match="dense ends"):
         ArchitectureSpace(a, SearchSpace(((8,),) * 8))
-    with pytest.raises(GancompError, match="dense ends"):
-        sort_channels(ResnetGenerator(a))
+
+
+def test_channels_of_separable_ends_are_sorted_too_and_the_function_stays():
+    network = build(
+        ResnetArchitecture(ChannelConfig.uniform(8), 2, separable_ends=("down", "up"), affine=True), 1
+    ).eval()
+    x = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        before, weights = network(x), network.stages.down1[0][2].weight.clone()
+        sort_channels(network)
+        torch.testing.assert_close(network(x), before, rtol=0, atol=1e-5)
+    assert not torch.equal(network.stages.down1[0][2].weight, weights)

@@ -19,6 +19,7 @@ from factories import is_one_sentence
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import OnnxGenerator, cost, export_onnx, layer_costs
 from gancomp_core.nets import (
+    Architecture,
     ArchitectureSpace,
     ElasticGenerator,
     ResnetArchitecture,
@@ -27,10 +28,9 @@ from gancomp_core.nets import (
     SpadeArchitecture,
     SpadeGenerator,
     build_generator,
-    read_architecture,
     sort_channels,
 )
-from gancomp_core.nets.channel_groups import channel_groups, group_sizes
+from gancomp_core.nets.channel_groups import channel_groups
 
 RESNET_CHANNELS = SearchSpace(((8, 16), (4, 8), (2, 4), (2, 4, 6), (2, 4), (2, 4), (4, 8), (8, 16)))
 SPADE_CHANNELS = SearchSpace(((8, 16), (4, 8), (2, 4), (2, 4), (2, 4), (2, 4), (4, 8), (8, 16)))
@@ -101,7 +101,7 @@ def pictures(architecture, count=2, tall=1, wide=1, dtype=torch.float32):
 
 
 def architectures(space):
-    return st.tuples(*map(st.sampled_from, space.genes.values())).map(space.express)
+    return st.tuples(*(st.integers(0, len(choice) - 1) for choice in space.choices.values())).map(space.decode)
 
 
 def is_spade(name):
@@ -438,7 +438,7 @@ def test_channel_groups_are_as_wide_as_the_architecture_says(name, data):
     with torch.device("meta"):
         groups = channel_groups(plain_generator(architecture))
     found = {group.name: {t.shape[dim] for t, dim in (*group.carried, *group.read)} for group in groups}
-    assert found == {group: {size} for group, size in group_sizes(architecture).items()}
+    assert found == {group: {size} for group, size in architecture.group_sizes.items()}
 
 
 def test_the_most_important_channel_is_the_one_that_the_next_layer_multiplies_most():
@@ -527,15 +527,15 @@ def test_sampled_networks_lie_in_the_space_and_survive_reading(name, seed):
     space = SPACES[name]
     network = space.sample(random.Random(seed))
     assert network in space
-    assert space.express(space.read(network)) == network
+    assert space.decode(space.encode(network)) == network == space.named(space.name(network))
     assert space.sample(random.Random(seed)) == network
-    assert read_architecture(json.loads(json.dumps(network.as_dict()))) == network
+    assert Architecture.from_dict(json.loads(json.dumps(network.as_dict()))) == network
 
 
 def test_sampling_draws_each_choice_equally_often():
     space, rng = SMALL_SPACES["kinds and resolutions"], random.Random(0)
-    genes = [space.read(space.sample(rng)) for _ in range(1200)]
-    for drawn, choices in zip(zip(*genes, strict=True), space.genes.values(), strict=True):
+    genes = [space.sample(rng).genes.values() for _ in range(1200)]
+    for drawn, choices in zip(zip(*genes, strict=True), space.choices.values(), strict=True):
         for choice in choices:
             assert drawn.count(choice) / len(drawn) == pytest.approx(1 / len(choices), abs=0.06)
 
@@ -543,10 +543,10 @@ def test_sampling_draws_each_choice_equally_often():
 @pytest.mark.parametrize("name", [*SPACES, *SMALL_SPACES])
 def test_a_space_survives_json(name):
     space = SPACES.get(name) or SMALL_SPACES[name]
-    again = read_architecture(json.loads(json.dumps(space.as_dict())))
+    again = Architecture.from_dict(json.loads(json.dumps(space.as_dict())))
     assert again == space
     assert hash(again) == hash(space)
-    assert again.genes == space.genes
+    assert again.choices == space.choices
 
 
 def test_choices_may_be_lists():

@@ -139,7 +139,7 @@ def test_training_on_a_single_smallest_picture_is_refused_because_batchnorm_has_
     ("values", "told"),
     [
         ({"channels": "32_32_40_48_16_32"}, "channels of a SPADE generator are '32_32_40_48_16_32'; .* eight numbers"),
-        ({"channels": None}, "channels of a SPADE generator are 'None'"),
+        ({"channels": None}, "channels is None; it must be a ChannelConfig"),
         ({"channels": "8_8"}, "has 2 numbers"),
         ({"upsampling": "most"}, "is 'most'; it must be 'more' .*or 'normal'"),
         ({"label_channels": 0}, "label_channels is 0; it must be a whole number from 1"),
@@ -154,5 +154,5 @@ def test_impossible_architectures_are_refused_in_one_sentence(values, told):
 
 
 def test_a_description_without_channels_is_refused():
-    with pytest.raises(GancompError, match="SpadeArchitecture is not described completely: .*'channels'"):
+    with pytest.raises(GancompError, match="not describe a network .*'channels'.*SpadeArchitecture.as_dict"):
         SpadeArchitecture.from_dict({"family": "spade"})

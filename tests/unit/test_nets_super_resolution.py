@@ -13,8 +13,7 @@ from gancomp_core.nets import (
     RrdbNet,
     Vdsr,
     VdsrArchitecture,
-    initialise_rrdb,
-    initialise_vdsr,
+    build,
 )
 
 SMALL = RrdbArchitecture(blocks=2, width=8, growth=4)
@@ -53,7 +52,7 @@ def test_rrdb_computes_what_the_plain_definition_computes(scale):
 
 
 def test_vdsr_is_the_bicubic_enlargement_plus_what_its_layers_add():
-    network = initialise_vdsr(Vdsr(VdsrArchitecture(layers=4, width=8, scale=4)), 0).double()
+    network = build(VdsrArchitecture(layers=4, width=8, scale=4), 0).double()
     x = pictures(2, 3, 5, 7).double()
     large = F.interpolate(x, scale_factor=4, mode="bicubic", align_corners=False, antialias=True)
     y = large
@@ -68,26 +67,23 @@ def test_published_vdsr_takes_pictures_that_are_large_already():
 
 
 def test_untrained_vdsr_returns_nearly_the_bicubic_enlargement():
-    network, x = initialise_vdsr(Vdsr(VdsrArchitecture(scale=4)), 0), pictures(1, 3, 12, 12)
+    network, x = build(VdsrArchitecture(scale=4), 0), pictures(1, 3, 12, 12)
     large = F.interpolate(x, scale_factor=4, mode="bicubic", align_corners=False, antialias=True)
     assert 0 < (network(x) - large).abs().max() < 0.05
 
 
 @pytest.mark.parametrize(
-    ("make", "start", "name"),
-    [
-        (lambda: RrdbNet(SMALL), initialise_rrdb, "blocks.1.dense_blocks.2.convolutions.4.weight"),
-        (lambda: Vdsr(VdsrArchitecture(4, 8)), initialise_vdsr, "layers.4.weight"),
-    ],
+    ("architecture", "name"),
+    [(SMALL, "blocks.1.dense_blocks.2.convolutions.4.weight"), (VdsrArchitecture(4, 8), "layers.4.weight")],
 )
-def test_initialisation_follows_the_seed_and_nothing_else(make, start, name):
-    first, again, other = [start(make(), seed).state_dict()[name] for seed in (0, 0, 1)]
+def test_initialisation_follows_the_seed_and_nothing_else(architecture, name):
+    first, again, other = [build(architecture, seed).state_dict()[name] for seed in (0, 0, 1)]
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 def test_dense_blocks_start_small_and_without_bias():
-    network = initialise_rrdb(RrdbNet(RrdbArchitecture(blocks=1)), 0)
+    network = build(RrdbArchitecture(blocks=1), 0)
     layer = network.blocks[0].dense_blocks[0].convolutions[4]
     assert layer.weight.std().item() == pytest.approx(0.1 * (2 / (9 * 192)) ** 0.5, rel=0.03)
     assert not any(value.any() for name, value in network.state_dict().items() if name.endswith("bias"))

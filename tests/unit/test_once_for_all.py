@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from factories import noise_task, random_resnet, short_config
-from gancomp_core import zoo
+from gancomp_core import nets, zoo
 from gancomp_core.data import Batches, load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.methods.feature_distillation import (
@@ -26,7 +26,6 @@ from gancomp_core.methods.feature_distillation import (
 from gancomp_core.methods.once_for_all import (
     SupernetScene,
     all_at_once,
-    fresh,
     from_teacher,
     only,
     over_networks,
@@ -64,7 +63,7 @@ def fit(elastic, steps=2, **options):
 
 
 def scene_of(sampler, objective=None):
-    models = build(fresh(SPACE), teacher(), noise_task(), objective or default_objective(), critic_width=8)
+    models = build(nets.build(SPACE), teacher(), noise_task(), objective or default_objective(), critic_width=8)
     return models, SupernetScene(models, Batches(noise_task().train, 3, 0, True).at(0), sampler)
 
 
@@ -128,7 +127,7 @@ def test_feature_distillation_equals_its_plain_computation():
 
 def test_features_of_a_student_at_half_the_resolution_are_enlarged():
     space = ArchitectureSpace(TEACHER, SearchSpace(((16,),) * 8), resolutions=(0.5,))
-    models = build(fresh(space), teacher(), noise_task(), default_objective(), critic_width=8)
+    models = build(nets.build(space), teacher(), noise_task(), default_objective(), critic_width=8)
     scene = SupernetScene(models, Batches(noise_task().train, 3, 0, True).at(0), uniform(space))
     assert scene.parts[0].features[0].shape[2:] == (2, 2)
     assert torch.isfinite(feature_kd()(scene.parts[0])[0])
@@ -189,7 +188,7 @@ def test_a_critic_to_go_on_from_is_copied():
 
 def test_a_task_without_pairs_is_refused():
     with pytest.raises(GancompError, match="'tiny' has no pairs to distil with"):
-        train_supernet(fresh(SPACE), teacher(), noise_task(paired=False), short_config(), progress=False)
+        train_supernet(nets.build(SPACE), teacher(), noise_task(paired=False), short_config(), progress=False)
 
 
 # --- the whole training
@@ -197,7 +196,7 @@ def test_a_task_without_pairs_is_refused():
 
 def test_a_supernet_of_one_network_trains_as_that_network_distilled():
     one = ArchitectureSpace(TEACHER, SearchSpace(((16,),) * 8))
-    elastic = fresh(one, seed=5)
+    elastic = nets.build(one, seed=5)
     alone = elastic.extract()
     options = {"critic_width": 8, "progress": False}
     ours = train_supernet(elastic, teacher(), noise_task(), short_config(3), **options).models["generator"]
@@ -207,15 +206,15 @@ def test_a_supernet_of_one_network_trains_as_that_network_distilled():
 
 
 def test_a_supernet_learns():
-    history = fit(fresh(SPACE), steps=120, lr=1e-3, sampler=sandwich(SPACE)).history
+    history = fit(nets.build(SPACE), steps=120, lr=1e-3, sampler=sandwich(SPACE)).history
     assert history.reconstruction.iloc[-5:].mean() < 0.9 * history.reconstruction.iloc[:5].mean()
     assert history.feature_kd.iloc[-5:].mean() < 0.9 * history.feature_kd.iloc[:5].mean()
 
 
 def test_a_training_in_parts_draws_the_same_networks(tmp_path):
-    whole = fit(fresh(SPACE), steps=4)
-    fit(fresh(SPACE), steps=4, checkpoint=tmp_path / "a.ckpt", until=2)
-    resumed = fit(fresh(SPACE, seed=9), steps=4, checkpoint=tmp_path / "a.ckpt")
+    whole = fit(nets.build(SPACE), steps=4)
+    fit(nets.build(SPACE), steps=4, checkpoint=tmp_path / "a.ckpt", until=2)
+    resumed = fit(nets.build(SPACE, seed=9), steps=4, checkpoint=tmp_path / "a.ckpt")
     for name, weight in whole.averaged["generator"].state_dict().items():
         assert torch.equal(resumed.averaged["generator"].state_dict()[name], weight), name
 
@@ -289,7 +288,7 @@ def test_larger_kernels_begin_with_zeros_around_the_trained_ones():
     space = ArchitectureSpace(TEACHER, SearchSpace(((16,),) * 8), kernels=(3, 5, 7))
     elastic, x = warm_start(space, teacher()), torch.randn(2, 1, 16, 16)
     for kernel in (7, 5, 3):
-        elastic.activate(space.express((*[16] * 8, 3, *[kernel] * 3, *[False] * 3, 1.0)))
+        elastic.activate(dataclasses.replace(space.base, kernels=(kernel,) * 3))
         torch.testing.assert_close(elastic(x), teacher()(x), atol=1e-5, rtol=1e-4)
 
 

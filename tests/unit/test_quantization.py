@@ -57,16 +57,13 @@ from gancomp_core.nets import (
     ResnetArchitecture,
     ResnetGenerator,
     RrdbArchitecture,
-    RrdbNet,
     SearchSpace,
     SpadeArchitecture,
     SpadeGenerator,
     UnetGenerator,
-    Vdsr,
     VdsrArchitecture,
+    build,
     initialise,
-    initialise_rrdb,
-    initialise_vdsr,
 )
 from gancomp_core.train import Settings, reconstruction
 
@@ -85,8 +82,8 @@ NETS = {
         initialise(SpadeGenerator(SpadeArchitecture("8_4_2_2_2_4_4_8", upsampling="normal", label_channels=4)), 1),
         (4, 64),
     ),
-    "rrdb": lambda: (initialise_rrdb(RrdbNet(RrdbArchitecture(1, 16, 8)), 1), (3, 16)),
-    "vdsr": lambda: (initialise_vdsr(Vdsr(VdsrArchitecture(4, 16, scale=2)), 1), (3, 16)),
+    "rrdb": lambda: (build(RrdbArchitecture(1, 16, 8), 1), (3, 16)),
+    "vdsr": lambda: (build(VdsrArchitecture(4, 16, scale=2), 1), (3, 16)),
     "u-net": lambda: (initialise(UnetGenerator(width=8, depth=3), 1), (3, 32)),
 }
 

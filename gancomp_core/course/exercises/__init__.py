@@ -1,1 +1,1 @@
-"""The exercises behind ``check.<name>``, one module for each notebook; each lists its own in ``EXERCISES``."""
+"""The diagnoses behind ``check.<exercise>``, one module a notebook."""

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
+import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
-from gancomp_core.measure import cost
-from gancomp_core.nets.agd import OPERATORS, TRANSLATION, AgdArchitecture, Picked
+from gancomp_core.nets.agd import AgdArchitecture, Picked, draft_operator
+from gancomp_core.nets.blueprint import PICTURE, Channels, Draft
 
 REACH = 8.0  # by how much a two-sided controller may raise or lower its price
 LOOKS = 100  # how often a search writes down its preferences, and the controller may change the price
@@ -23,30 +23,25 @@ LOOKS = 100  # how often a search writes down its preferences, and the controlle
 class MacTable:
     """MACs of every choice: for each layer [operators, widths that come in, widths that go out], exactly.
 
-    ``height`` and ``width`` are those of the picture that goes in. The numbers are those of
-    :func:`gancomp_core.measure.cost`, so the sum over a derived network is its measured cost.
+    ``height`` and ``width`` are those of the picture that goes in. The numbers come from the blueprint of each operator
+    with columns of widths, so the sum over a derived network is its cost.
     """
 
     def __init__(self, architecture: AgdArchitecture, height: int, width: int) -> None:
         self.architecture, self.tables = architecture, list[Tensor]()
-        normed = architecture.kind == TRANSLATION
         before: tuple[int, ...] = (architecture.in_channels,)
         size = (height, width)
-
-        @functools.cache  # cells of one width cost alike
-        def macs(operator: str, c_in: int, c_out: int, size: tuple[int, int]) -> int:
-            with torch.device("meta"):
-                return cost(OPERATORS[operator](c_in, c_out, normed), *size, in_channels=c_in).macs
-
         for layer in architecture.layers:
-            self.tables.append(
-                _table(lambda o, i, j, at=size: macs(o, i, j, at), layer.operators, before, layer.widths)
-            )
-            step = {"down": 0.5, "up": 2.0, "enlarge": 2.0}.get(layer.operators[0], 1.0)
-            before, size = layer.widths, (int(size[0] * step), int(size[1] * step))
-        kernel = 7 if normed else 3
-        pixels = size[0] * size[1] * kernel**2 * architecture.out_channels
-        self.tail = torch.tensor([float(pixels * c_in) for c_in in before], dtype=torch.float64)
+            found = []
+            for operator in layer.operators:
+                draft = Draft(size)
+                draft.stage(layer.name, operator, (), PICTURE)
+                draft_operator(draft, operator, "", _column(before, 1), _column(layer.widths, 0), architecture.normed)
+                found.append(torch.as_tensor(draft.blueprint.cost.macs, dtype=torch.float64))
+            self.tables.append(torch.stack(found))
+            before, size = layer.widths, draft.size
+        tail = architecture.blueprint(height, width).layer("tail")
+        self.tail = torch.tensor([float(tail.macs // before[-1] * c_in) for c_in in before], dtype=torch.float64)
 
     def exact(self, operators: Sequence[int], widths: Sequence[int]) -> int:
         """MACs of one network: for each layer the place of its operator, and of its width."""
@@ -75,10 +70,9 @@ class MacTable:
         return self.exact([int(table[:, 0, 0].argmin()) for table in self.tables], [0] * len(self.tables))
 
 
-def _table(macs: Callable[..., int], *choices: Sequence[Any]) -> Tensor:
-    operators, before, after = choices
-    found = [[[float(macs(o, i, j)) for j in after] for i in before] for o in operators]
-    return torch.tensor(found, dtype=torch.float64)
+def _column(widths: Sequence[int], dim: int) -> Channels:
+    """Numbers of channels along one of two dimensions."""
+    return Channels("", cast(int, np.expand_dims(np.array(widths, dtype=np.int64), dim)))
 
 
 @dataclass(frozen=True)
@@ -146,13 +140,14 @@ class Choices(nn.Module):
 
     def shares(self, kind: str) -> list[Tensor]:
         """The probabilities of each layer's "operators" or "widths"."""
-        logits: Any = getattr(self, kind)
-        return [each.softmax(0) for each in logits]
+        return [each.softmax(0) for each in self._logits(kind)]
 
     def best(self, kind: str) -> list[int]:
         """The place of each layer's most probable operator, or width."""
-        logits: Any = getattr(self, kind)
-        return [int(each.argmax()) for each in logits]
+        return [int(each.argmax()) for each in self._logits(kind)]
+
+    def _logits(self, kind: str) -> nn.ParameterList:
+        return self.operators if kind == "operators" else self.widths
 
     def derived(self) -> AgdArchitecture:
         """The network of the most probable choices."""

@@ -24,10 +24,10 @@ from gancomp_core.methods.agd.students import (
     batches_of,
     check_pictures_of,
     default_objective,
-    fresh,
     taught,
 )
 from gancomp_core.methods.teacher_pictures import Stacked
+from gancomp_core.nets import build
 from gancomp_core.nets.agd import AgdArchitecture, AgdNetwork
 from gancomp_core.train.loop import Player, Settings, train
 from gancomp_core.train.objectives import Objective, companions
@@ -134,7 +134,7 @@ def search(
     check_search(task, space, controller, table)
     warm = round(warm_up * settings.steps)
     choices = Choices(table, controller, settings.steps - warm)
-    supernet = fresh(space, settings.seed)
+    supernet = build(space, settings.seed)
     objective = objective or default_objective(space.kind)
     models = {"generator": supernet, "choices": choices} | companions(objective)
     models |= {"features": features} if features else {}

@@ -18,7 +18,8 @@ from gancomp_core.methods.agd.choices import MacTable
 from gancomp_core.methods.feature_distillation import pixel_kd
 from gancomp_core.methods.pseudo_pairs import pseudo_pairs
 from gancomp_core.methods.teacher_pictures import beside_targets
-from gancomp_core.nets.agd import SUPER_RESOLUTION, TRANSLATION, AgdArchitecture, AgdNetwork, Picked, initialise_agd
+from gancomp_core.nets import build
+from gancomp_core.nets.agd import SUPER_RESOLUTION, TRANSLATION, AgdArchitecture, Picked
 from gancomp_core.train.loop import Player, Settings, Trained, train
 from gancomp_core.train.objectives import (
     Objective,
@@ -73,7 +74,7 @@ def train_derived(
     ``architecture`` may also be another generator of the library, trained in place: so methods compare by one recipe.
     ``options`` go to :func:`gancomp_core.train.loop.train`; the others are those of :func:`search`.
     """
-    network = architecture if isinstance(architecture, nn.Module) else fresh(architecture, settings.seed)
+    network = architecture if isinstance(architecture, nn.Module) else build(architecture, settings.seed)
     objective = objective or default_objective(SUPER_RESOLUTION if task.scale > 1 else TRANSLATION)
     models = {"generator": network} | companions(objective) | ({"features": features} if features else {})
     batches = batches_of(task, taught(task, teacher), settings, crop)
@@ -102,12 +103,6 @@ def batches_of(task: Task, pictures: PictureSet, settings: Settings, crop: int |
     """Batches of a task's pictures, where it enlarges in squares of ``crop`` target pixels (64)."""
     side = (crop or 64) if task.scale > 1 else None
     return Batches(pictures, settings.batch_size, settings.seed, paired=True, crop=side, scale=task.scale)
-
-
-def fresh(architecture: AgdArchitecture, seed: int) -> AgdNetwork:
-    """The network of an architecture with random weights."""
-    with torch.random.fork_rng():  # PyTorch fills fresh layers with random numbers, which are replaced
-        return initialise_agd(AgdNetwork(architecture), seed)
 
 
 def from_teacher(

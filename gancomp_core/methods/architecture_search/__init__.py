@@ -5,10 +5,10 @@ Once-for-All), a controller trained by reinforcement (Zoph and Le 2017), plain c
 """
 
 from gancomp_core.methods.architecture_search.budget import Budget
-from gancomp_core.methods.architecture_search.choices import costs
 from gancomp_core.methods.architecture_search.frontier import Frontier
 from gancomp_core.methods.architecture_search.latency_table import LatencyError, LatencyTable
 from gancomp_core.methods.architecture_search.predictor import Predictor
+from gancomp_core.methods.architecture_search.rows import costs
 from gancomp_core.methods.architecture_search.running import STRATEGIES, search
 from gancomp_core.methods.architecture_search.scores import SupernetScore
 

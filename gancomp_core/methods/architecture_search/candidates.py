@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import cached_property
 from typing import Any
 
@@ -13,16 +13,12 @@ from numpy.typing import NDArray
 
 from gancomp_core.errors import GancompError
 from gancomp_core.methods.architecture_search.budget import UNITS, Budget, amount, amounts
-from gancomp_core.methods.architecture_search.choices import (
-    ENUMERABLE,
-    Choice,
-    Choices,
-    choices_of,
-    cost_table,
-    every_choice,
-)
 from gancomp_core.methods.architecture_search.latency_table import LatencyTable
-from gancomp_core.nets import ArchitectureSpace
+from gancomp_core.methods.architecture_search.rows import ENUMERABLE, Rows, as_row, cost_table, every_row, rows_of
+from gancomp_core.nets import Space
+from gancomp_core.nets.space import Row
+
+Value = Callable[[Rows], NDArray[np.float64]]
 
 
 class Candidates:
@@ -33,54 +29,54 @@ class Candidates:
 
     def __init__(
         self,
-        space: ArchitectureSpace,
+        space: Space[Any],
         budget: Budget,
         pixels: tuple[int, int],
         latency: LatencyTable | None,
         rng: np.random.Generator,
     ) -> None:
         self.space, self.budget, self.pixels, self.latency, self.rng = space, budget, pixels, latency, rng
-        self.sizes = np.array([len(choice) for choice in space.genes.values()])
-        narrowest, widest = choices_of(space, [space.narrowest, space.widest])
+        self.sizes = np.array([len(choice) for choice in space.choices.values()])
+        narrowest, widest = rows_of(space, [space.narrowest, space.widest])
         self._corners = {"least": narrowest, "most": widest}
         self._refuse_impossible()
 
     def __len__(self) -> int:
         """How many networks the budget admits; for a space too large to tell, how many it has."""
-        return len(self.space) if self.all is None else len(self.all)
+        return self.space.size if self.all is None else len(self.all)
 
     @cached_property
-    def all(self) -> Choices | None:
-        """Every admitted choice in the order of the space, None for a space too large to list."""
-        if len(self.space) > ENUMERABLE:
+    def all(self) -> Rows | None:
+        """Every admitted row in the order of the space, None for a space too large to list."""
+        if self.space.size > ENUMERABLE:
             return None
-        choices = every_choice(self.space)
-        return choices[self.admitted(choices)]
+        rows = every_row(self.space)
+        return rows[self.admitted(rows)]
 
-    def table(self, choices: Choices) -> pd.DataFrame:
+    def table(self, rows: Rows) -> pd.DataFrame:
         """What these networks cost, with ``latency_ms`` where there is a latency table."""
-        found = cost_table(self.space, choices, self.pixels)
+        found = cost_table(self.space, rows, self.pixels)
         if self.latency is not None:
-            found["latency_ms"] = self.latency.of(self.space, choices)
+            found["latency_ms"] = self.latency.of(self.space, rows)
         return found
 
-    def admitted(self, choices: Choices) -> NDArray[np.bool_]:
+    def admitted(self, rows: Rows) -> NDArray[np.bool_]:
         """Which of these networks the budget admits."""
         quick = {name: limit for name, limit in self.budget.limits.items() if name != "latency_ms"}
-        mask = np.ones(len(choices), dtype=bool)
+        mask = np.ones(len(rows), dtype=bool)
         if quick:
-            mask = Budget(**quick).mask(cost_table(self.space, choices, self.pixels))
+            mask = Budget(**quick).mask(cost_table(self.space, rows, self.pixels))
         if self.budget.latency_ms is not None:  # the others need no latency
             assert self.latency is not None
-            mask[mask] = self.latency.of(self.space, choices[mask]) <= self.budget.latency_ms
+            mask[mask] = self.latency.of(self.space, rows[mask]) <= self.budget.latency_ms
         return mask
 
-    def fresh(self, count: int, seen: Collection[Choice]) -> list[Choice]:
+    def fresh(self, count: int, seen: Collection[Row]) -> list[Row]:
         """Admitted networks at random, none of them in ``seen``, none twice; fewer where there are no more of them."""
         if self.all is not None:
-            unseen = (tuple(map(int, self.all[i])) for i in self.rng.permutation(len(self.all)))
-            return list(itertools.islice((choice for choice in unseen if choice not in seen), max(0, count)))
-        drawn: dict[Choice, None] = {}
+            unseen = (as_row(self.all[i]) for i in self.rng.permutation(len(self.all)))
+            return list(itertools.islice((row for row in unseen if row not in seen), max(0, count)))
+        drawn: dict[Row, None] = {}
         for attempt in range(40):
             rows = self.rng.integers(0, self.sizes, size=(2048, len(self.sizes)))
             drawn |= dict.fromkeys(self.usable(rows if attempt < 4 else self._moved_inside(rows), {*seen, *drawn}))
@@ -88,16 +84,15 @@ class Candidates:
                 break
         return list(drawn)[:count]
 
-    def usable(self, choices: Choices, seen: Collection[Choice]) -> list[Choice]:
-        """Those of ``choices`` that the budget admits and that were not ``seen``, each once, in their order."""
-        rows = [tuple(map(int, row)) for row in choices]
-        new = list(dict.fromkeys(row for row in rows if row not in seen))
+    def usable(self, rows: Rows, seen: Collection[Row]) -> list[Row]:
+        """Those of ``rows`` that the budget admits and that were not ``seen``, each once, in their order."""
+        new = list(dict.fromkeys(row for row in map(as_row, rows) if row not in seen))
         if not new:
             return []
         mask = self.admitted(np.array(new, dtype=np.int64))
-        return [choice for choice, admitted in zip(new, mask, strict=True) if admitted]
+        return [row for row, admitted in zip(new, mask, strict=True) if admitted]
 
-    def _moved_inside(self, rows: Choices) -> Choices:
+    def _moved_inside(self, rows: Rows) -> Rows:
         """Networks over the budget take genes of one within it, in random order, until they are within, too."""
         rows = rows.copy()
         order = np.argsort(self.rng.random(rows.shape), axis=1)
@@ -135,37 +130,37 @@ class Candidates:
     def _refuse_alone(self, name: str) -> None:
         limit, least = self.budget.limits[name], self._cheapest(name)[name]
         if least > limit:
-            how_many = f"{len(self.space):,} network" + ("s" if len(self.space) != 1 else "")
+            how_many = f"{self.space.size:,} network" + ("s" if self.space.size != 1 else "")
             raise GancompError(
                 f"No network of the space has at most {amount(name, limit)}: the {how_many} reach from "
                 f"{amount(name, least)} to {amount(name, self._dearest(name)[name])}; raise the limit to the least of "
                 "these or more."
             )
 
-    def _limited(self, choices: Choices) -> pd.DataFrame:
+    def _limited(self, rows: Rows) -> pd.DataFrame:
         """Costs without latencies that nobody limits: they may have to be measured."""
-        return self.table(choices) if self.budget.latency_ms else cost_table(self.space, choices, self.pixels)
+        return self.table(rows) if self.budget.latency_ms else cost_table(self.space, rows, self.pixels)
 
-    def _worst_share(self, choices: Choices) -> NDArray[np.float64]:
+    def _worst_share(self, rows: Rows) -> NDArray[np.float64]:
         """How much of its limit the quantity nearest to (or furthest over) it takes."""
-        table = self._limited(choices)
+        table = self._limited(rows)
         return np.max([table[name].to_numpy() / limit for name, limit in self.budget.limits.items()], axis=0)
 
     def _cheapest(self, name: str) -> dict[str, float]:
-        return self._extreme("least", name, lambda choices: self._limited(choices)[name].to_numpy())
+        return self._extreme("least", name, lambda rows: self._limited(rows)[name].to_numpy())
 
     def _dearest(self, name: str) -> dict[str, float]:
-        return self._extreme("most", name, lambda choices: -self._limited(choices)[name].to_numpy())
+        return self._extreme("most", name, lambda rows: -self._limited(rows)[name].to_numpy())
 
-    def _extreme(self, corner: str, name: str, value: Any) -> dict[str, float]:
-        if name == "latency_ms" and len(self.space) <= ENUMERABLE:
-            choices = every_choice(self.space)
-            best = choices[int(np.argmin(value(choices)))]
+    def _extreme(self, corner: str, name: str, value: Value) -> dict[str, float]:
+        if name == "latency_ms" and self.space.size <= ENUMERABLE:
+            rows = every_row(self.space)
+            best = rows[int(np.argmin(value(rows)))]
         else:
             best = self._descended(self._corners[corner], value)
         return {str(name): float(number) for name, number in self._limited(best[None]).iloc[0].items()}
 
-    def _descended(self, start: NDArray[np.int64], value: Any) -> NDArray[np.int64]:
+    def _descended(self, start: NDArray[np.int64], value: Value) -> NDArray[np.int64]:
         """From ``start``, one gene after the other to its best choice, until none gets better.
 
         Exact for MACs, parameters and bytes, which grow with every gene.

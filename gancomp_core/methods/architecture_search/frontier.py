@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pandas as pd
 
 from gancomp_core import files
 from gancomp_core.errors import GancompError
 from gancomp_core.methods.architecture_search.budget import UNITS, Budget, amount
-from gancomp_core.nets import ArchitectureSpace, ChannelConfig, GeneratorArchitecture
+from gancomp_core.nets import Architecture, Space
 
+A = TypeVar("A", bound=Architecture)
 COLUMNS = ("architecture", "macs", "params", "bytes", "latency_ms", "score", "order")
 NEEDED = {"architecture", "score", "order"}
 SHOWN = 12  # rows of the table that is printed
 
 
-class Frontier:
+class Frontier(Generic[A]):
     """The evaluated networks of one search, the best (lowest score) first.
 
-    ``table`` has a row a network: ``architecture`` (a string, see :func:`name_of`), ``macs``, ``params``, ``bytes``
+    ``table`` has a row a network: ``architecture`` (:meth:`Space.name` of it), ``macs``, ``params``, ``bytes``
     (float32), ``latency_ms`` (where a latency table was given), ``score`` (lower is better) and ``order`` (1 for the
     network that was evaluated first). All are networks of ``space``.
     """
 
-    def __init__(self, table: pd.DataFrame, space: ArchitectureSpace) -> None:
+    def __init__(self, table: pd.DataFrame, space: Space[A]) -> None:
         if missing := sorted(NEEDED - set(table.columns)):
             raise GancompError(f"The table of a frontier lacks the column '{missing[0]}'; it has {', '.join(COLUMNS)}.")
         self.space = space
@@ -36,21 +37,21 @@ class Frontier:
         return len(self.table)
 
     @property
-    def architectures(self) -> list[GeneratorArchitecture]:
+    def architectures(self) -> list[A]:
         """The network of each row."""
-        return [architecture_of(self.space, name) for name in self.table.architecture]
+        return [self.space.named(name) for name in self.table.architecture]
 
     @property
-    def best(self) -> GeneratorArchitecture:
+    def best(self) -> A:
         """The network of the lowest score; the first evaluated among equals."""
-        return architecture_of(self.space, self.table.architecture.iloc[0])
+        return self.space.named(self.table.architecture.iloc[0])
 
     @property
     def best_row(self) -> pd.Series:
         """The row of :attr:`best`."""
         return self.table.iloc[0]
 
-    def within(self, budget: Budget) -> Frontier:
+    def within(self, budget: Budget) -> Frontier[A]:
         """Only the networks that another, tighter budget admits; raises :class:`GancompError` where it admits none."""
         mask = budget.mask(self.table)
         if not mask.any():
@@ -78,7 +79,7 @@ class Frontier:
             self.table.to_csv(temporary, index=False)
 
     @classmethod
-    def from_csv(cls, path: Path | str, space: ArchitectureSpace) -> Frontier:
+    def from_csv(cls, path: Path | str, space: Space[A]) -> Frontier[A]:
         """A frontier that :meth:`to_csv` wrote, of a search in ``space``."""
         try:
             table = pd.read_csv(path, dtype=str)
@@ -106,65 +107,17 @@ class Frontier:
     def _heading(self) -> str:
         more = f", the best {SHOWN}" if len(self) > SHOWN else ""
         return (
-            f"{len(self):,} network{'s' if len(self) != 1 else ''} evaluated of a space of {len(self.space):,}{more}:"
+            f"{len(self):,} network{'s' if len(self) != 1 else ''} evaluated of a space of {self.space.size:,}{more}:"
         )
 
     def _readable(self) -> pd.DataFrame:
         rows, found = self.table.head(SHOWN), {}
         for name in [name for name in COLUMNS if name in self.table]:
-            write: Any = {"architecture": str, "order": str, "score": "{:.4g}".format}.get(name)
-            found[name.removesuffix("_ms")] = [(write or _amount(name))(value) for value in rows[name]]
+            found[name.removesuffix("_ms")] = [_shown(name, value) for value in rows[name]]
         return pd.DataFrame(found)
 
 
-def _amount(name: str) -> Any:
-    return lambda value: amount(name, value)
-
-
-def name_of(architecture: GeneratorArchitecture, space: ArchitectureSpace) -> str:
-    """A network of a space as one word for each thing that the space may choose, the channels first.
-
-    For example ``16_16_24_8_8_8_16_16 depth=6 kernels=3.5.3 kinds=dense.separable.dense resolution=0.75``.
-    """
-    genes, choices = space.read(architecture), space.genes
-    words = [str(architecture.channels)]
-    if len(choices["depth"]) > 1:
-        words.append(f"depth={genes[8]}")
-    if len(space.kernels) > 1:
-        words.append("kernels=" + ".".join(map(str, genes[9:12])))
-    if len(space.separable) > 1:
-        words.append("kinds=" + ".".join("separable" if gene else "dense" for gene in genes[12:15]))
-    if len(choices["resolution"]) > 1:
-        words.append(f"resolution={genes[15]:g}")
-    return " ".join(words)
-
-
-def architecture_of(space: ArchitectureSpace, name: str) -> GeneratorArchitecture:
-    """The network of a space that :func:`name_of` called so; raises :class:`GancompError` for any other name."""
-    genes = list(space.read(space.widest))
-    try:
-        channels, *words = name.split(" ")
-        genes[:8] = ChannelConfig.parse(channels).entries
-        for word, text in (word.split("=") for word in words):
-            if word == "depth":
-                genes[8] = int(text)
-            elif word == "kernels":
-                genes[9:12] = map(int, text.split("."))
-            elif word == "kinds":
-                genes[12:15] = [kind == "separable" for kind in text.split(".")]
-            elif word == "resolution":
-                genes[15] = float(text)
-            else:
-                raise ValueError(word)
-        found = space.express(tuple(genes))
-        if found in space:
-            return found
-    except (ValueError, AttributeError) as error:
-        raise _no_network(name, space) from error
-    raise _no_network(name, space)
-
-
-def _no_network(name: str, space: ArchitectureSpace) -> GancompError:
-    return GancompError(
-        f"{name!r} is no network of the space; its networks are called like '{name_of(space.widest, space)}'."
-    )
+def _shown(name: str, value: Any) -> str:
+    if name in UNITS:
+        return amount(name, value)
+    return f"{value:.4g}" if name == "score" else str(value)

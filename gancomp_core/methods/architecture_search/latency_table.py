@@ -8,32 +8,20 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from gancomp_core import files
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import eager_latency, latency, machine_class
-from gancomp_core.methods.architecture_search.choices import ENUMERABLE, Choices, every_choice, express, structures
-from gancomp_core.nets import (
-    ArchitectureSpace,
-    ChannelConfig,
-    GeneratorArchitecture,
-    ResnetArchitecture,
-    ResnetGenerator,
-    SpadeArchitecture,
-    SpadeGenerator,
-    build_generator,
-)
-from gancomp_core.nets.blocks import resized
-from gancomp_core.nets.spade import SMALLEST
+from gancomp_core.methods.architecture_search.rows import ENUMERABLE, Rows, blueprints, every_row
+from gancomp_core.nets import Architecture, Generator, Space
 
 ROUNDS = 3  # the least of their medians counts: other programs only add time
 
@@ -65,48 +53,48 @@ class LatencyTable:
     when they are asked for, on this machine.
     """
 
-    base: GeneratorArchitecture
+    base: Architecture
     pixels: tuple[int, int]
     threads: int
     machine: str
     stages: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def build(cls, space: ArchitectureSpace, pixels: tuple[int, int], threads: int | None = None) -> LatencyTable:
+    def build(cls, space: Space[Any], pixels: tuple[int, int], threads: int | None = None) -> LatencyTable:
         """Time every distinct stage of a space on this machine, some 0.05 s each.
 
         ``threads`` are PyTorch's, None for as many as it has now. Of a space of more than 200,000 networks nothing is
         timed before it is asked for.
         """
         table = cls(space.base, pixels, threads or torch.get_num_threads(), machine_class())
-        if len(space) <= ENUMERABLE:
-            table.of(space, every_choice(space))
+        if space.size <= ENUMERABLE:
+            table.of(space, every_row(space))
         return table
 
-    def predict(self, architecture: GeneratorArchitecture) -> float:
+    def predict(self, architecture: Architecture) -> float:
         """Milliseconds of one picture through this network: the sum of its stages."""
         self._check_kin(architecture)
-        keys = [name.format(*widths) for name, widths in stages_of(architecture)]
+        keys = stage_keys(architecture, self.pixels)
         self._measure(architecture, keys)
         return float(sum(self.stages[key] for key in keys))
 
-    def of(self, space: ArchitectureSpace, choices: Choices) -> NDArray[np.float64]:
-        """Milliseconds of many networks, given as choices; rows as in a search."""
+    def of(self, space: Space[Any], rows: Rows) -> NDArray[np.float64]:
+        """Milliseconds of many networks, given as index rows."""
         self._check_kin(space.base)
-        found = np.zeros(len(choices))
-        for rows, architecture in structures(space, choices):
-            for name, widths in stages_of(architecture):
-                columns = np.stack(np.broadcast_arrays(*widths, rows)[:-1], axis=1)
+        found = np.zeros(len(rows))
+        for places, plan in blueprints(space, rows, self.pixels):
+            for stage in plan.stages:
+                columns = np.stack(np.broadcast_arrays(*stage.widths, places)[:-1], axis=1)
                 shapes, first, place = np.unique(columns, axis=0, return_index=True, return_inverse=True)
-                keys = [name.format(*shape) for shape in shapes]
+                keys = [stage.key(shape) for shape in shapes]
                 for key, row in zip(keys, first, strict=True):
                     if key not in self.stages:
-                        example = express(space, choices[rows[row]])
-                        self._measure(example, [stage.format(*gaps) for stage, gaps in stages_of(example)])
-                found[rows] += np.array([self.stages[key] for key in keys])[place.ravel()]
+                        example = space.decode(rows[places[row]])
+                        self._measure(example, stage_keys(example, self.pixels))
+                found[places] += np.array([self.stages[key] for key in keys])[place.ravel()]
         return found
 
-    def error(self, networks: Iterable[GeneratorArchitecture] | Mapping[GeneratorArchitecture, float]) -> LatencyError:
+    def error(self, networks: Iterable[Architecture] | Mapping[Architecture, float]) -> LatencyError:
         """The table's error on these networks; those without milliseconds of their own are timed as a whole now."""
         measured = dict(networks) if isinstance(networks, Mapping) else {a: self.measure(a) for a in networks}
         if not measured:
@@ -116,12 +104,14 @@ class LatencyTable:
         correlation = float(np.corrcoef(true, guess)[0, 1]) if len(true) > 1 and true.std() and guess.std() else np.nan
         return LatencyError(float(np.mean(np.abs(guess / true - 1)) * 100), correlation, len(true))
 
-    def measure(self, architecture: GeneratorArchitecture) -> float:
+    def measure(self, architecture: Architecture) -> float:
         """Milliseconds of one picture through the whole network, timed now."""
         shape = (1, architecture.in_channels, *self.pixels)
-        network = _fresh(architecture)
-        timing: dict[str, Any] = {"threads": self.threads, "warmup": 1, "repeats": 5, "min_seconds": 0.05}
-        return min(eager_latency(network, shape, **timing).median_ms for _ in range(ROUNDS))
+        network = _to_be_timed(architecture)
+        return min(
+            eager_latency(network, shape, threads=self.threads, warmup=1, repeats=5, min_seconds=0.05).median_ms
+            for _ in range(ROUNDS)
+        )
 
     def save(self, path: Path | str) -> None:
         """Write the table as JSON."""
@@ -140,25 +130,26 @@ class LatencyTable:
         """Read a table that :meth:`save` wrote, of this machine or another."""
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"))
-            kind = SpadeArchitecture if values["base"].get("family") == "spade" else ResnetArchitecture
+            base: Architecture = Architecture.from_dict(values["base"])
             height, width = values["pixels"]
             stages = {str(key): float(ms) for key, ms in values["stages"].items()}
-            return cls(kind.from_dict(values["base"]), (height, width), values["threads"], values["machine"], stages)
+            return cls(base, (height, width), values["threads"], values["machine"], stages)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise GancompError(
                 f"{path} is not a latency table that can be read; LatencyTable.build(space, pixels).save(path) "
                 "writes one for this machine."
             ) from error
 
-    def _check_kin(self, architecture: GeneratorArchitecture) -> None:
-        if _kind(architecture) != _kind(self.base):
+    def _check_kin(self, architecture: Architecture) -> None:
+        kin = type(architecture) is type(self.base) and architecture.with_genes(self.base.genes) == self.base
+        if not kin:
             raise GancompError(
                 f"This latency table was measured for networks like {self.base}, not like {architecture}; "
                 "build one with LatencyTable.build(space, pixels)."
             )
 
-    def _measure(self, architecture: GeneratorArchitecture, keys: list[str]) -> None:
-        """Time those of the stages of a network, given in the order of :func:`stages_of`, that are missing."""
+    def _measure(self, architecture: Architecture, keys: list[str]) -> None:
+        """Time those of the stages of a network, given in the order of :func:`stage_keys`, that are missing."""
         missing = [key for key in dict.fromkeys(keys) if key not in self.stages]
         if not missing:
             return
@@ -167,95 +158,35 @@ class LatencyTable:
                 f"This latency table was measured on another machine ({self.machine}) and lacks the stage "
                 f"'{missing[0]}'; build one here with LatencyTable.build(space, pixels)."
             )
-        network = _fresh(architecture)
+        network = _to_be_timed(architecture)
         picture = torch.rand(1, architecture.in_channels, *self.pixels, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
             for key, run in zip(keys, _stage_runs(network, picture * 2 - 1), strict=True):
                 if key not in self.stages:
-                    timing: dict[str, Any] = {"threads": self.threads, "warmup": 1, "repeats": 3, "min_seconds": 0.015}
-                    self.stages[key] = min(latency(run, **timing).median_ms for _ in range(ROUNDS))
+                    self.stages[key] = min(
+                        latency(run, threads=self.threads, warmup=1, repeats=3, min_seconds=0.015).median_ms
+                        for _ in range(ROUNDS)
+                    )
 
 
-def _fresh(architecture: GeneratorArchitecture) -> nn.Module:
-    """A network to be timed, in eval mode; its weights are all alike: random ones take longer to make."""
+def _to_be_timed(architecture: Architecture) -> Generator:
+    """A network in eval mode; its weights are all alike: random ones take longer to make."""
     with torch.device("meta"):
-        network = build_generator(architecture.as_dict())
+        network = architecture.network()
     network = network.to_empty(device="cpu").requires_grad_(False).eval()
     for tensor in network.state_dict().values():
         tensor.fill_(0.01 if tensor.is_floating_point() else 0)
-    return network
+    return cast(Generator, network)
 
 
-def _kind(architecture: GeneratorArchitecture) -> GeneratorArchitecture:
-    """What all networks of a table share: everything but what a space may choose."""
-    usual: dict[str, Any] = {"channels": ChannelConfig.uniform(8), "kernels": (3, 3, 3), "resolution": 1.0}
-    if isinstance(architecture, ResnetArchitecture):
-        return replace(architecture, blocks=9, separable=False, **usual)
-    return replace(architecture, middles=2, **usual)
+def stage_keys(architecture: Architecture, pixels: tuple[int, int]) -> list[str]:
+    """The stages of a network in order, by the names that they have in a table."""
+    return [stage.key(stage.widths) for stage in architecture.blueprint(*pixels).stages]
 
 
-def stages_of(architecture: GeneratorArchitecture) -> list[tuple[str, tuple[Any, ...]]]:
-    """The stages of a network in order: a name with gaps for widths, and the widths."""
-    found = (
-        _resnet_stages(architecture) if isinstance(architecture, ResnetArchitecture) else _spade_stages(architecture)
-    )
-    at = "" if architecture.resolution == 1 else f" @{architecture.resolution:g}"
-    return [(" ".join([name, ">".join(["{}"] * len(widths))]) + at, widths) for name, widths in found]
-
-
-def _resnet_stages(a: ResnetArchitecture) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    stem, down1, down2, up1, up2 = a.channels.ends
-    yield "stem", (stem,)
-    yield "down1", (stem, down1)
-    yield "down2", (down1, down2)
-    for block, inner in enumerate(a.channels.inner_widths(a.blocks)):
-        separable, kernel = a.in_third(block)
-        yield f"{'separable' if separable else 'dense'} block {kernel}x{kernel}", (down2, inner)
-    yield "up1", (down2, up1)
-    yield "up2", (up1, up2)
-    yield "tail", (up2,)
-
-
-def _spade_stages(a: SpadeArchitecture) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    yield "fc", (a.first_width,)
-    before = SMALLEST[a.upsampling]
-    for shape in a.blocks:
-        kind = f"{'up' if shape.shortcut else 'block'} {shape.kernel}x{shape.kernel}"
-        enlarged = " enlarged" if shape.shrink != before else ""
-        yield f"{kind} at 1/{shape.shrink}{enlarged}", (shape.inputs, shape.inner, shape.outputs, shape.hidden)
-        before = shape.shrink
-    yield "tail", (a.channels.entries[7],)
-
-
-def _stage_runs(network: Any, picture: Tensor) -> Iterator[Callable[[], Tensor]]:
-    """What each stage of a network does to the picture, in the order of :func:`stages_of`."""
-    steps = _resnet_steps(network) if isinstance(network, ResnetGenerator) else _spade_steps(network, picture)
+def _stage_runs(network: Generator, picture: Tensor) -> Iterator[Callable[[], Tensor]]:
+    """What each stage of a network does to the picture, in the order of its blueprint."""
     x = picture
-    for step in steps:
+    for _, step in network.steps(picture):
         yield functools.partial(step, x)
         x = step(x)
-
-
-def _resnet_steps(network: ResnetGenerator) -> Iterator[Callable[[Tensor], Tensor]]:
-    share, stages = network.architecture.resolution, list(network.stages)
-    yield lambda x: stages[0](resized(x, share))
-    yield from stages[1:-1]
-    yield lambda x: resized(stages[-1](x), 1 / share)
-
-
-def _spade_steps(network: SpadeGenerator, picture: Tensor) -> Iterator[Callable[[Tensor], Tensor]]:
-    share, before = network.architecture.resolution, SMALLEST[network.architecture.upsampling]
-    labels = picture if share == 1 else F.interpolate(picture, scale_factor=share, mode="nearest")
-    size = [length // before for length in labels.shape[2:]]
-    yield lambda x: network.stages["fc"](
-        F.interpolate(x if share == 1 else F.interpolate(x, scale_factor=share, mode="nearest"), size, mode="nearest")
-    )
-    for shape in network.shapes:
-        yield functools.partial(_spade_step, network.stages[shape.name], before / shape.shrink, labels)
-        before = shape.shrink
-    yield lambda x: resized(network.stages["tail"](x), 1 / share)
-
-
-def _spade_step(stage: Any, enlarge: float, labels: Tensor, x: Tensor) -> Tensor:
-    found: Tensor = stage(x if enlarge == 1 else F.interpolate(x, scale_factor=enlarge, mode="nearest"), labels)
-    return found

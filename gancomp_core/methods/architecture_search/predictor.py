@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -12,14 +13,15 @@ from scipy import stats
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
-from gancomp_core.methods.architecture_search.choices import Choices, choices_of
 from gancomp_core.methods.architecture_search.frontier import Frontier
-from gancomp_core.nets import ArchitectureSpace, GeneratorArchitecture
+from gancomp_core.methods.architecture_search.rows import Rows, rows_of
+from gancomp_core.nets import Architecture, Space
 
+A = TypeVar("A", bound=Architecture)
 FEWEST = 5  # networks to learn from: one is held out
 
 
-class Predictor:
+class Predictor(Generic[A]):
     """One-hot genes through an MLP of three layers of 400 ReLUs. Source: Once-for-All (arXiv 1908.09791).
 
     :meth:`fit` learns from evaluated networks, :meth:`predict` tells the scores of others. The same rows and seed give
@@ -27,25 +29,29 @@ class Predictor:
     out from a first training (nan before :meth:`fit`, and where the held-out scores are all alike).
     """
 
-    def __init__(self, space: ArchitectureSpace, seed: int = 0, steps: int = 300) -> None:
+    def __init__(self, space: Space[A], seed: int = 0, steps: int = 300) -> None:
         self.space, self.seed, self.steps = space, seed, steps
         self.correlation, self.rows = float("nan"), 0
         self._network: nn.Module | None = None
 
-    def fit(self, rows: Frontier | Iterable[tuple[GeneratorArchitecture, float]]) -> Predictor:
+    def fit(self, evaluated: Frontier[A] | Iterable[tuple[A, float]]) -> Predictor[A]:
         """Learn from a frontier or pairs of architecture and score, at least 5; returns itself."""
-        pairs = list(zip(rows.architectures, rows.table.score, strict=True)) if isinstance(rows, Frontier) else [*rows]
+        pairs = (
+            list(zip(evaluated.architectures, evaluated.table.score, strict=True))
+            if isinstance(evaluated, Frontier)
+            else list(evaluated)
+        )
         scores = torch.tensor([float(score) for _, score in pairs])
         if len(pairs) < FEWEST or not scores.isfinite().all():
             raise GancompError(
                 f"A predictor learns from at least {FEWEST} networks with finite scores, not from these {len(pairs)}; "
                 "evaluate more of them, for example with search(..., strategy='random')."
             )
-        return self.learn(choices_of(self.space, (architecture for architecture, _ in pairs)), scores)
+        return self.learn(rows_of(self.space, (architecture for architecture, _ in pairs)), scores)
 
-    def learn(self, choices: Choices, scores: Tensor) -> Predictor:
-        """:meth:`fit` from choices [N, 16] and their scores, float32 [N]."""
-        x = self._one_hot(choices)
+    def learn(self, rows: Rows, scores: Tensor) -> Predictor[A]:
+        """:meth:`fit` from index rows [N, genes] and their scores, float32 [N]."""
+        x = self._one_hot(rows)
         self._mean, self._scale = scores.mean(), scores.std(unbiased=False).clamp_min(1e-12)
         y = (scores - self._mean) / self._scale
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(self.seed))
@@ -54,17 +60,15 @@ class Predictor:
         self._network, self.rows = self._trained(x, y), len(x)
         return self
 
-    def predict(self, architectures: Iterable[GeneratorArchitecture]) -> NDArray[np.float64]:
+    def predict(self, architectures: Iterable[A]) -> NDArray[np.float64]:
         """The predicted scores of these networks, float64 [N]."""
-        return self.scores(choices_of(self.space, architectures))
+        return self.scores(rows_of(self.space, architectures))
 
-    def scores(self, choices: Choices) -> NDArray[np.float64]:
-        """:meth:`predict` of choices [N, 16]."""
+    def scores(self, rows: Rows) -> NDArray[np.float64]:
+        """:meth:`predict` of index rows [N, genes]."""
         if self._network is None:
             raise GancompError("This predictor has not learned yet; call fit() with evaluated networks first.")
-        found = [
-            _output(self._network, self._one_hot(part)) for part in np.array_split(choices, len(choices) // 8192 + 1)
-        ]
+        found = [_output(self._network, self._one_hot(part)) for part in np.array_split(rows, len(rows) // 8192 + 1)]
         scores: NDArray[np.float64] = (torch.cat(found) * self._scale + self._mean).double().numpy()
         return scores
 
@@ -72,10 +76,10 @@ class Predictor:
     def fitted(self) -> bool:
         return self._network is not None
 
-    def _one_hot(self, choices: Choices) -> Tensor:
-        sizes = [len(choice) for choice in self.space.genes.values()]
-        columns = [F.one_hot(torch.from_numpy(choices[:, i]), size) for i, size in enumerate(sizes) if size > 1]
-        return torch.cat([*columns, torch.ones(len(choices), 1)], dim=1).float()
+    def _one_hot(self, rows: Rows) -> Tensor:
+        sizes = [len(choice) for choice in self.space.choices.values()]
+        columns = [F.one_hot(torch.from_numpy(rows[:, i]), size) for i, size in enumerate(sizes) if size > 1]
+        return torch.cat([*columns, torch.ones(len(rows), 1)], dim=1).float()
 
     def _trained(self, x: Tensor, y: Tensor) -> nn.Module:
         with torch.random.fork_rng(devices=[]), torch.enable_grad():

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
 
 from gancomp_core.errors import GancompError
-from gancomp_core.measure import cost
 from gancomp_core.methods.architecture_search import strategies
 from gancomp_core.methods.architecture_search.budget import Budget
 from gancomp_core.methods.architecture_search.candidates import Candidates
-from gancomp_core.methods.architecture_search.choices import Choices, express
-from gancomp_core.methods.architecture_search.frontier import Frontier, name_of
+from gancomp_core.methods.architecture_search.frontier import Frontier
 from gancomp_core.methods.architecture_search.latency_table import LatencyTable
 from gancomp_core.methods.architecture_search.predictor import FEWEST, Predictor
-from gancomp_core.methods.architecture_search.scores import Evaluations, Score, cache_path
-from gancomp_core.nets import ArchitectureSpace
+from gancomp_core.methods.architecture_search.rows import Rows
+from gancomp_core.methods.architecture_search.scores import Evaluations, cache_path
+from gancomp_core.nets import Architecture, Space
 
+A = TypeVar("A", bound=Architecture)
 STRATEGIES: dict[str, strategies.Strategy] = {
     "brute force": strategies.brute_force,
     "evolution": strategies.evolution,
@@ -32,8 +34,8 @@ IMAGINED = 2_000  # networks that a search on a predictor looks at
 
 
 def search(
-    space: ArchitectureSpace,
-    score: Score,
+    space: Space[A],
+    score: Callable[[A], float],
     budget: Budget,
     strategy: str = "evolution",
     *,
@@ -43,8 +45,8 @@ def search(
     seed: int = 0,
     executor: Executor | None = None,
     cache: Path | str | bool | None = None,
-    predictor: Predictor | None = None,
-) -> Frontier:
+    predictor: Predictor[A] | None = None,
+) -> Frontier[A]:
     """Find the network of the lowest score that a budget admits; the frontier of all that were evaluated.
 
     ``score`` maps an architecture to a number, lower for better networks (:class:`SupernetScore`). ``strategy`` is
@@ -72,12 +74,12 @@ def search(
         len(candidates),
     )
     evaluate = Evaluations(score, executor, cache_path(score, cache))
-    history = strategies.History(lambda choices: evaluate([express(space, choice) for choice in choices]))
+    history = strategies.History(lambda rows: evaluate([space.decode(row) for row in rows]))
     if predictor is None:
         STRATEGIES[strategy](candidates, history, count)
     else:
         _on_predictions(STRATEGIES[strategy], candidates, history, count, predictor)
-    return _frontier(candidates, history)
+    return _frontier(space, candidates, history)
 
 
 def _on_predictions(
@@ -85,7 +87,7 @@ def _on_predictions(
     candidates: Candidates,
     history: strategies.History,
     count: int,
-    predictor: Predictor,
+    predictor: Predictor[A],
 ) -> None:
     """Search among predicted scores, then evaluate the best of them."""
     if not predictor.fitted:
@@ -93,39 +95,39 @@ def _on_predictions(
         if len(history.scores) < FEWEST:
             return  # there are no more: all are evaluated
         predictor.learn(np.array(list(history.scores)), torch.tensor(list(history.scores.values())))
-    imagined = strategies.History(lambda choices: predictor.scores(np.array(choices)).tolist())
+    imagined = strategies.History(lambda rows: predictor.scores(np.array(rows)).tolist())
     strategy(
         candidates,
         imagined,
         min(IMAGINED if strategy is not strategies.brute_force else len(candidates), len(candidates)),
     )
     left = count - len(history.scores)
-    new = [choice for choice in imagined.best(count + len(history.scores)) if choice not in history.scores]
+    new = [row for row in imagined.best(count + len(history.scores)) if row not in history.scores]
     history.add(new[:left])
 
 
-def _frontier(candidates: Candidates, history: strategies.History) -> Frontier:
-    choices: Choices = np.array(list(history.scores), dtype=np.int64)
-    table = candidates.table(choices)
-    table.insert(0, "architecture", [name_of(express(candidates.space, c), candidates.space) for c in choices])
+def _frontier(space: Space[A], candidates: Candidates, history: strategies.History) -> Frontier[A]:
+    rows: Rows = np.array(list(history.scores), dtype=np.int64)
+    table = candidates.table(rows)
+    table.insert(0, "architecture", [space.name(space.decode(row)) for row in rows])
     table["score"] = list(history.scores.values())
     table["order"] = np.arange(1, len(table) + 1)
-    return Frontier(pd.DataFrame(table), candidates.space)
+    return Frontier(pd.DataFrame(table), space)
 
 
 def _check(
-    space: ArchitectureSpace,
+    space: Space[A],
     budget: Budget,
     strategy: str,
     pixels: tuple[int, int],
     latency: LatencyTable | None,
     evaluations: int | None,
-    predictor: Predictor | None,
+    predictor: Predictor[A] | None,
 ) -> None:
-    if not isinstance(space, ArchitectureSpace):
+    if not isinstance(space, Space):
         raise GancompError(
-            f"A search needs an ArchitectureSpace, not a {type(space).__name__}; "
-            "ArchitectureSpace(base, channels) makes one of the choices for the channels."
+            f"A search needs a space of architectures, not a {type(space).__name__}; ArchitectureSpace(base, channels) "
+            "makes one of the choices for the channels, GeneSpace(base, genes) one of any architecture."
         )
     if strategy not in STRATEGIES:
         raise GancompError(f"There is no strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}.")
@@ -145,14 +147,16 @@ def _check(
         )
     if predictor is not None and predictor.space != space:
         raise GancompError("The predictor is one of another space; make one with Predictor(space).")
-    for resolution in space.genes["resolution"]:  # sizes that some network cannot take, before anything is evaluated
-        cost(space.express((*space.read(space.narrowest)[:-1], resolution)), *pixels)
+    genes, widths = space.narrowest.genes, space.base.width_genes
+    for name, choice in space.choices.items():  # sizes that some network cannot take, before anything is evaluated
+        for gene in choice if name not in widths else ():
+            space.base.with_genes({**genes, name: gene}).cost(*pixels)
 
 
-def _check_all(candidates: Candidates, evaluations: int | None, predictor: Predictor | None) -> None:
+def _check_all(candidates: Candidates, evaluations: int | None, predictor: Predictor[Any] | None) -> None:
     if candidates.all is None:
         raise GancompError(
-            f"A space of {len(candidates.space):,} networks is too large for brute force; use strategy='evolution'."
+            f"A space of {candidates.space.size:,} networks is too large for brute force; use strategy='evolution'."
         )
     if predictor is None and evaluations is not None and evaluations < len(candidates):
         raise GancompError(

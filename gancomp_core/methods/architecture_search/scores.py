@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, as_completed
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import torch
 from filelock import FileLock
@@ -23,11 +23,11 @@ from gancomp_core.measure.distances import frechet_or_kid
 from gancomp_core.measure.features import PROTOCOL, extract_features, in_threads
 from gancomp_core.measure.quality import FD_MINIMUM
 from gancomp_core.measure.running import scored_split
-from gancomp_core.nets import ElasticGenerator, GeneratorArchitecture
+from gancomp_core.nets import Architecture, ElasticGenerator, GeneratorArchitecture
 from gancomp_core.nets.efficientnet_lite import weights_hash
 from gancomp_core.train.batch_norm import recalibrate
 
-Score = Callable[[GeneratorArchitecture], float]
+A = TypeVar("A", bound=Architecture)
 
 BATCH = 64
 CALIBRATION = (16, 16)  # batches, pictures in each
@@ -111,18 +111,18 @@ class SupernetScore:
         return digest.hexdigest()
 
 
-class Evaluations:
+class Evaluations(Generic[A]):
     """Scores of networks, each computed once: in this process or by ``executor``, remembered in a file if there is one.
 
     ``done`` holds what is known, by architecture. Raises :class:`GancompError` naming the architecture for a score that
     is not finite.
     """
 
-    def __init__(self, score: Score, executor: Executor | None = None, path: Path | None = None) -> None:
+    def __init__(self, score: Callable[[A], float], executor: Executor | None = None, path: Path | None = None) -> None:
         self.score, self.executor, self.path = score, executor, path
         self.done: dict[str, float] = dict(_read(path)) if path else {}
 
-    def __call__(self, architectures: Sequence[GeneratorArchitecture]) -> list[float]:
+    def __call__(self, architectures: Sequence[A]) -> list[float]:
         """The scores of these networks, in their order."""
         names = [_written(architecture) for architecture in architectures]
         missing = {name: a for name, a in zip(names, architectures, strict=True) if name not in self.done}
@@ -136,7 +136,7 @@ class Evaluations:
                 _append(self.path, name, value)
         return [self.done[name] for name in names]
 
-    def _computed(self, missing: dict[str, GeneratorArchitecture]) -> Iterator[tuple[str, float]]:
+    def _computed(self, missing: dict[str, A]) -> Iterator[tuple[str, float]]:
         """Names and scores, each as soon as it is known."""
         if self.executor is None:
             for name, architecture in missing.items():
@@ -153,7 +153,7 @@ class Evaluations:
                 future.cancel()
 
 
-def cache_path(score: Score, cache: Path | str | bool | None) -> Path | None:
+def cache_path(score: object, cache: Path | str | bool | None) -> Path | None:
     """The file that keeps a score's evaluations, if any.
 
     ``cache`` None: in the cache folder where the score has a ``key``; a folder: there, for which it needs one; False:
@@ -171,7 +171,7 @@ def cache_path(score: Score, cache: Path | str | bool | None) -> Path | None:
     return folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.jsonl"
 
 
-def _written(architecture: GeneratorArchitecture) -> str:
+def _written(architecture: Architecture) -> str:
     return json.dumps(architecture.as_dict(), sort_keys=True)
 
 

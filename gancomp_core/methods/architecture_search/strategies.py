@@ -1,6 +1,6 @@
 """Ways to choose which networks to evaluate next.
 
-Each gets the :class:`Candidates`, a function that evaluates choices, and how many it may evaluate. Whatever it
+Each gets the :class:`Candidates`, a function that evaluates index rows, and how many it may evaluate. Whatever it
 evaluates is admitted by the budget and was not evaluated before.
 """
 
@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gancomp_core.methods.architecture_search.candidates import Candidates
-from gancomp_core.methods.architecture_search.choices import Choice, Choices
+from gancomp_core.methods.architecture_search.rows import Rows, as_row
+from gancomp_core.nets.space import Row
 
 POPULATION, PARENTS, MUTATION = 100, 0.25, 0.2
 """GAN Compression's population, share of parents, and probability that a gene mutates."""
@@ -25,17 +26,17 @@ TRIES = 12  # batches of children, before chance fills the rest of a generation
 class History:
     """What has been evaluated, in order; ``evaluate`` computes the scores of more."""
 
-    evaluate: Callable[[Sequence[Choice]], Sequence[float]]
-    scores: dict[Choice, float] = field(default_factory=dict)
+    evaluate: Callable[[Sequence[Row]], Sequence[float]]
+    scores: dict[Row, float] = field(default_factory=dict)
 
-    def add(self, choices: Sequence[Choice]) -> list[float]:
+    def add(self, rows: Sequence[Row]) -> list[float]:
         """Evaluate these, which are new; their scores."""
-        found = list(self.evaluate(choices)) if choices else []
-        self.scores |= zip(choices, found, strict=True)
+        found = list(self.evaluate(rows)) if rows else []
+        self.scores |= zip(rows, found, strict=True)
         return found
 
-    def best(self, count: int) -> list[Choice]:
-        """The choices of the lowest scores; among equals the earlier ones."""
+    def best(self, count: int) -> list[Row]:
+        """The rows of the lowest scores; among equals the earlier ones."""
         return sorted(self.scores, key=self.scores.__getitem__)[:count]
 
 
@@ -46,8 +47,8 @@ class Strategy(Protocol):
 def brute_force(candidates: Candidates, history: History, count: int) -> None:
     """Every network that the budget admits."""
     assert candidates.all is not None
-    everything = [tuple(map(int, row)) for row in candidates.all]
-    history.add([choice for choice in everything if choice not in history.scores][:count])
+    everything = [as_row(row) for row in candidates.all]
+    history.add([row for row in everything if row not in history.scores][:count])
 
 
 def random_search(candidates: Candidates, history: History, count: int) -> None:
@@ -70,12 +71,12 @@ def evolution(candidates: Candidates, history: History, count: int) -> None:
         newborn = _children(candidates, history, parents, min(population - parents, left))
 
 
-def _children(candidates: Candidates, history: History, parents: int, count: int) -> list[Choice]:
+def _children(candidates: Candidates, history: History, parents: int, count: int) -> list[Row]:
     """New admitted networks; chance fills up where the parents have no other children left."""
     if count < 1:
         return []
     best = np.array(history.best(parents), dtype=np.int64)
-    found: dict[Choice, None] = {}
+    found: dict[Row, None] = {}
     for breed, wanted in ((_mutants, (count + 1) // 2), (_crossings, count)):
         for _ in range(TRIES):
             if len(found) >= wanted:
@@ -88,14 +89,14 @@ def _children(candidates: Candidates, history: History, parents: int, count: int
     return list(found)
 
 
-def _mutants(candidates: Candidates, parents: Choices, count: int) -> Choices:
+def _mutants(candidates: Candidates, parents: Rows, count: int) -> Rows:
     """Copies of parents whose genes were drawn anew, each with probability 0.2."""
     rng, sizes = candidates.rng, candidates.sizes
     children = parents[rng.integers(0, len(parents), count)]
     return np.where(rng.random(children.shape) < MUTATION, rng.integers(0, sizes, children.shape), children)
 
 
-def _crossings(candidates: Candidates, parents: Choices, count: int) -> Choices:
+def _crossings(candidates: Candidates, parents: Rows, count: int) -> Rows:
     """Each gene from one of two parents."""
     rng = candidates.rng
     mothers, fathers = (parents[rng.integers(0, len(parents), count)] for _ in range(2))
@@ -116,13 +117,13 @@ def controller(candidates: Candidates, history: History, count: int) -> None:
         history.add(drawn)
         left -= len(drawn)
         known = np.array(list(history.scores.values()))
-        rewards = np.array([(known.mean() - history.scores[choice]) / (known.std() or 1.0) for choice in drawn])
+        rewards = np.array([(known.mean() - history.scores[row]) / (known.std() or 1.0) for row in drawn])
         policy.learn(np.array(drawn), rewards - baseline)
         baseline = 0.8 * baseline + 0.2 * float(rewards.mean())
 
 
-def _drawn(candidates: Candidates, history: History, policy: _Policy, count: int) -> list[Choice]:
-    found: dict[Choice, None] = {}
+def _drawn(candidates: Candidates, history: History, policy: _Policy, count: int) -> list[Row]:
+    found: dict[Row, None] = {}
     for _ in range(TRIES):
         found |= dict.fromkeys(candidates.usable(policy.draw(4 * count, candidates.rng), {**history.scores, **found}))
         if len(found) >= count:
@@ -138,15 +139,15 @@ class _Policy:
     def __init__(self, sizes: NDArray[np.int64]) -> None:
         self.logits = [np.zeros(size) for size in sizes]
 
-    def draw(self, count: int, rng: np.random.Generator) -> Choices:
+    def draw(self, count: int, rng: np.random.Generator) -> Rows:
         genes = [rng.choice(len(logits), count, p=_softmax(logits)) for logits in self.logits]
         return np.stack(genes, axis=1).astype(np.int64)
 
-    def learn(self, choices: Choices, advantages: NDArray[np.float64]) -> None:
+    def learn(self, rows: Rows, advantages: NDArray[np.float64]) -> None:
         """One step up the gradient of expected reward and entropy."""
         for gene, logits in enumerate(self.logits):
             p = _softmax(logits)
-            taken = np.eye(len(logits))[choices[:, gene]]
+            taken = np.eye(len(logits))[rows[:, gene]]
             entropy = -p * (np.log(p + 1e-12) - (p * np.log(p + 1e-12)).sum())
             logits += self.rate * ((advantages[:, None] * (taken - p)).mean(0) + self.bonus * entropy)
 

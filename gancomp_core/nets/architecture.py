@@ -1,0 +1,283 @@
+"""What describes a network, and the base of all generators.
+
+A family of generators is one file: a frozen dataclass that derives from :class:`Architecture` with ``family="name"``,
+and a module that derives from :class:`Generator`. Cost, plain values, stages and taps follow.
+"""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import field, fields, is_dataclass
+from typing import Any, ClassVar, Self, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from gancomp_core.errors import GancompError
+from gancomp_core.nets.blueprint import Blueprint, Cost
+from gancomp_core.nets.channel_config import ChannelConfig, SearchSpace
+from gancomp_core.nets.initialisation import initialise
+
+T = TypeVar("T")
+Gene = int | float | bool | str
+#: Numbers of channels by width gene, where one is a column of numbers: see :meth:`Architecture.blueprint`.
+Columns = Mapping[str, int]
+NO_COLUMNS: Columns = {}
+FAMILIES: dict[str, type[Architecture]] = {}
+"""The families of networks by name; a class that derives from :class:`Architecture` adds itself."""
+
+
+def added(default: T) -> T:
+    """The default of a field that a family got after its first weights were written.
+
+    Such a field is left out of the plain values at its default, so that these, and all keys made of them, stay.
+    """
+    return field(default=default, metadata={"added": True})
+
+
+class Architecture(ABC):
+    """Everything that determines a network: an immutable value, equal to another one where the networks are alike.
+
+    Derive a frozen dataclass from it, with ``family="name"``; fields whose values are lists in JSON become tuples, and
+    the checks belong into ``__post_init__``.
+    """
+
+    family: ClassVar[str]
+    title: ClassVar[str] = "generator"
+
+    def __init_subclass__(cls, family: str = "") -> None:
+        super().__init_subclass__()
+        if family:
+            cls.family = family
+            FAMILIES[family] = cls
+
+    # --- what a family says ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def network(self) -> nn.Module:
+        """A network of this architecture with torch's own random weights; :func:`build` gives one with a seed."""
+
+    @abstractmethod
+    def blueprint(self, height: int, width: int, columns: Columns = NO_COLUMNS) -> Blueprint:
+        """The layers of the network for pictures of ``height`` x ``width`` pixels that go in.
+
+        ``columns`` may give width genes (:attr:`width_genes`) as columns of numbers, one a network; then costs are
+        columns, too. Raises :class:`GancompError` for sizes that the network cannot take.
+        """
+
+    def initialise(self, network: nn.Module, seed: int) -> None:
+        """Draw the weights that a training begins with, in place: as :func:`initialise` unless a family has its own."""
+        initialise(network, seed)
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the pictures that go in."""
+        return 3
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the pictures that come out."""
+        return 3
+
+    @property
+    def multiple(self) -> int:
+        """Height and width of pictures are multiples of this."""
+        return 1
+
+    @property
+    def smallest(self) -> int:
+        """The least height and width of pictures."""
+        return self.multiple
+
+    @property
+    def scale(self) -> int:
+        """How many times larger the picture becomes each way."""
+        return 1
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """The stages whose features distillation compares; none where a network does not hand them out."""
+        return ()
+
+    @property
+    def genes(self) -> dict[str, Gene]:
+        """What a space may choose, by name; see :class:`gancomp_core.nets.Space`."""
+        return {}
+
+    @property
+    def width_genes(self) -> tuple[str, ...]:
+        """Those genes that do nothing but set numbers of channels."""
+        return ()
+
+    def with_genes(self, genes: Mapping[str, Gene]) -> Self:
+        """The architecture that has these genes, all of them, and is like this one otherwise."""
+        raise GancompError(f"A {self.title} has nothing to choose from.")
+
+    def place_in(self, wider: Architecture, stage: str) -> str:
+        """The stage of a ``wider`` network of the family that a stage of this one is a part of."""
+        return stage
+
+    # --- what follows ------------------------------------------------------------------------------------------------
+
+    def cost(self, height: int, width: int) -> Cost:
+        """What one picture of ``height`` x ``width`` pixels costs, without building anything."""
+        return _cost(self, height, width)
+
+    @property
+    def group_sizes(self) -> dict[str, int]:
+        """How many channels there are of each name; those of pictures left out."""
+        return _group_sizes(self)
+
+    @property
+    def stage_channels(self) -> dict[str, int]:
+        """How many channels leave each stage."""
+        return {stage.name: stage.channels for stage in self.blueprint(self.smallest, self.smallest).stages}
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raise :class:`GancompError` unless pictures may have this size."""
+        if height % self.multiple or width % self.multiple or min(height, width) < self.smallest:
+            least = f" and at least {self.smallest}" if self.smallest > self.multiple else ""
+            allowed = f"that are multiples of {self.multiple}{least}" if self.multiple > 1 else "of at least 1 pixel"
+            raise GancompError(f"This {self.title} takes heights and widths {allowed}, not {height} x {width}.")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; :meth:`from_dict` reads them back."""
+        values = {each.name: getattr(self, each.name) for each in fields(cast(Any, self))}
+        late = {each.name: each.default for each in fields(cast(Any, self)) if "added" in each.metadata}
+        kept = {name: value for name, value in values.items() if name not in late or value != late[name]}
+        return {"family": self.family} | {name: _plain(value) for name, value in kept.items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The architecture whose :meth:`as_dict` gave these values; those that are missing keep their defaults.
+
+        Values without a family are those of a ResNet generator. Raises :class:`GancompError` for a family that is
+        unknown or another one, and for values that do not describe a network of it.
+        """
+        name, own = values.get("family"), getattr(cls, "family", "")
+        if name is not None and own and name != own:
+            raise GancompError(f"A {cls.__name__} has family '{own}', not '{name}'.")
+        name = name or own or "resnet"
+        if name not in FAMILIES:
+            raise GancompError(f"There is no family of networks {name!r}; choose one of {', '.join(sorted(FAMILIES))}.")
+        found = FAMILIES[name]._read({key: value for key, value in values.items() if key != "family"})
+        return cast(Self, found)
+
+    @classmethod
+    def _read(cls, values: dict[str, Any]) -> Self:
+        """:meth:`from_dict` of this family."""
+        known = [each.name for each in fields(cast(Any, cls))]
+        if unknown := sorted(set(values) - set(known)):
+            raise GancompError(
+                f"A {cls.__name__} has no value '{unknown[0]}'; it has {', '.join(known)}, "
+                f"and {cls.__name__}.as_dict() writes them."
+            )
+        try:
+            return cls(**values)
+        except GancompError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise GancompError(
+                f"{values} does not describe a network ({type(error).__name__}: {error}); "
+                f"write it with {cls.__name__}.as_dict()."
+            ) from error
+
+
+class Generator(nn.Module):
+    """A network that an :class:`Architecture` describes.
+
+    ``pixels`` are height and width of the pictures it is for, where they are known; :attr:`cost` is for those.
+    """
+
+    architecture: Architecture
+    pixels: tuple[int, int] | None = None
+
+    @property
+    def running(self) -> Architecture:
+        """The architecture of what :meth:`forward` runs; of an elastic generator that of the active network."""
+        return self.architecture
+
+    @property
+    def cost(self) -> Cost:
+        """What one picture of :attr:`pixels` costs."""
+        if self.pixels is None:
+            raise GancompError(
+                "This generator does not know for which pictures its cost is asked; set generator.pixels = (32, 32), "
+                "or ask cost(generator, 32, 32)."
+            )
+        return self.running.cost(*self.pixels)
+
+    def standalone(self) -> Generator:
+        """The network that runs, without others around it."""
+        return self
+
+    def steps(self, x: Tensor) -> Iterable[tuple[str, Callable[[Tensor], Tensor]]]:
+        """Each stage by name as a function of what the stage before put out; the first takes the pictures ``x``."""
+        raise GancompError(f"A {type(self).__name__} does not run stage by stage; take a ResNet or a SPADE generator.")
+
+    def check(self, x: Tensor) -> None:
+        """Raise :class:`GancompError` unless ``x`` are pictures that this generator takes."""
+        a = self.architecture
+        check_picture(x, a.in_channels, a.multiple, a.smallest, a.title)
+
+
+class StagedGenerator(Generator):
+    """A generator that runs stage by stage: its :meth:`steps` are all there is to say."""
+
+    def forward(self, x: Tensor, features: Collection[str] = ()) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """The generated picture; with ``features`` (stage names) a pair: picture and ``{name: feature map}``."""
+        self.check(x)
+        found, names = {}, []
+        for name, step in self.steps(x):
+            x = step(x)
+            names.append(name)
+            if name in features:
+                found[name] = x
+        if missing := set(features) - set(found):
+            raise GancompError(f"There is no stage {sorted(missing)}; choose from {', '.join(names)}.")
+        return (x, found) if features else x
+
+
+def build_generator(values: Mapping[str, Any]) -> nn.Module:
+    """A network with torch's random weights from its architecture's ``as_dict``; see :meth:`Architecture.from_dict`."""
+    found: Architecture = Architecture.from_dict(values)
+    return found.network()
+
+
+def check_picture(x: Tensor, channels: int, multiple: int, smallest: int, title: str = "generator") -> None:
+    """Raise :class:`GancompError` unless ``x`` is [N, channels, H, W] with H and W multiples of ``multiple``."""
+    if torch.compiler.is_exporting():  # an exported graph has symbolic sizes
+        return
+    sizes = x.shape[2:]
+    if x.ndim != 4 or x.shape[1] != channels or any(size % multiple or size < smallest for size in sizes):
+        sizes_of = f"multiples of {multiple} and " if multiple > 1 else ""
+        raise GancompError(
+            f"This {title} takes pictures of shape [N, {channels}, H, W] with H and W {sizes_of}at least {smallest}, "
+            f"not {list(x.shape)}; convert the channels, resize the pictures or add the batch dimension."
+        )
+
+
+@functools.lru_cache(4096)
+def _cost(architecture: Architecture, height: int, width: int) -> Cost:
+    return architecture.blueprint(height, width).cost
+
+
+@functools.lru_cache(4096)
+def _group_sizes(architecture: Architecture) -> dict[str, int]:
+    return architecture.blueprint(architecture.smallest, architecture.smallest).group_sizes
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Architecture):
+        return value.as_dict()
+    if isinstance(value, ChannelConfig):
+        return str(value)
+    if isinstance(value, SearchSpace):
+        return _plain(value.choices)
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if is_dataclass(value):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    return value
