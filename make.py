@@ -136,7 +136,7 @@ def clean():
         ".import_linter_cache",
     ]:
         shutil.rmtree(str(HERE / folder), ignore_errors=True)
-    for part in ["gancomp_core", "tests", "benchmarks", "docs"]:
+    for part in ["gancomp_core", "tests", "benchmarks", "docs", "tools"]:
         for folder in list((HERE / part).rglob("__pycache__")):
             shutil.rmtree(str(folder), ignore_errors=True)
     return 0

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from gancomp_core.data import picture_files
+from gancomp_core.data.picture_files import LazyPictures
 from gancomp_core.data.pictures import PictureSet
 from gancomp_core.data.tasks import Task
 from gancomp_core.errors import GancompError
@@ -91,11 +91,14 @@ def folder_task(
     if reverse:
         splits = {name: (target, source) for name, (source, target) in splits.items()}
     final = size or _common_size(part for sides in splits.values() for side in sides for part in side)
-    budget = _Budget(KEPT_BYTES)
-    sets = {}
-    for name, (source, target) in splits.items():
-        files = PictureFiles(source, final, pair[0], budget), PictureFiles(target, final, pair[1], budget)
-        sets[name] = PictureSet(*files)
+    left, sets = KEPT_BYTES, {}
+    for name, sides in splits.items():
+        pictures = []
+        for side, deep in zip(sides, pair, strict=True):
+            kept = min(len(side), left // (deep * final**2))
+            left -= kept * deep * final**2
+            pictures.append(_lazy(side, final, deep, kept))
+        sets[name] = PictureSet(pictures[0], pictures[1])
     if decode_all:
         _decode(sets.values())
     recipe = ["folder, version 1", layout, final, size, pair, reverse, scan.digests, _names(root, splits)]
@@ -104,46 +107,11 @@ def folder_task(
     return Task(root.resolve().name, layout != "unpaired", final, *pair, train, search, test, fingerprint)
 
 
-class PictureFiles:
-    """Picture files as uint8 N x ``channels`` x ``size`` x ``size``, decoded on demand.
+def _lazy(side: _Side, size: int, channels: int, kept: int) -> LazyPictures:
+    def make(index: int) -> Tensor:
+        return picture_files.decode(side[index].path, size, channels, side[index].half)
 
-    The first ones are kept decoded, as many as fit into ``budget``.
-    """
-
-    def __init__(self, parts: _Side, size: int, channels: int, budget: _Budget) -> None:
-        self.parts, self.size, self.channels = parts, size, channels
-        self._decoded: dict[int, Tensor] = {}
-        self._kept = budget.take(len(parts), channels * size * size)
-
-    def __len__(self) -> int:
-        return len(self.parts)
-
-    def __getitem__(self, indices: Tensor | slice) -> Tensor:
-        if isinstance(indices, slice):
-            indices = torch.arange(len(self))[indices]
-        if len(indices) == 0:
-            return torch.empty(0, self.channels, self.size, self.size, dtype=torch.uint8)
-        return torch.stack([self._one(index) for index in indices.tolist()])
-
-    def _one(self, index: int) -> Tensor:
-        index = range(len(self))[index]  # negative ones count from the end; beyond it is an IndexError
-        if (found := self._decoded.get(index)) is not None:
-            return found
-        part = self.parts[index]
-        picture = picture_files.decode(part.path, self.size, self.channels, part.half)
-        if index < self._kept:
-            self._decoded[index] = picture
-        return picture
-
-
-class _Budget:
-    def __init__(self, size: int) -> None:
-        self.left = size
-
-    def take(self, count: int, each: int) -> int:
-        taken = min(count, self.left // each)
-        self.left -= taken * each
-        return taken
+    return LazyPictures(len(side), (channels, size, size), make, kept)
 
 
 # --- all files --------------------------------------------------------------------------------------------------------

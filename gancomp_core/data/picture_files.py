@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,39 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 MAX_BYTES = 2**30  # of a file; 80 megapixels in 16 bits, uncompressed, stay below half of it
 MAX_PIXELS = 80_000_000  # a small file can unpack to a picture that fills the memory; photos stay far below this
 _REPLACE = "replace it or take it out of the folder"
+
+
+class LazyPictures:
+    """Pictures that are made when asked for: uint8 N x C x H x W, as :class:`gancomp_core.data.pictures.Pictures`.
+
+    Args:
+        count: N.
+        shape: (C, H, W).
+        make: The picture at an index from 0 on, uint8 of this shape.
+        kept: How many of them, from the first on, stay in memory once they are made.
+    """
+
+    def __init__(self, count: int, shape: tuple[int, int, int], make: Callable[[int], Tensor], kept: int = 0) -> None:
+        self._count, self._shape, self._make, self._most = count, shape, make, kept
+        self._decoded: dict[int, Tensor] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, indices: Tensor | slice) -> Tensor:
+        if isinstance(indices, slice):
+            indices = torch.arange(len(self))[indices]
+        pictures = [self._one(index) for index in indices.tolist()]
+        return torch.stack(pictures) if pictures else torch.empty(0, *self._shape, dtype=torch.uint8)
+
+    def _one(self, index: int) -> Tensor:
+        index = range(len(self))[index]  # negative ones count from the end; beyond it is an IndexError
+        picture = self._decoded.get(index)
+        if picture is None:
+            picture = self._make(index)
+            if index < self._most:
+                self._decoded[index] = picture
+        return picture
 
 
 def entries(folder: Path) -> list[Path]:

@@ -22,7 +22,7 @@ from torch import Tensor
 from gancomp_core.data.downloads import Archive, Unpacked, unpacked
 from gancomp_core.data.folders import folder_task
 from gancomp_core.data.photos import Photo
-from gancomp_core.data.picture_files import FORMATS, MAX_PIXELS, pictures_in
+from gancomp_core.data.picture_files import FORMATS, MAX_PIXELS, LazyPictures, pictures_in
 from gancomp_core.data.pictures import PictureSet
 from gancomp_core.data.shipped import fingerprint
 from gancomp_core.data.tasks import Task
@@ -30,6 +30,7 @@ from gancomp_core.errors import GancompError
 
 PREFIX = "public:"
 SCALE = 4  # of every super-resolution set here
+TILE = 192  # pixels; height and width of the large tiles
 SMALLEST = 32  # pixels; below it a small picture has nothing left
 
 _CYCLEGAN = "https://efrosgans.eecs.berkeley.edu/cyclegan/datasets/"
@@ -38,12 +39,16 @@ _DIV2K = "https://data.vision.ee.ethz.ch/cvl/DIV2K/"
 _EDSR = "https://cv.snu.ac.kr/research/EDSR/"
 
 
+_Photos = dict[str, list["_Pair"]]  # by split
+
+
 @dataclass(frozen=True)
 class _PublicSet:
+    """A set of pictures to translate, or of ``photos`` to enlarge, which a function finds in unpacked archives."""
+
     archives: tuple[Archive, ...]
-    build: Callable[[str, Sequence[Unpacked], int], Task]
-    size: int
-    scale: int = 1
+    reverse: bool = False
+    photos: Callable[[Sequence[Unpacked]], _Photos] | None = None
 
 
 # --- the sets ---------------------------------------------------------------------------------------------------------
@@ -66,11 +71,14 @@ def public_task(name: str, size: int | None = None) -> Task:
     archive that is damaged or tries to write outside its folder.
     """
     chosen = _known(name)
-    size = chosen.size if size is None else size
+    size = size if size is not None else 256 if chosen.photos is None else TILE
     if size < SMALLEST or size % 4:
         raise GancompError(f"The size {size} is not possible; it must be a multiple of 4 and at least {SMALLEST}.")
-    found = [unpacked(archive) for archive in chosen.archives]
-    return chosen.build(name.removeprefix(PREFIX), found, size)
+    found, name = [unpacked(archive) for archive in chosen.archives], name.removeprefix(PREFIX)
+    if chosen.photos is not None:
+        return _tile_task(name, found, size, chosen.photos(found))
+    task = folder_task(_inner(found[0].folder, "train"), size=size, reverse=chosen.reverse)
+    return replace(task, name=PREFIX + name)
 
 
 def public_photos(name: str) -> Iterator[Photo]:
@@ -79,43 +87,33 @@ def public_photos(name: str) -> Iterator[Photo]:
     The target is cut to exactly 4 times the source, as the literature does. Its PSNR are of whole photos:
     the tiles of :func:`public_task` give other numbers. Raises :class:`GancompError` as :func:`public_task` does.
     """
-    if _known(name).scale == 1:
-        sets = _listing(scale=SCALE)
+    chosen = _known(name)
+    if chosen.photos is None:
+        sets = ", ".join(f"'{each}'" for each in public_names() if _known(each).photos)
         raise GancompError(f"The set '{name}' has no small and large photos; those that have are: {sets}.")
-    test = public_task(name).test.targets
-    assert isinstance(test, Tiles)
-    for photo in test.photos:
+    for photo in chosen.photos([unpacked(archive) for archive in chosen.archives])["test"]:
         height, width = photo.height // SCALE, photo.width // SCALE
         small, large = _pixels(photo.small)[:height, :width], _pixels(photo.large)[: photo.height, : photo.width]
-        yield Photo(photo.large.stem, _nchw([small]), _nchw([large]))
+        yield Photo(photo.large.stem, _chw(small)[None], _chw(large)[None])
 
 
 def _known(name: str) -> _PublicSet:
     key = name.removeprefix(PREFIX)
     if key not in _SETS:
-        raise GancompError(f"There is no public set '{name}'; those there are: {_listing()}.")
+        raise GancompError(f"There is no public set '{name}'; those there are: {', '.join(map(repr, public_names()))}.")
     return _SETS[key]
 
 
-def _listing(scale: int | None = None) -> str:
-    return ", ".join(f"'{name}'" for name in public_names() if scale in (None, _known(name).scale))
-
-
-def _translation(name: str, unpacked: Sequence[Unpacked], size: int, reverse: bool) -> Task:
-    task = folder_task(_inner(unpacked[0].folder, "train"), size=size, reverse=reverse)
-    return replace(task, name=PREFIX + name)
-
-
-def _div2k(name: str, unpacked: Sequence[Unpacked], size: int) -> Task:
+def _div2k(unpacked: Sequence[Unpacked]) -> _Photos:
     folders = [_inner(part.folder) for part in unpacked]
     photos = _photos(folders[0], folders[1])
     train = [photo for index, photo in enumerate(photos) if index % 10 != 9]
-    return _tile_task(name, unpacked, size, train, photos[9::10], _photos(folders[2], folders[3]))
+    return {"train": train, "search": photos[9::10], "test": _photos(folders[2], folders[3])}
 
 
-def _benchmark(name: str, unpacked: Sequence[Unpacked], size: int, folder: str) -> Task:
+def _benchmark(unpacked: Sequence[Unpacked], folder: str) -> _Photos:
     root = _inner(unpacked[0].folder, folder) / folder
-    return _tile_task(name, unpacked, size, [], [], _photos(root / "HR", root / "LR_bicubic" / f"X{SCALE}"))
+    return {"train": [], "search": [], "test": _photos(root / "HR", root / "LR_bicubic" / f"X{SCALE}")}
 
 
 def _inner(folder: Path, wanted: str = "") -> Path:
@@ -126,10 +124,6 @@ def _inner(folder: Path, wanted: str = "") -> Path:
             return folder
         folder = entries[0]
 
-
-_TILE = 192
-_TO_B = functools.partial(_translation, reverse=False)
-_TO_A = functools.partial(_translation, reverse=True)  # photos stand left, labels right; the papers paint photos
 
 #: Published by TensorFlow Datasets, by file.
 _SHA256 = {
@@ -148,19 +142,20 @@ def _archives(base: str | None, *names: str) -> tuple[Archive, ...]:
 
 
 _SETS = {
-    "horse2zebra": _PublicSet(_archives(_CYCLEGAN, "horse2zebra.zip"), _TO_B, 256),
-    "summer2winter_yosemite": _PublicSet(_archives(_CYCLEGAN, "summer2winter_yosemite.zip"), _TO_B, 256),
-    "edges2shoes": _PublicSet(_archives(_PIX2PIX, "edges2shoes.tar.gz"), _TO_B, 256),
-    "maps": _PublicSet(_archives(_PIX2PIX, "maps.tar.gz"), _TO_A, 256),
-    "facades": _PublicSet(_archives(_PIX2PIX, "facades.tar.gz"), _TO_A, 256),
+    "horse2zebra": _PublicSet(_archives(_CYCLEGAN, "horse2zebra.zip")),
+    "summer2winter_yosemite": _PublicSet(_archives(_CYCLEGAN, "summer2winter_yosemite.zip")),
+    "edges2shoes": _PublicSet(_archives(_PIX2PIX, "edges2shoes.tar.gz")),
+    # photos stand left, labels right; the papers paint photos
+    "maps": _PublicSet(_archives(_PIX2PIX, "maps.tar.gz"), reverse=True),
+    "facades": _PublicSet(_archives(_PIX2PIX, "facades.tar.gz"), reverse=True),
     # the authors of pix2pix no longer give it away: the licence wants everybody to register with Cityscapes
-    "cityscapes": _PublicSet(_archives(None, "cityscapes.tar.gz"), _TO_A, 256),
-    "DIV2K": _PublicSet(_archives(_DIV2K, *_DIV2K_FILES), _div2k, _TILE, SCALE),
+    "cityscapes": _PublicSet(_archives(None, "cityscapes.tar.gz"), reverse=True),
+    "DIV2K": _PublicSet(_archives(_DIV2K, *_DIV2K_FILES), photos=_div2k),
 }
 for _name, _folder in {"Set5": "Set5", "Set14": "Set14", "BSD100": "B100", "Urban100": "Urban100"}.items():
     # the four benchmarks come in one file, by the authors of EDSR
-    _build = functools.partial(_benchmark, folder=_folder)
-    _SETS[_name] = _PublicSet(_archives(_EDSR, "benchmark.tar"), _build, _TILE, SCALE)
+    _find = functools.partial(_benchmark, folder=_folder)
+    _SETS[_name] = _PublicSet(_archives(_EDSR, "benchmark.tar"), photos=_find)
 
 
 # --- tiles of photos --------------------------------------------------------------------------------------------------
@@ -176,30 +171,22 @@ class _Pair:
     width: int
 
 
-class Tiles:
+def _tiles(photos: Sequence[_Pair], size: int, small: bool) -> LazyPictures:
     """Squares without overlap out of photos of any size: uint8 N x 3 x size x size, photo by photo, row by row.
 
     The grid sits in the middle of each photo. Photos are decoded when a tile of theirs is asked for; the last few
     stay in memory, so that walking through the tiles decodes each photo once, and jumping about may decode one a tile.
     """
+    places = [(photo, *corner) for photo in photos for corner in _corners(photo, size)]
+    factor = SCALE if small else 1
+    side = size // factor
 
-    def __init__(self, photos: Sequence[_Pair], size: int, small: bool) -> None:
-        self.photos, self.size, self.small = tuple(photos), size, small
-        self._places = [(photo, *corner) for photo in photos for corner in _corners(photo, size)]
+    def make(index: int) -> Tensor:
+        photo, top, left = places[index]
+        pixels = _pixels(photo.small if small else photo.large)
+        return _chw(pixels[top // factor :, left // factor :][:side, :side])
 
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def __getitem__(self, indices: Tensor | slice) -> Tensor:
-        if isinstance(indices, slice):
-            indices = torch.arange(len(self))[indices]
-        factor = SCALE if self.small else 1
-        side, tiles = self.size // factor, []
-        for index in indices.tolist():
-            photo, top, left = self._places[index]
-            pixels = _pixels(photo.small if self.small else photo.large)
-            tiles.append(pixels[top // factor :, left // factor :][:side, :side])
-        return _nchw(tiles) if tiles else torch.empty(0, 3, side, side, dtype=torch.uint8)
+    return LazyPictures(len(places), (3, side, side), make)
 
 
 def _corners(photo: _Pair, size: int) -> list[tuple[int, int]]:
@@ -209,23 +196,16 @@ def _corners(photo: _Pair, size: int) -> list[tuple[int, int]]:
     return [(top, left) for top in tops for left in lefts]
 
 
-def _tile_task(
-    name: str,
-    unpacked: Sequence[Unpacked],
-    size: int,
-    train: Sequence[_Pair],
-    search: Sequence[_Pair],
-    test: Sequence[_Pair],
-) -> Task:
-    for photo in (*train, *search, *test):
+def _tile_task(name: str, unpacked: Sequence[Unpacked], size: int, photos: _Photos) -> Task:
+    for photo in (*photos["train"], *photos["search"], *photos["test"]):
         if min(photo.height, photo.width) < size:
             raise GancompError(
                 f"{photo.large} is {photo.width}x{photo.height}, too small for a tile of {size}; pass a smaller size."
             )
-    parts = (train, search, test)
-    sets = [PictureSet(Tiles(part, size, small=True), Tiles(part, size, small=False)) for part in parts]
+    sets = {split: PictureSet(_tiles(part, size, True), _tiles(part, size, False)) for split, part in photos.items()}
     mark = fingerprint("public tiles, version 1", name, size, SCALE, [part.digest for part in unpacked])
-    return Task(PREFIX + name, True, size, 3, 3, sets[0], sets[1], sets[2], mark, scale=SCALE)
+    train, search, test = sets["train"], sets["search"], sets["test"]
+    return Task(PREFIX + name, True, size, 3, 3, train, search, test, mark, scale=SCALE)
 
 
 def _photos(large: Path, small: Path) -> list[_Pair]:
@@ -280,5 +260,5 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise GancompError(f"{path} cannot be read ({error}); delete its folder, and it is unpacked again.") from error
 
 
-def _nchw(pictures: Sequence[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
+def _chw(pixels: np.ndarray) -> Tensor:
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()

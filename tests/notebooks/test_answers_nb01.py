@@ -28,7 +28,7 @@ def test_a_smaller_kernel_is_the_one_that_an_elastic_generator_extracts():
     elastic = build(space).requires_grad_(False)
     matrix = elastic.kernel_maps["full/stages/block1/body/0/weight/3"]
     matrix.copy_(torch.randn(9, 9, generator=torch.Generator().manual_seed(0)))
-    ours = nb01._smaller(elastic.full.stages.block1.body[0].weight, 3, matrix)
+    ours = nb01.smaller_kernel(elastic.full.stages.block1.body[0].weight, 3, matrix)
     assert torch.equal(elastic.extract(space.narrowest).stages.block1.body[0].weight, ours)
 
 
@@ -37,7 +37,7 @@ def test_the_blocks_that_run_are_those_of_the_library(depth):
     space = ArchitectureSpace(WIDEST, SearchSpace(((8,),) * 8), depths=(3, 4, 5, 6))
     elastic = build(space)
     shallow = elastic.extract(replace(WIDEST, blocks=depth))
-    for block, place in enumerate(nb01._blocks(depth, 6)):
+    for block, place in enumerate(nb01.blocks_that_run(depth, 6)):
         full = elastic.full.stages.get_submodule(f"block{place + 1}")
         assert torch.equal(shallow.stages.get_submodule(f"block{block + 1}").body[0].weight, full.body[0].weight)
 
@@ -46,7 +46,7 @@ def test_the_channels_to_keep_are_the_ones_that_the_library_ranks_first():
     generator = initialise(ResnetGenerator(WIDEST), 0)
     group = next(group for group in channel_groups(generator) if group.name == "stem")
     stem, down = generator.stages.stem[0].weight, generator.stages.down1[0].weight
-    assert nb01._keep(stem, down, 4) == group.importance.argsort(descending=True)[:4].tolist()
+    assert nb01.channels_to_keep(stem, down, 4).tolist() == group.importance.argsort(descending=True)[:4].tolist()
 
 
 def test_channel_bars_show_what_runs_and_say_what_is_skipped():

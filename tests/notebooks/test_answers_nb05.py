@@ -22,7 +22,7 @@ def test_a_straight_through_draw_is_pytorch_s_with_the_same_noise():
         torch.manual_seed(seed)
         library = F.gumbel_softmax(theirs, hard=True)
         torch.manual_seed(seed)
-        drawn = nb05._sample(ours, -torch.empty(5).exponential_().log())
+        drawn = nb05.straight_through_sample(ours, -torch.empty(5).exponential_().log())
         assert torch.allclose(drawn, library)
         for value in (drawn, library):
             (value * pull).sum().backward()
@@ -32,7 +32,7 @@ def test_a_straight_through_draw_is_pytorch_s_with_the_same_noise():
 def test_kept_channels_are_the_library_s():
     choices, widths = torch.rand(5), SPACE.layers[3].widths
     for width in widths:
-        assert torch.equal(nb05._kept(choices, widths, width), agd.kept_channels(choices, widths, width))
+        assert torch.equal(nb05.kept_channels(choices, widths, width), agd.kept_channels(choices, widths, width))
 
 
 def test_expected_macs_are_the_library_s():
@@ -40,14 +40,14 @@ def test_expected_macs_are_the_library_s():
     shares = [torch.rand(len(layer.widths)).double().softmax(0) for layer in SPACE.layers]
     operators = [0, 0, 0, 2, 3, 0, 0]
     tables = [each[operator] for each, operator in zip(table.tables, operators, strict=True)]
-    ours = nb05._expected(shares, tables) + table.tail @ shares[-1]
+    ours = nb05.expected_macs(shares, tables) + table.tail @ shares[-1]
     assert torch.isclose(ours, table.of_widths(operators, shares))
 
 
 def test_the_next_price_is_the_library_s():
-    for (price, macs, low, high), answer in nb05._PRICES.rows:
+    for price, macs, low, high in nb05.NEXT_PRICE.inputs:
         published = agd.Controller(low, high, price, two_sided=False)
-        assert published.next_price(price, macs) == pytest.approx(answer)
+        assert published.next_price(price, macs) == pytest.approx(nb05.next_price(price, macs, low, high))
 
 
 def test_layer_bars_name_the_operators_that_were_chosen():

@@ -12,11 +12,11 @@ from gancomp_core.measure import paired_interval
 from gancomp_core.methods.architecture_search import Frontier
 
 
-@pytest.mark.parametrize("pair", nb08._PAIRS, ids=lambda pair: f"{len(pair[0])} seeds")
+@pytest.mark.parametrize("pair", nb08.PAIRED_RATIO_INTERVAL.inputs, ids=lambda pair: f"{len(pair[0])} seeds")
 def test_the_interval_of_a_ratio_is_that_of_paired_logarithms(pair):
     logs = nb08._logs(*pair)
     library = paired_interval(list(logs))
-    ends = nb08._of_logs(logs)
+    ends = nb08.paired_ratio_interval(*pair)
     assert np.log1p(np.array(ends) / 100) == pytest.approx([library.mean - library.half_width, sum_of(library)])
 
 
@@ -24,21 +24,20 @@ def sum_of(interval):
     return interval.mean + interval.half_width
 
 
-@pytest.mark.parametrize("points", nb08._CLOUDS, ids=lambda points: f"{len(points)} points")
+@pytest.mark.parametrize("points", nb08.PARETO_FRONT.inputs, ids=lambda points: f"{len(points[0])} points")
 def test_the_front_is_the_library_s_where_no_two_points_are_equal(points):
-    distinct = list(dict.fromkeys(points))
+    distinct = list(dict.fromkeys(zip(*points, strict=True)))
     table = pd.DataFrame(distinct, columns=["macs", "score"])
     table = table.assign(order=range(len(table)), architecture=[str(place) for place in range(len(table))])
     library = [int(place) for place in Frontier(table, space=None).pareto("macs").architecture]
-    assert nb08._kept(distinct) == library
+    assert nb08.pareto_front(*zip(*distinct, strict=True)) == library
 
 
-@pytest.mark.parametrize("case", nb08._CASES)
-def test_the_verdict_is_the_ledger_s(case):
-    ours, theirs, claimed = nb08._CASES[case]
-    changes = list(nb08._changes(ours, theirs))
+@pytest.mark.parametrize(("ours", "theirs", "claimed"), nb08.VERDICT.inputs)
+def test_the_verdict_is_the_ledger_s(ours, theirs, claimed):
+    changes = list(nb08.changes(ours, theirs))
     if len(changes) > 1:
-        assert nb08._verdict(ours, theirs, claimed) == verdict(paired_interval(changes), claimed)
+        assert nb08.verdict(ours, theirs, claimed) == verdict(paired_interval(changes), claimed)
     else:
-        assert nb08._verdict(ours, theirs, claimed) == "undecided"
+        assert nb08.verdict(ours, theirs, claimed) == "undecided"
     assert all(math.isfinite(change) for change in changes)

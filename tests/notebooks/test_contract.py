@@ -10,8 +10,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from gancomp_core.course import notebook_files as files
-from gancomp_core.course.notebook_contract import prose_words, violations
 from gancomp_core.files import REPOSITORY
+from tools.notebook_contract import prose_words, violations
 
 COMMITTED = sorted(files.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 SOLUTIONS = sorted((files.NOTEBOOKS / "solutions").glob("*.ipynb"))

@@ -1,10 +1,12 @@
 """Every exercise both ways: the stub is kindly not done, the solution passes, plausible wrong answers are refused."""
 
-import runpy
 from pathlib import Path
 
 import pytest
+import torch
+import torch.nn.functional as F
 from nbformat import NotebookNode
+from wrong_answers import WRITTEN_IN_ANOTHER_WAY, WRONG_ANSWERS
 
 from gancomp_core.course.checks import exercises, judge
 from gancomp_core.course.notebook_files import NOTEBOOKS, read_notebook, tagged
@@ -21,11 +23,6 @@ def solutions_of(task) -> Path:
     found = list((NOTEBOOKS / "solutions").glob(f"{task.notebook}_*_solutions.ipynb"))
     assert found, f"notebooks/solutions has no solutions for notebook {task.notebook}"
     return found[0]
-
-
-def wrong_answers(task) -> dict:
-    path = Path(__file__).parent / "wrong_answers" / f"nb{task.notebook}.py"
-    return runpy.run_path(str(path))["WRONG_ANSWERS"][task.name]
 
 
 def function_in(notebook: NotebookNode, tag: str, name: str):
@@ -56,26 +53,40 @@ def test_the_solution_passes(task):
     assert result.passed, result.message
 
 
-@pytest.mark.parametrize(
-    ("task", "fault"),
-    [(task, fault) for task in EXERCISES for fault in wrong_answers(task)],
-    ids=lambda value: getattr(value, "name", value),
-)
-def test_a_wrong_answer_is_refused_and_told_why(task, fault):
-    result = judge(task, wrong_answers(task)[fault])
-    assert result.status == "wrong", f"{fault}: {result}"
-    assert len(result.message.split()) >= 6, "a refusal says what to look at"
+@pytest.mark.parametrize("task", EXERCISES, ids=lambda task: task.name)
+def test_a_mutant_gets_its_hint(task):
+    said = {hint: judge(task, mutant) for hint, mutant in task.mutants.items()}
+    assert {hint: result.message for hint, result in said.items()} == {hint: hint for hint in said}
+    assert all(result.status == "wrong" and len(hint.split()) >= 6 for hint, result in said.items())
 
 
 @pytest.mark.parametrize("task", EXERCISES, ids=lambda task: task.name)
-def test_different_faults_get_different_words(task):
-    answers = wrong_answers(task)
-    assert len(answers) >= 5
-    by_message: dict[str, list[str]] = {}
-    for fault, answer in answers.items():
-        by_message.setdefault(judge(task, answer).message, []).append(fault)
-    shared = [faults for faults in by_message.values() if len(faults) > 1]
-    assert not shared, f"told apart in nothing: {shared}"
+def test_other_wrong_answers_are_refused_in_words_of_their_own(task):
+    said = {fault: judge(task, answer) for fault, answer in WRONG_ANSWERS[task.name].items()}
+    assert {fault: result.status for fault, result in said.items()} == dict.fromkeys(said, "wrong")
+    assert all(len(result.message.split()) >= 6 for result in said.values()), "a refusal says what to look at"
+    words = [result.message for result in said.values() if result.message not in task.mutants]
+    assert len({*words}) == len(said), "told apart in nothing, from each other or from a mutant"
+    assert len(task.mutants) + len(said) >= 5
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "words"), WRITTEN_IN_ANOTHER_WAY, ids=lambda value: getattr(value, "__name__", value)
+)
+def test_a_hint_reaches_the_same_mistake_written_in_another_way(name, answer, words):
+    message = judge(exercises()[name], answer).message
+    assert message in exercises()[name].mutants
+    assert words in message
+
+
+def test_pictures_rounded_to_bytes_are_close_enough():
+    def rounded(student, teacher, source):
+        with torch.no_grad():
+            picture = teacher.eval()(source).add(1).mul(127.5).round().div(127.5).sub(1)
+        return F.l1_loss(student(source), picture)
+
+    result = judge(exercises()["pseudo_pair_loss"], rounded)
+    assert result.passed, result.message
 
 
 def test_every_exercise_cell_of_a_notebook_has_a_check():

@@ -250,32 +250,36 @@ def test_wrong_questions_are_refused(answers):
 
 
 def test_the_reference_macs_are_what_torch_counts():
-    for (c_in, c_out, kernel, height, width, groups), macs in nb00._MACS.rows:
+    for c_in, c_out, kernel, height, width, *rest in (
+        given for group in nb00.CONV_MACS.groups for given in group.inputs
+    ):
+        groups = rest[0] if rest else 1
         layer = torch.nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, groups=groups, bias=False, device="meta")
         with FlopCounterMode(display=False) as counter:
             layer(torch.empty(1, c_in, height, width, device="meta"))
-        assert counter.get_total_flops() == 2 * macs
+        assert counter.get_total_flops() == 2 * nb00.conv_macs(c_in, c_out, kernel, height, width, groups)
 
 
 def test_the_reference_savings_are_ratios_of_counted_weights():
-    for (c_in, c_out, kernel), ratio in nb00._SAVING.rows:
+    for c_in, c_out, kernel in nb00.SEPARABLE_SAVING.inputs:
         dense = torch.nn.Conv2d(c_in, c_out, kernel, bias=False, device="meta").weight.numel()
         depthwise = torch.nn.Conv2d(c_in, c_in, kernel, groups=c_in, bias=False, device="meta").weight.numel()
         pointwise = torch.nn.Conv2d(c_in, c_out, 1, bias=False, device="meta").weight.numel()
-        assert ratio == pytest.approx(dense / (depthwise + pointwise), rel=1e-12)
+        ratio = dense / (depthwise + pointwise)
+        assert nb00.separable_saving(c_in, c_out, kernel) == pytest.approx(ratio, rel=1e-12)
 
 
 def test_the_reference_distances_are_those_of_samples_put_in_order():
     # in one dimension the Frechet distance of Gaussians is the mean squared difference of their sorted samples
     ranks = torch.distributions.Normal(0.0, 1.0).icdf((torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000)
-    for (mean1, std1, mean2, std2), distance in nb00._FRECHET.rows:
+    for mean1, std1, mean2, std2 in nb00.FRECHET_1D.inputs:
         measured = ((mean1 + std1 * ranks) - (mean2 + std2 * ranks)).square().mean().item()
-        assert measured == pytest.approx(distance, rel=2e-4, abs=1e-9)
+        assert measured == pytest.approx(nb00.frechet_1d(mean1, std1, mean2, std2), rel=2e-4, abs=1e-9)
 
 
 def test_the_reference_medians_are_numpy_s():
-    for (times, warmup), median in nb00._LATENCY.rows:
-        assert median == np.median(times[warmup:])
+    for times, warmup in (given for group in nb00.MEDIAN_LATENCY.groups for given in group.inputs):
+        assert nb00.median_latency(times, warmup) == np.median(times[warmup:])
 
 
 @pytest.fixture

@@ -354,8 +354,7 @@ def test_benchmarks_come_in_one_archive_and_are_there_to_test_alone(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.files["benchmark.tar"] = File(benchmark_tar())
-    monkeypatch.setitem(public._SETS, "Set14", replace(public._SETS["Set14"], size=64))
-    five, fourteen = public_task("public:Set5", size=32), public_task("public:Set14")
+    five, fourteen = public_task("public:Set5", size=32), public_task("public:Set14", size=64)
     assert len(server.log) == 1
     assert [len(part) for part in (five.train, five.search, five.test)] == [0, 0, 2 * 4]
     assert five.fingerprint != fourteen.fingerprint

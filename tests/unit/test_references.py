@@ -187,7 +187,7 @@ def test_commands_that_are_named_are_understood() -> None:
     words = r"(?: (?:--)?[a-z][\w-]*(?![\w/=.{}<(]))*"
     named = set(mentions(rf"python3? -m ([\w.]+{words})", today))
     named |= {
-        (path, f"gancomp_core{rest}") for path, rest in mentions(rf"(?:^ {{4,}}|[`'])gancomp(?= )({words})", today)
+        (path, f"gancomp_core{rest}") for path, rest in mentions(rf"(?:^ {{2,}}|[`'])gancomp(?= )({words})", today)
     }
     wrong = set()
     for path, command in named:

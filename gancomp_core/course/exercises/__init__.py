@@ -1,1 +1,1 @@
-"""The diagnoses behind ``check.<exercise>``, one module a notebook."""
+"""The exercises behind ``check.<name>``, one module for each notebook; each lists its own in ``EXERCISES``."""

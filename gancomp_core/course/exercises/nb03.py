@@ -1,23 +1,15 @@
-"""Checks of notebook 03: pictures as logits, features through adaptors, channels chained through the layers."""
+"""Exercises of notebook 03: pictures as logits, features through adaptors, channels chained through the layers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gancomp_core.course.checks import Attempt, Wrong, call, compare_tensors, exercise
-
-#: A plausible mistake as a function of the same arguments, and the words that point to it.
-Mistake = tuple[Callable[..., Tensor], str]
-
-
-def _random(*shape: int, seed: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
+from gancomp_core.course.answers import tensor, tensors
+from gancomp_core.course.exercise import Exercise, Group, noise
 
 # --- pictures as logits ----------------------------------------------------------------------------------------------
 
@@ -31,333 +23,221 @@ def _kl(p: Tensor, q: Tensor) -> Tensor:
     return (p.exp() * (p - q)).sum(-1)
 
 
-def _logit_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    return temperature**2 * _kl(_soft(teacher, temperature), _soft(student, temperature)).mean()
+def _both(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    return _kl(_soft(teacher, temperature), _soft(student, temperature))
 
 
-_LOGITS: list[Mistake] = [
-    (
-        lambda s, t, T: T**2 * _kl(_soft(s, T), _soft(t, T)).mean(),
-        "The two are exchanged: the teacher's distribution is p, in front, and the student's is q, the one to move.",
-    ),
-    (
-        lambda s, t, T: _kl(_soft(t, T), _soft(s, T)).mean(),
-        "The factor temperature ** 2 is missing; without it a higher temperature also means a smaller gradient.",
-    ),
-    (
-        lambda s, t, T: T * _kl(_soft(t, T), _soft(s, T)).mean(),
-        "The factor is the temperature squared, not the temperature itself.",
-    ),
-    (
-        lambda s, t, T: T**2 * _kl(_soft(t, 1), _soft(s, 1)).mean(),
-        "The temperature is not in the softmax: divide the pixels by it first.",
-    ),
-    (
-        lambda s, t, T: _kl(_soft(t, 1), _soft(s, 1)).mean(),
-        "The temperature does nothing: divide the pixels by it before the softmax, and multiply the result by its "
-        "square.",
-    ),
-    (
-        lambda s, t, T: T**2 * _kl(_soft(t, 1 / T), _soft(s, 1 / T)).mean(),
-        "You multiply by the temperature; it divides, so that a high one makes the distribution flat.",
-    ),
-    (
-        lambda s, t, T: T**2 * _kl(_soft(t, T), _soft(s, T)).sum(),
-        "You sum over pictures and channels; take their mean, so that the loss does not grow with the batch.",
-    ),
-    (
-        lambda s, t, T: T**2 * _kl(_soft(t, T), _soft(s, T)).sum(1).mean(),
-        "You average over the pictures and sum over the channels (that is what 'batchmean' does); average over both.",
-    ),
-    (
-        lambda s, t, T: T**2 * _kl(_soft(t, T), _soft(s, T)).mean() / s[0, 0].numel(),
-        "You average over the pixels as well; a KL divergence sums over them, and only pictures and channels are "
-        "averaged.",
-    ),
-    (
-        lambda s, t, T: T**2 * _kl(*(F.log_softmax(x / T, 1).movedim(1, -1) for x in (t, s))).mean(),
-        "Your softmax runs over the channels; here the *pixels* of each channel are the classes.",
-    ),
-    (
-        lambda s, t, T: T**2 * _kl(F.log_softmax(t / T, -1), F.log_softmax(s / T, -1)).mean(),
-        "Your softmax runs over each row of pixels alone; flatten height and width first.",
-    ),
-    (
-        lambda s, t, T: T**2 * _kl(_soft(t, T, (1, 3)), _soft(s, T, (1, 3))).mean(),
-        "You put all channels into one distribution; each channel has its own.",
-    ),
-    (
-        lambda s, t, T: T**2 * -(_soft(t, T).exp() * _soft(s, T)).sum(-1).mean(),
-        "That is the cross-entropy: subtract the teacher's own entropy, so that equal pictures give 0.",
-    ),
-    (
-        lambda s, t, T: -(T**2) * _kl(_soft(t, T), _soft(s, T)).mean(),
-        "The sign is turned round: p * (log p - log q), not p * (log q - log p).",
-    ),
-]
+def logit_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    return temperature**2 * _both(student, teacher, temperature).mean()
 
 
-@exercise("logit_loss")
-def logit_loss(attempt: Attempt) -> None:
-    cases = {
-        f"{n} pictures of {channels} channels at temperature {temperature:g}": (
-            _random(n, channels, 6, 4, seed=seed), _random(n, channels, 6, 4, seed=50 + seed), temperature
-        )
+LOGIT_LOSS = Exercise(
+    reference=logit_loss,
+    kind=tensor,
+    inputs=[
+        (noise(n, channels, 6, 4, seed=seed), noise(n, channels, 6, 4, seed=50 + seed), temperature)
         for seed, (n, channels, temperature) in enumerate([(2, 3, 1.0), (3, 2, 4.0), (2, 4, 0.5)])
-    }  # fmt: skip
-    compare_tensors(attempt, _logit_loss, cases, _LOGITS)
-
+    ],
+    mutants={
+        "The two are exchanged: the teacher's "
+        "distribution is p, in front, and the student's is q, the one to move.": lambda s, t, T: logit_loss(t, s, T),
+        "The factor temperature ** 2 is missing; "
+        "without it a higher temperature also means a smaller gradient.": lambda s, t, T: _both(s, t, T).mean(),
+        "The factor is the temperature squared, not the temperature itself.": lambda s, t, T: T * _both(s, t, T).mean(),
+        "The temperature is not in the softmax: divide the pixels by it first.": lambda s, t, T: (
+            T**2 * _both(s, t, 1).mean()
+        ),
+        "The temperature does nothing: divide the pixels "
+        "by it before the softmax, and multiply the result by its square.": lambda s, t, T: _both(s, t, 1).mean(),
+        "You multiply by the temperature; "
+        "it divides, so that a high one makes the distribution flat.": lambda s, t, T: T**2 * _both(s, t, 1 / T).mean(),
+        "You sum over pictures and channels; "
+        "take their mean, so that the loss does not grow with the batch.": lambda s, t, T: T**2 * _both(s, t, T).sum(),
+        "You average over the pictures and sum over the channels "
+        "(that is what 'batchmean' does); average over both.": lambda s, t, T: T**2 * _both(s, t, T).sum(1).mean(),
+        "You average over the pixels as well; a KL divergence sums over "
+        "them, and only pictures and channels are averaged.": lambda s, t, T: logit_loss(s, t, T) / s[0, 0].numel(),
+        "Your softmax runs over the channels; here the *pixels* of each channel are the classes.": lambda s, t, T: (
+            T**2 * _kl(*(F.log_softmax(x / T, 1).movedim(1, -1) for x in (t, s))).mean()
+        ),
+        "Your softmax runs over each row of pixels alone; flatten height and width first.": lambda s, t, T: (
+            T**2 * _kl(F.log_softmax(t / T, -1), F.log_softmax(s / T, -1)).mean()
+        ),
+        "You put all channels into one distribution; each channel has its own.": lambda s, t, T: (
+            T**2 * _kl(_soft(t, T, (1, 3)), _soft(s, T, (1, 3))).mean()
+        ),
+        "That is the cross-entropy: subtract the teacher's own entropy, "
+        "so that equal pictures give 0.": lambda s, t, T: T**2 * -(_soft(t, T).exp() * _soft(s, T)).sum(-1).mean(),
+        "The sign is wrong: p * (log p - log q), not p * (log q - log p).": lambda s, t, T: -logit_loss(s, t, T),
+    },
+)
 
 # --- features through adaptors ---------------------------------------------------------------------------------------
 
-
-def _pairs(adaptors: Any, ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    return [(adapt(a), b) for adapt, a, b in zip(adaptors, ours, theirs, strict=True)]
+Features = Sequence[Tensor]
 
 
-def _feature_loss(adaptors: Any, ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
-    return torch.stack([F.mse_loss(a, b.detach()) for a, b in _pairs(adaptors, ours, theirs)]).sum()
+def _taps(distance: Callable[[Tensor, Tensor], Tensor]) -> Callable[[nn.ModuleList, Features, Features], Tensor]:
+    """The sum over taps of another distance than the right one."""
+
+    def loss(adaptors: nn.ModuleList, ours: Features, theirs: Features) -> Tensor:
+        taps = zip(adaptors, ours, theirs, strict=True)
+        return torch.stack([distance(adapt(a), b.detach()) for adapt, a, b in taps]).sum()
+
+    return loss
 
 
-def _each(distance: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
-    return lambda adaptors, ours, theirs: torch.stack([distance(a, b) for a, b in _pairs(adaptors, ours, theirs)]).sum()
+def feature_loss(adaptors: nn.ModuleList, ours: Features, theirs: Features) -> Tensor:
+    return _taps(F.mse_loss)(adaptors, ours, theirs)
 
 
-_FEATURES: list[Mistake] = [
-    (
-        lambda w, o, t: torch.stack([F.mse_loss(a, b[:, : a.shape[1]]) for a, b in zip(o, t, strict=True)]).sum(),
-        "The adaptors do nothing: you compare the student's channels with the teacher's first ones, and channel 3 of "
-        "one has nothing to do with channel 3 of the other.",
-    ),
-    (
-        lambda w, o, t: _feature_loss(w, o, t) / len(o),
-        "You average over the taps; the loss is their sum.",
-    ),
-    (_each(F.l1_loss), "You take absolute values; features are compared by their squared difference."),
-    (
-        _each(lambda a, b: (a - b).square().sum()),
-        "You sum the squares; take their mean, or a tap with many pixels outweighs all others.",
-    ),
-    (
-        _each(lambda a, b: (a - b).square().sum() / len(a)),
-        "You divide by the batch alone; the mean goes over channels and pixels as well.",
-    ),
-    (
-        _each(lambda a, b: F.mse_loss(a, b).sqrt()),
-        "You take the root of each tap's mean square; leave it out.",
-    ),
-    (
-        lambda w, o, t: F.mse_loss(w[-1](o[-1]), t[-1]),
-        "Only the last tap counts in your loss; sum over all of them.",
-    ),
-    (
-        lambda w, o, t: F.mse_loss(w[0](o[0]), t[0]),
-        "Only the first tap counts in your loss: is there a return inside the loop?",
-    ),
-    (
-        _each(lambda a, b: F.mse_loss(a.relu(), b)),
-        "You clip what the adaptor gives at zero; features of a residual block are negative, too.",
-    ),
-    (
-        lambda w, o, t: torch.stack(
-            [F.mse_loss(F.conv2d(a, adapt.weight), b) for adapt, a, b in zip(w, o, t, strict=True)]
-        ).sum(),
-        "The adaptors' biases are left out; call the adaptor as a layer, adaptor(feature).",
-    ),
-    (
-        _each(lambda a, b: F.mse_loss(F.normalize(a), F.normalize(b))),
-        "You normalise the features first; their size is part of what the student imitates.",
-    ),
-]
-
-
-@exercise("feature_loss")
-def feature_loss(attempt: Attempt) -> None:
-    cases = {
-        f"{len(widths)} taps of {', '.join(str(ours) for ours, _ in widths)} channels": _taps(widths, seed)
-        for seed, widths in enumerate([((4, 8), (4, 6)), ((3, 5), (6, 12), (2, 2)), ((5, 10),)])
-    }
-    compare_tensors(attempt, _feature_loss, cases, _FEATURES)
-    _gradients(attempt)
-
-
-def _taps(widths: Sequence[tuple[int, int]], seed: int) -> tuple[nn.ModuleList, list[Tensor], list[Tensor]]:
-    """Adaptors, student's and teacher's features of these numbers of channels."""
+def _adaptors(widths: Sequence[tuple[int, int]], seed: int) -> nn.ModuleList:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        adaptors = nn.ModuleList(nn.Conv2d(ours, theirs, 1) for ours, theirs in widths)
-    sides = [[_random(2, pair[side], 4, 5, seed=10 * seed + side) for pair in widths] for side in (0, 1)]
-    return adaptors, sides[0], sides[1]
+        return nn.ModuleList(nn.Conv2d(ours, theirs, 1) for ours, theirs in widths)
 
 
-def _gradients(attempt: Attempt) -> None:
-    """Gradients reach the student and the adaptors, and not the teacher."""
-    adaptors, ours, theirs = _taps(((4, 8), (4, 6)), seed=7)
-    for feature in (*ours, *theirs):
-        feature.requires_grad_()
-    loss = attempt(adaptors, ours, theirs)
-    if not isinstance(loss, Tensor):
-        raise Wrong("The value is right, but it is a plain number, which nothing can be trained through: no `.item()`.")
-    weight: Any = adaptors[0].weight
-    wanted: dict[str, Tensor] = {"student's features": ours[0], "adaptors": weight, "teacher's features": theirs[0]}
-    if not loss.requires_grad:
-        raise Wrong("The value is right, but no gradient reaches anything: only the teacher belongs under no_grad().")
-    found = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True)
-    reached = dict(zip(wanted, (gradient is not None for gradient in found), strict=True))
-    for name in ("student's features", "adaptors"):
-        if not reached[name]:
-            raise Wrong(
-                f"The value is right, but no gradient reaches the {name}, so half of what should learn would not; "
-                "`.detach()` belongs on the teacher's side alone."
-            )
-    if reached["teacher's features"]:
-        raise Wrong(
-            "The value is right, but a gradient flows into the teacher's features: detach them, or a teacher whose "
-            "weights are not frozen would come to meet its student."
+FEATURE_LOSS = Exercise(
+    reference=feature_loss,
+    kind=tensor,
+    inputs=[
+        (
+            _adaptors(widths, seed),
+            [noise(2, ours, 4, 5, seed=10 * seed) for ours, _ in widths],
+            [noise(2, theirs, 4, 5, seed=10 * seed + 1) for _, theirs in widths],
         )
-
+        for seed, widths in enumerate([((5, 10),), ((3, 5), (6, 12), (2, 2)), ((4, 8), (4, 6))])
+    ],
+    gradients=("adaptors", "ours", "theirs"),
+    mutants={
+        "The adaptors do nothing: you compare the student's channels with the teacher's first ones, and channel 3 of "
+        "one has nothing to do with channel "
+        "3 of the other.": lambda w, o, t: sum(F.mse_loss(a, b[:, : a.shape[1]]) for a, b in zip(o, t, strict=True)),
+        "You average over the taps; the loss is their sum.": lambda w, o, t: feature_loss(w, o, t) / len(o),
+        "You take absolute values; features are compared by their squared difference.": _taps(F.l1_loss),
+        "You sum the squares; take their mean, or a tap with many pixels outweighs all others.": _taps(
+            lambda a, b: (a - b).square().sum()
+        ),
+        "You divide by the batch alone; the mean goes over channels and pixels as well.": _taps(
+            lambda a, b: (a - b).square().sum() / len(a)
+        ),
+        "You take the root of each tap's mean square; leave it out.": _taps(lambda a, b: F.mse_loss(a, b).sqrt()),
+        "Only the last tap counts in your loss; sum over all of them.": lambda w, o, t: feature_loss(
+            w[-1:], o[-1:], t[-1:]
+        ),
+        "Only the first tap counts in your loss: is there a return inside the loop?": lambda w, o, t: feature_loss(
+            w[:1], o[:1], t[:1]
+        ),
+        "You clip what the adaptor gives at zero; features of a residual block are negative, too.": _taps(
+            lambda a, b: F.mse_loss(a.relu(), b)
+        ),
+        "The adaptors' biases are left out; call the adaptor as a layer, adaptor(feature).": (
+            lambda w, o, t: sum(F.mse_loss(F.conv2d(a, adapt.weight), b) for adapt, a, b in zip(w, o, t, strict=True))
+        ),
+        "You normalize the features first; their size is part of what the student imitates.": _taps(
+            lambda a, b: F.mse_loss(F.normalize(a), F.normalize(b))
+        ),
+        "The value is right, but no gradient reaches "
+        "anything: only the teacher's features belong under no_grad().": lambda w, o, t: feature_loss(w, o, t).detach(),
+        "The value is right, but no gradient reaches the student's features, so half of what should learn would not; "
+        "`.detach()` belongs on the teacher's side alone.": lambda w, o, t: feature_loss(w, [a.detach() for a in o], t),
+        "The value is right, but a gradient flows into the teacher's features: detach them, or a teacher whose weights "
+        "are not frozen would change to "
+        "meet its student.": lambda w, o, t: sum(F.mse_loss(adapt(a), b) for adapt, a, b in zip(w, o, t, strict=True)),
+    },
+)
 
 # --- channels chained through the layers -----------------------------------------------------------------------------
 
-
-def _chain(
-    weights: Sequence[Tensor],
-    widths: Sequence[int],
-    rank: Callable[[Tensor, Tensor], Tensor] = lambda own, following: following.abs().sum((0, 2, 3)),
-) -> list[Tensor]:
-    """Each layer keeps its most important outputs and, of its inputs, those that the layer before kept."""
-    found, kept = [], torch.arange(weights[0].shape[1])
-    for layer, weight in enumerate(weights):
-        outputs = torch.arange(len(weight))
-        if layer < len(widths):
-            importance = rank(weight, weights[layer + 1])
-            outputs = importance.argsort(descending=True)[: widths[layer]]
-        found.append(weight[outputs][:, kept])
-        kept = outputs
-    return found
+Weights = Sequence[Tensor]
+Importance = Callable[[Tensor, Tensor], Tensor]
 
 
-def _own(own: Tensor, following: Tensor) -> Tensor:
-    return own.abs().sum((1, 2, 3))
+def _l1(own: Tensor, following: Tensor) -> Tensor:
+    return following.abs().sum((0, 2, 3))
 
 
-def _as_they_lie(own: Tensor, following: Tensor) -> Tensor:
-    return -torch.arange(len(own), dtype=torch.float32)
+def _orders(weights: Weights, widths: Sequence[int], importance: Importance) -> list[Tensor]:
+    """The outputs that each layer keeps; the last layer keeps all."""
+    pairs = zip(weights, weights[1:], widths, strict=False)
+    kept = [importance(own, following).argsort(descending=True)[:width] for own, following, width in pairs]
+    return [*kept, torch.arange(len(weights[-1]))]
 
 
-def _inputs_as_they_lie(weights: Sequence[Tensor], widths: Sequence[int]) -> list[Tensor]:
-    right = _chain(weights, widths)
-    orders = [weight.abs().sum((0, 2, 3)).argsort(descending=True) for weight in weights[1:]]
-    found = []
-    for layer, (weight, made) in enumerate(zip(weights, right, strict=True)):
-        outputs = orders[layer][: made.shape[0]] if layer < len(widths) else torch.arange(len(weight))
-        found.append(weight[outputs][:, : made.shape[1]])
-    return found
+def _chained(weights: Weights, widths: Sequence[int], importance: Importance = _l1) -> list[Tensor]:
+    outputs = _orders(weights, widths, importance)
+    inputs = [torch.arange(weights[0].shape[1]), *outputs]
+    return [weight[out][:, into] for weight, out, into in zip(weights, outputs, inputs, strict=False)]
 
 
-def _inputs_stay(weights: Sequence[Tensor], widths: Sequence[int]) -> list[Tensor]:
-    orders = [weight.abs().sum((0, 2, 3)).argsort(descending=True) for weight in weights[1:]]
-    cut = [weight[order[:width]] for weight, order, width in zip(weights, orders, widths, strict=False)]
-    return [*cut, weights[-1]]
+def _ranked(importance: Importance) -> Callable[[Weights, Sequence[int]], list[Tensor]]:
+    return lambda weights, widths: _chained(weights, widths, importance)
 
 
-def _greedy(weights: Sequence[Tensor], widths: Sequence[int]) -> list[Tensor]:
-    """Backwards: a layer's importance counts only the outputs of the next one that stay."""
+def narrower_chain(weights: Weights, widths: Sequence[int]) -> list[Tensor]:
+    return _chained(weights, widths)
+
+
+def _leading_inputs(weights: Weights, widths: Sequence[int]) -> list[Tensor]:
+    outputs = _orders(weights, widths, _l1)
+    return [
+        weight[out][:, : made.shape[1]]
+        for weight, out, made in zip(weights, outputs, _chained(weights, widths), strict=True)
+    ]
+
+
+def _backwards(weights: Weights, widths: Sequence[int]) -> list[Tensor]:
+    """A layer's importance counts only the outputs of the next one that stay."""
     found, kept = list(weights), torch.arange(len(weights[-1]))
     for layer in range(len(weights) - 1, -1, -1):
         outputs = found[layer][kept]
         inputs = torch.arange(outputs.shape[1])
         if layer:
-            inputs = outputs.abs().sum((0, 2, 3)).argsort(descending=True)[: widths[layer - 1]]
+            inputs = _l1(outputs, outputs).argsort(descending=True)[: widths[layer - 1]]
         found[layer], kept = outputs[:, inputs], inputs
     return found
 
 
-_CHAINS: list[tuple[Callable[..., list[Tensor]], str]] = [
-    (
-        _inputs_stay,
-        "The outputs are cut and the inputs are not: the next layer still expects the channels that are gone. Take, "
-        "of its inputs, those that the layer before kept.",
-    ),
-    (
-        lambda w, n: [_chain(w, n)[0], *w[1:]],
-        "Only the first layer got narrower; go on with the next one, whose inputs are the first one's outputs.",
-    ),
-    (
-        _inputs_as_they_lie,
-        "The outputs are right, but of its inputs every layer takes the leading ones, where the layer before has kept "
-        "others, in another order: index them with the same places.",
-    ),
-    (
-        lambda w, n: _chain(w, n, _own),
-        "You rank channels by the weights that make them; behind an InstanceNorm these say nothing. Ask the weights of "
-        "the next layer.",
-    ),
-    (
-        lambda w, n: _chain(w, n, _as_they_lie),
-        "The chain is right, but the channels are the leading ones as they lie; rank them first.",
-    ),
-    (
-        lambda w, n: _chain(w, n, lambda own, following: -following.abs().sum((0, 2, 3))),
-        "The chain is right, but upside down: these are the least important channels.",
-    ),
-    (
-        lambda w, n: _chain(w, n, lambda own, following: following.square().sum((0, 2, 3))),
-        "You rank by squares, the L2 norm; the paper ranks by L1, the sum of absolute values.",
-    ),
-    (
-        lambda w, n: _chain(w, n, lambda own, following: following.sum((0, 2, 3))),
-        "Without the absolute value, positive and negative weights cancel.",
-    ),
-    (
-        lambda w, n: _chain(w, n, lambda own, following: following[:, :, 1, 1].abs().sum(0)),
-        "You look at the middle of the kernels only; every place counts.",
-    ),
-    (
-        _greedy,
-        "You rank by the part of the next layer that is left after its own cut; the importance counts its whole "
-        "weight, which is why one sort serves networks of every width.",
-    ),
-]
+def _chain(seed: int, channels: Sequence[int], widths: Sequence[int]) -> tuple[list[Tensor], list[int]]:
+    pairs = enumerate(zip(channels, channels[1:], strict=False))
+    return [noise(outputs, inputs, 3, 3, seed=100 * seed + layer) for layer, (inputs, outputs) in pairs], list(widths)
 
 
-@exercise("narrower_chain")
-def narrower_chain(attempt: Attempt) -> None:
-    # the longest first: it tells most mistakes apart
-    chains = [((1, 8, 12, 6, 3), (4, 6, 3)), ((3, 9, 7, 5), (5, 4)), ((2, 8, 6), (4,))]
-    for seed, (channels, widths) in enumerate(chains):
-        weights = [
-            _random(outputs, inputs, 3, 3, seed=100 * seed + layer)
-            for layer, (inputs, outputs) in enumerate(zip(channels, channels[1:], strict=False))
-        ]
-        _one_chain(attempt, weights, widths)
+NARROWER_CHAIN = Exercise(
+    reference=narrower_chain,
+    kind=tensors,
+    inputs=[  # the longest first: it separates most mistakes
+        Group([_chain(0, (1, 8, 12, 6, 3), (4, 6, 3))]),
+        Group([_chain(1, (3, 9, 7, 5), (5, 4)), _chain(2, (2, 8, 6), (4,))]),
+    ],
+    mutants={
+        "The outputs are cut and the inputs are not: the next layer still expects the channels that are gone. Take, of "
+        "its inputs, those that "
+        "the layer before kept.": lambda w, n: [weight[out] for weight, out in zip(w, _orders(w, n, _l1), strict=True)],
+        "Only the first layer got narrower; "
+        "go on with the next one, whose inputs are the first one's outputs.": lambda w, n: [_chained(w, n)[0], *w[1:]],
+        "The outputs are right, but of its inputs every layer takes the leading ones, "
+        "where the layer before has kept others, in another order: index them with the same places.": _leading_inputs,
+        "You rank channels by the weights that make them; behind an InstanceNorm these "
+        "say nothing. Ask the weights of the next layer.": _ranked(lambda own, following: own.abs().sum((1, 2, 3))),
+        "The chain is right, but the channels are the leading ones as they lie; rank them first.": _ranked(
+            lambda own, following: -torch.arange(len(own))
+        ),
+        "The chain is right, but upside down: these are the least important channels.": _ranked(
+            lambda own, following: -_l1(own, following)
+        ),
+        "You rank by squares, the L2 norm; the paper ranks by L1, the sum of absolute values.": _ranked(
+            lambda own, following: following.square().sum((0, 2, 3))
+        ),
+        "Without the absolute value, positive and negative weights cancel.": _ranked(
+            lambda own, following: following.sum((0, 2, 3))
+        ),
+        "You read the middle of the kernels only; every place counts.": _ranked(
+            lambda own, following: following[:, :, 1, 1].abs().sum(0)
+        ),
+        "You rank by the part of the next layer that is left after its own cut; "
+        "the importance counts its whole weight, which is why one sort serves networks of every width.": _backwards,
+    },
+)
 
-
-def _one_chain(attempt: Attempt, weights: list[Tensor], widths: tuple[int, ...]) -> None:
-    got, want = call(attempt, weights, widths), _chain(weights, widths)
-    case = f"For layers of shapes {[list(weight.shape[:2]) for weight in weights]} and widths {list(widths)}"
-    if not isinstance(got, list | tuple) or not all(isinstance(weight, Tensor) for weight in got):
-        raise Wrong(f"{case} a list of weights is wanted, one tensor for each layer.")
-    if _same(got, want):
-        return
-    for mistake, hint in _CHAINS:
-        if _same(got, mistake(weights, widths)):
-            raise Wrong(hint)
-    if len(got) != len(want):
-        raise Wrong(
-            f"{case} your function returns {len(got)} weights, and every one of the {len(want)} layers has one."
-        )
-    bad = next(place for place in range(len(want)) if not _same(got[place : place + 1], want[place : place + 1]))
-    if got[bad].shape != want[bad].shape:
-        raise Wrong(
-            f"{case} your weight {bad + 1} has the shape {list(got[bad].shape)}, and {list(want[bad].shape)} is right."
-        )
-    if _same([t.flatten().sort().values for t in got], [t.flatten().sort().values for t in want]):
-        raise Wrong(f"{case} the right numbers are there in another order: the most important channel comes first.")
-    raise Wrong(f"{case} your weight {bad + 1} has the right shape and wrong entries.")
-
-
-def _same(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> bool:
-    return len(ours) == len(theirs) and all(
-        a.shape == b.shape and torch.equal(a, b) for a, b in zip(ours, theirs, strict=True)
-    )
+EXERCISES = [LOGIT_LOSS, FEATURE_LOSS, NARROWER_CHAIN]

@@ -1,4 +1,4 @@
-"""What every notebook owes its reader, held mechanically: ``violations(path)`` returns one sentence for each breach."""
+"""The contract of a notebook, checked mechanically: ``violations(path)`` returns one sentence for each breach."""
 
 from __future__ import annotations
 
