@@ -27,16 +27,9 @@ MAX_RATIO = 100  # unpacked to packed; pictures are compressed already and stay 
 RATIO_FROM = 100 * 10**6  # unpacked bytes below which the ratio does no harm
 MAX_MEMBERS = 1_000_000
 MARKER = ".gancomp.json"  # lies in a folder that was unpacked to the end
-DAMAGE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    ValueError,
-    RuntimeError,  # packed in a way that Python does not know
-)
+FORMAT_ERRORS = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error)
+# RuntimeError: packed in a way that Python does not know
+DAMAGE = (*FORMAT_ERRORS, EOFError, ValueError, RuntimeError, OSError)
 OF_THE_ARCHIVE = (None, errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ)  # errors of the system that no disk causes
 
 
@@ -78,7 +71,7 @@ def unpack(archive: Path, folder: Path, marker: dict[str, str]) -> None:
 def _damage_explained(archive: Path) -> Iterator[None]:
     try:
         yield
-    except (*DAMAGE, OSError) as error:
+    except DAMAGE as error:
         if isinstance(error, OSError) and error.errno not in OF_THE_ARCHIVE:
             raise
         raise BadArchive(f"The archive {archive} is damaged or cut off ({error})") from error
