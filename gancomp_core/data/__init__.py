@@ -1,4 +1,4 @@
-"""Pictures to learn from: the shipped tasks, and any folder of one's own."""
+"""Pictures to learn from: the shipped tasks, and any folder of your own."""
 
 from gancomp_core.data.catalogue import load_task, task_names
 from gancomp_core.data.folders import folder_task

@@ -1,4 +1,4 @@
-"""The catalogue of tasks: every name that :func:`load_task` knows."""
+"""The catalog of tasks: every name that :func:`load_task` knows."""
 
 from __future__ import annotations
 
@@ -32,10 +32,16 @@ def task_names() -> list[str]:
 
 
 def load_task(name: str) -> Task:
-    """A shipped task, or a public set by its name with "public:"; read and verified once per process.
+    """A task by name, read and verified once per process.
 
-    Public sets are downloaded into the cache when first asked for. Raises :class:`GancompError` for an unknown name,
-    for a missing or damaged file, and for a download that fails.
+    Args:
+        name: A shipped task, or a public set such as "public:horse2zebra", which is downloaded into the cache at first.
+
+    Returns:
+        The task.
+
+    Raises:
+        GancompError: For an unknown name, for a missing or damaged file, and for a download that fails.
     """
     if name.startswith(public.PREFIX):
         return _public(name, cache_root())

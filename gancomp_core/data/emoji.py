@@ -1,4 +1,4 @@
-"""Emoji in three styles, in colour: black lines, flat colour, and a soft gloss as if they were toys."""
+"""Emoji in three styles, in color: black lines, flat color, and glossy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def flat2gloss(root: Path) -> Task:
 
 
 def flat2gloss_128(root: Path) -> Task:
-    """As :func:`flat2gloss`, 128 px."""
+    """:func:`flat2gloss` at 128 px."""
     return emoji_task(root, "flat2gloss", 128)
 
 
@@ -36,7 +36,7 @@ def lines2gloss(root: Path) -> Task:
 
 
 def lines2gloss_128(root: Path) -> Task:
-    """As :func:`lines2gloss`, 128 px."""
+    """:func:`lines2gloss` at 128 px."""
     return emoji_task(root, "lines2gloss", 128)
 
 
@@ -59,11 +59,21 @@ def flat2gloss_unpaired(root: Path) -> Task:
 
 
 def emoji_task(root: Path, name: str, size: int = 64) -> Task:
-    """The task ``flat2gloss`` or ``lines2gloss`` from the folder ``data``, 64 or 128 pixels high and wide.
+    """The task ``flat2gloss`` or ``lines2gloss`` from the folder ``data``.
 
-    At 64, each pixel is the rounded mean of a 2 x 2 square of the 128 px picture. Near-duplicates (a profession as man,
-    woman and person, the hearts, the clocks) form families, and no family is in two splits. Raises
-    :class:`GancompError` for another name or size, for a missing or damaged file, and where Pillow cannot read WebP.
+    At 64 pixels, each pixel is the rounded mean of a 2 x 2 square of the 128 px picture. Near-duplicates (a profession
+    as man, woman and person, the hearts, the clocks) form families, and no family is in two splits.
+
+    Args:
+        root: The folder ``data``.
+        name: "flat2gloss" or "lines2gloss".
+        size: Height and width in pixels, 64 or 128.
+
+    Returns:
+        The task.
+
+    Raises:
+        GancompError: For another name or size, for a missing or damaged file, and where Pillow cannot read WebP.
     """
     if name not in _SIDES:
         raise GancompError(f"There is no emoji task '{name}'; choose one of {', '.join(map(repr, sorted(_SIDES)))}.")

@@ -18,7 +18,13 @@ from gancomp_core.files import Json, data_root
 
 @dataclass(frozen=True)
 class Photo:
-    """A whole test picture: ``source`` uint8 [1, 3, h, w] and ``target`` uint8 [1, 3, 4h, 4w], both in [0, 255]."""
+    """A whole test picture.
+
+    Attributes:
+        name: Its name.
+        source: uint8 [1, 3, h, w].
+        target: uint8 [1, 3, 4h, 4w].
+    """
 
     name: str
     source: Tensor
@@ -26,10 +32,10 @@ class Photo:
 
 
 def photos_x4(root: Path) -> Task:
-    """Photos four times larger: colour, 48 px sources and 192 px targets, paired.
+    """Photos four times larger: color, 48 px sources and 192 px targets, paired.
 
-    A source is its target reduced by :func:`shrink`. Tiles of one photo are all in one split; ``labels`` tells the
-    photo of each, ``label_names`` what it is called. Raises :class:`GancompError` for a missing or damaged file.
+    A source is its target reduced by :func:`shrink`. Tiles of one photo are all in one split; ``labels`` hold the photo
+    of each tile, ``label_names`` the names of the photos. Raises :class:`GancompError` for a missing or damaged file.
     """
     manifest, photos = _verified(root)
     folder = root / "photos"
@@ -47,8 +53,14 @@ def photos_x4(root: Path) -> Task:
 def whole_photos(root: Path | None = None) -> list[Photo]:
     """The whole test pictures, of various sizes, for a table with one row per picture.
 
-    ``root`` is the folder of shipped pictures, :func:`~gancomp_core.files.data_root` unless given. Raises
-    :class:`GancompError` for a missing or damaged file.
+    Args:
+        root: The folder of shipped pictures; None takes :func:`~gancomp_core.files.data_root`.
+
+    Returns:
+        The photos.
+
+    Raises:
+        GancompError: For a missing or damaged file.
     """
     root = data_root() if root is None else root
     manifest, photos = _verified(root, split="test")
@@ -61,8 +73,14 @@ def whole_photos(root: Path | None = None) -> list[Photo]:
 def shrink(pictures: Tensor, scale: int) -> Tensor:
     """Pictures ``scale`` times smaller, by bicubic interpolation with antialiasing: the convention of the field.
 
-    uint8 [N, 3, h, w] to uint8 [N, 3, h / scale, w / scale]. Pillow computes it in integers, so that it gives the same
-    pixels everywhere. Nothing beyond the picture's own edge is seen.
+    Pillow computes it in integers, so the pixels are the same on every machine.
+
+    Args:
+        pictures: uint8 [N, 3, h, w].
+        scale: How many times smaller.
+
+    Returns:
+        uint8 [N, 3, h / scale, w / scale].
     """
     width, height = pictures.shape[-1] // scale, pictures.shape[-2] // scale
     pixels = pictures.permute(0, 2, 3, 1).contiguous().numpy()
@@ -96,7 +114,7 @@ def _read(path: Path) -> Tensor:
 
 
 def _cut(picture: Tensor, size: int) -> Tensor:
-    """The squares of ``size`` pixels that fit into a picture side by side, centred, row by row."""
+    """The squares of ``size`` pixels that fit into a picture next to each other, centered, row by row."""
     rows, columns = picture.shape[-2] // size, picture.shape[-1] // size
     top, left = (picture.shape[-2] - rows * size) // 2, (picture.shape[-1] - columns * size) // 2
     inner = picture[0, :, top : top + rows * size, left : left + columns * size]

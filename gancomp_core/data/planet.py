@@ -1,7 +1,8 @@
-"""The planet from above, cut into tiles when loading: land cover to satellite, and summer to winter.
+"""Tiles of the planet, cut when loading: land cover to satellite, and summer to winter.
 
-Three maps of the whole Earth lie in ``data/planet``, all in plate carree (a column is a meridian, a row a parallel) and
-in register. Splits are bands of longitude with at least a tile's width between them, so no pixel is in two splits.
+Three maps of the whole Earth are in ``data/planet``, all in plate carree (a column is a meridian, a row a parallel) and
+aligned with each other. Splits are bands of longitude with at least a tile's width between them, so no pixel is in two
+splits.
 """
 
 from __future__ import annotations
@@ -31,9 +32,13 @@ COVER, SUMMER, WINTER = "landcover.png", "bmng.jpg", "earth-blue-marble.jpg"
 
 
 class OneHot:
-    """Semantic maps, kept as class numbers and handed out as one channel per class: 255 where it is, 0 elsewhere.
+    """Semantic maps, stored as class numbers and returned with one channel per class: 255 where it is, 0 elsewhere.
 
-    ``maps`` is uint8 N x H x W with values below ``classes``; indexing gives uint8 N x classes x H x W.
+    Indexing gives uint8 [N, classes, H, W].
+
+    Args:
+        maps: uint8 [N, H, W] with values below ``classes``.
+        classes: Number of classes.
     """
 
     def __init__(self, maps: Tensor, classes: int) -> None:
@@ -60,7 +65,7 @@ class Bands:
     period: int = 1800
 
     def columns(self, map_width: int) -> list[int]:
-        """Left edges of the tiles that lie whole in a band and on the map."""
+        """Left edges of the tiles that lie entirely in a band and on the map."""
         starts = range(self.first, map_width, self.period)
         columns = [x for start in starts for x in range(start, start + self.width - TILE + 1, self.stride)]
         return [x for x in columns if x + TILE <= map_width]
@@ -71,7 +76,7 @@ class Bands:
 COVER_BANDS = {"train": Bands(92, 960, stride=24), "search": Bands(1116, 192), "test": Bands(1372, 448)}
 COVER_ROWS = (96, 2250)  # from 83.6 N, the end of the land, to 60 S: no Antarctica
 
-# 4096 x 2048 pixels; the training sides are neighbours, the pairs for scoring lie apart
+# 4096 x 2048 pixels; the training sides are neighbors, the pairs for scoring lie apart
 SEASON_BANDS = {
     "train sources": Bands(1152, 352, stride=16, period=1364),
     "train targets": Bands(140, 352, stride=16, period=1364),
@@ -88,7 +93,7 @@ Spots = list[tuple[int, int]]
 def landcover2satellite(root: Path) -> Task:
     """Land cover to satellite picture: 64 px, ten classes to RGB, paired.
 
-    A tile shows 4.3 degrees; it has at least 30 % land and three classes. Training tiles overlap, others do not.
+    A tile covers 4.3 degrees; it has at least 30 % land and three classes. Training tiles overlap, others do not.
     """
     folder = root / "planet"
     manifest = read_manifest(folder)
@@ -118,7 +123,7 @@ def landcover2satellite(root: Path) -> Task:
 def summer2winter(root: Path) -> Task:
     """Green season to a snowy one, north of 30 N: 64 px, RGB, unpaired, with hidden pairs in ``search`` and ``test``.
 
-    A tile shows 5.6 degrees. No place is on both training sides.
+    A tile covers 5.6 degrees. No place is on both training sides.
     """
     folder = root / "planet"
     manifest = read_manifest(folder)
@@ -138,7 +143,7 @@ def summer2winter(root: Path) -> Task:
 
 
 def _classes(manifest: Json, folder: Path) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
-    """Names and colours of the land-cover classes; class 0 is water."""
+    """Names and colors of the land-cover classes; class 0 is water."""
     with damage_explained(folder / "manifest.json"):
         classes = manifest["classes"]
         names = tuple(str(entry["name"]) for entry in classes)
@@ -150,8 +155,8 @@ def _classes(manifest: Json, folder: Path) -> tuple[tuple[str, ...], tuple[tuple
 def _checksums(manifest: Json, *names: str) -> dict[str, str]:
     """What determines the maps, for a fingerprint.
 
-    Of the photos it is the SHA-256 of the files, for JPEG decoders may differ by a level; of the class map that of its
-    pixels, so that a better-packed PNG does not invalidate recorded runs.
+    For the photos it is the SHA-256 of the files, because JPEG decoders may differ by a level; for the class map that
+    of its pixels, so that a better-packed PNG does not invalidate recorded runs.
     """
     return {name: (manifest["pixels"] if name == COVER else manifest["outputs"])[name] for name in names}
 
@@ -170,7 +175,7 @@ def _cover(folder: Path, manifest: Json) -> np.ndarray:
 
 
 def _brightened(folder: Path, manifest: Json, name: str, size: tuple[int, int] | None = None) -> np.ndarray:
-    """A photo of the planet, uint8 [height, width, 3], as bright as the eye expects; ``size`` is (width, height)."""
+    """A photo of the planet, uint8 [height, width, 3], with gamma :data:`GAMMA`; ``size`` is (width, height)."""
     curve = [round(255 * (value / 255) ** GAMMA) for value in range(256)]
     path = _checked(folder, manifest, name)
     with damage_explained(path), Image.open(path) as picture:

@@ -28,14 +28,18 @@ def read_manifest(folder: Path) -> Json:
 
 
 def verify(path: Path, expected: str) -> None:
-    """Raise :class:`GancompError` unless the file has this SHA-256."""
+    """Check that a file has this SHA-256.
+
+    Raises:
+        GancompError: When it is missing or another file.
+    """
     with damage_explained(path):
         if sha256(path) != expected:
             raise ValueError("its checksum is wrong")
 
 
 def verified(folder: Path, manifest: Json, name: str) -> Path:
-    """The path of a file that has the SHA-256 which the manifest of its folder states under "outputs"."""
+    """The path of a file whose SHA-256 is the one that the manifest of its folder states under "outputs"."""
     with damage_explained(folder / "manifest.json"):
         expected = str(manifest["outputs"][name])
     verify(folder / name, expected)
@@ -43,7 +47,19 @@ def verified(folder: Path, manifest: Json, name: str) -> Path:
 
 
 def read_sheet(path: Path, size: int, mode: str = "L") -> Tensor:
-    """The pictures of a contact sheet, row by row: uint8 [N, 1, size, size], or [N, 3, size, size] in mode "RGB"."""
+    """The pictures of a contact sheet, row by row.
+
+    Args:
+        path: The sheet.
+        size: Height and width of a picture, in pixels.
+        mode: "L" for gray, "RGB" for color.
+
+    Returns:
+        uint8 [N, 1 or 3, size, size].
+
+    Raises:
+        GancompError: When the file is missing or damaged.
+    """
     with damage_explained(path), Image.open(path) as sheet:
         pixels = torch.from_numpy(np.array(sheet.convert(mode)))
     pixels = pixels.view(*pixels.shape[:2], -1)
@@ -59,7 +75,7 @@ def fingerprint(*parts: object) -> str:
 
 @contextlib.contextmanager
 def damage_explained(path: Path) -> Iterator[None]:
-    """Whatever goes wrong with a shipped file becomes one sentence: the file, what is wrong, how to restore it."""
+    """Turn any error about a shipped file into one sentence: the file, what is wrong, how to restore it."""
     try:
         yield
     except GancompError:

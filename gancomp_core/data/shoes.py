@@ -1,4 +1,4 @@
-"""Shoes and their edges, 32 pixels, grey: the course's fast task, with pairs and without."""
+"""Shoes and their edges, 32 pixels, gray: the course's fast task, with pairs and without."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gancomp_core.data.tasks import Task
 
 
 def edges2shoes(root: Path) -> Task:
-    """Edges to shoes: 32 px, grey on both sides, paired, 16,500 train / 1,500 search / 3,000 test."""
+    """Edges to shoes: 32 px, gray on both sides, paired, 16,500 train / 1,500 search / 3,000 test."""
     folder = root / "edges2shoes"
     manifest = read_manifest(folder)
     with damage_explained(folder / "manifest.json"):

@@ -1,4 +1,4 @@
-"""What a task is: pictures to translate, in three splits."""
+"""Tasks: pictures to translate, in three splits."""
 
 from __future__ import annotations
 
@@ -10,21 +10,32 @@ from torch import Tensor
 from gancomp_core.data.pictures import PictureSet, to_float
 from gancomp_core.errors import GancompError
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Task:
-    """Pictures to translate: from ``source`` to ``target``.
+    """Pictures to translate from source to target.
 
-    ``train`` is for weights, ``search`` for choosing among networks, ``test`` for the numbers one reports; no picture
-    is in two of them. ``size`` is height and width of the targets in pixels, ``scale`` how many times larger they are
-    than the sources (1 but in super-resolution). ``paired``: in every split, source i belongs to target i.
-    ``hidden_pairs``: the training sides are strangers to each other, but in ``search`` and ``test`` source i belongs to
-    target i, for scoring alone. ``fingerprint`` is a SHA-256 over what determines the pictures: two tasks with the
-    same one hold the same pictures. ``label_names[i]`` names class i of ``labels``. With a ``palette`` the sources are
-    semantic maps: channel i is 255 where class i is and 0 elsewhere, class i is called ``class_names[i]`` and drawn in
-    the colour ``palette[i]`` (red, green, blue in [0, 255]).
+    No picture is in two splits.
+
+    Attributes:
+        name: Name of the task.
+        paired: Whether in every split source i belongs to target i.
+        size: Height and width of the targets, in pixels.
+        source_channels: Channels of the sources.
+        target_channels: Channels of the targets.
+        train: Pictures for training weights.
+        search: Pictures for choosing among networks.
+        test: Pictures for the numbers that are reported.
+        fingerprint: SHA-256 of what determines the pictures: two tasks with the same one hold the same pictures.
+        label_names: ``label_names[i]`` names class i of a split's ``labels``.
+        hidden_pairs: Whether, although the training sides are unrelated, source i of ``search`` and ``test`` belongs to
+            target i, for scoring alone.
+        scale: How many times larger than the sources the targets are (1 except in super-resolution).
+        class_names: Names of the classes of semantic maps.
+        palette: The color (red, green, blue in [0, 255]) of each class. With a palette the sources are semantic maps:
+            channel i is 255 where class i is and 0 elsewhere.
     """
 
     name: str
@@ -40,7 +51,7 @@ class Task:
     hidden_pairs: bool = False
     scale: int = 1
     class_names: tuple[str, ...] = ()
-    palette: tuple[Colour, ...] = ()
+    palette: tuple[Color, ...] = ()
 
     @property
     def scored_in_pairs(self) -> bool:
@@ -48,9 +59,16 @@ class Task:
         return self.paired or self.hidden_pairs
 
     def calibration(self, count: int = 64) -> Tensor:
-        """So many training sources, evenly spread, to measure ranges of activations on: float32 [count, C, H, W].
+        """Training sources, evenly spread, for measuring the ranges of activations.
 
-        Raises :class:`GancompError` for fewer than 1 and for more than there are.
+        Args:
+            count: Number of pictures, from 1 to all.
+
+        Returns:
+            float32 [count, C, H, W] in [-1, 1].
+
+        Raises:
+            GancompError: For another count.
         """
         sources = self.train.sources
         if not 1 <= count <= len(sources):
@@ -60,9 +78,10 @@ class Task:
         return to_float(sources[torch.arange(count) * len(sources) // count])
 
     def reversed(self) -> Task:
-        """The same pictures the other way round: from target to source.
+        """The same pictures in the other direction, from target to source.
 
-        Raises :class:`GancompError` for a task that has no way back: semantic maps and super-resolution.
+        Raises:
+            GancompError: For a task without a way back: semantic maps and super-resolution.
         """
         if self.palette or self.scale != 1:
             raise GancompError(f"The task '{self.name}' goes one way only; reverse a task whose sides are pictures.")

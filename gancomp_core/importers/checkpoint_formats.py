@@ -1,12 +1,12 @@
 """Generators that other projects trained: from their state dicts to our networks.
 
-Two formats are known, and both share the layout of the CycleGAN/pix2pix ResNet generator, a row ``model.N`` with
+Two formats are known. Both share the layout of the CycleGAN/pix2pix ResNet generator, a row ``model.N`` with
 ``model.10`` the first residual block: the dense one (``model.10.conv_block.1.weight``), and GAN Compression's, whose
 blocks may be separable (``model.10.conv_block.1.conv.0.weight`` depthwise, ``.conv.2.weight`` pointwise) and whose
-layers have widths of their own. What a file does not say is worked out from its tensors. This module knows tensors and
+layers have individual widths. What a file does not state is derived from its tensors. This module knows tensors and
 names; :mod:`gancomp_core.importers.foreign_files` knows files.
 
-What no tensor says: whether the blocks pad by reflection (as published) or by replication. Reflection is assumed.
+No tensor shows whether the blocks pad by reflection (as published) or by replication. Reflection is assumed.
 """
 
 from __future__ import annotations
@@ -34,15 +34,23 @@ FIRST_BLOCK = 10
 
 
 def generator_from_state_dict(tensors: Mapping[str, Tensor], source: str = "The state dict") -> ResnetGenerator:
-    """The generator whose weights ``tensors`` are, in eval mode and without gradients; ``.architecture`` describes it.
+    """The generator whose weights these tensors are.
 
-    ``source`` names the tensors in errors. The output equals that of the source's own definition, for pictures in
-    [-1, 1] as everywhere. Raises :class:`GancompError`, naming a tensor, when the tensors are another network (U-Net,
-    discriminator, ...), when one is missing, too many, of another shape or not finite, when the norm is BatchNorm, and
-    for widths that no :class:`ChannelConfig` expresses.
+    Its output equals that of the source's own definition. A convolution without a bias gets a bias of zero: the norm
+    after it removes any constant. Running statistics that an old InstanceNorm left behind are ignored, as CycleGAN's
+    code does.
 
-    A convolution without a bias gets a bias of zero: the norm behind it removes any constant. Running statistics that
-    an old InstanceNorm left behind are ignored, as CycleGAN's code does.
+    Args:
+        tensors: A state dict.
+        source: Name of the tensors in errors.
+
+    Returns:
+        The generator, in eval mode and without gradients, for pictures in [-1, 1]; ``.architecture`` describes it.
+
+    Raises:
+        GancompError: Naming a tensor, when the tensors are another network (U-Net, discriminator, ...), when one is
+            missing, superfluous, of another shape or not finite, when the norm is BatchNorm, and for widths that no
+            :class:`ChannelConfig` has.
     """
     reader = _Reader(tensors, _prefix(tensors, source), source)
     layout = _layout(reader)
@@ -58,10 +66,18 @@ def generator_from_state_dict(tensors: Mapping[str, Tensor], source: str = "The 
 
 
 def tensors_of(loaded: object, source: str) -> dict[str, Tensor]:
-    """The tensors of a loaded checkpoint, floating-point ones as float32, whatever it is wrapped in.
+    """The tensors of a loaded checkpoint, in any of the usual wrappers; floating-point ones as float32.
 
-    Plain values among them are left out. Raises :class:`GancompError` for what holds no state dict, several, or
-    tensors of a kind that no weights have.
+    Args:
+        loaded: What a file contains: a state dict, or a mapping with one inside. Plain values next to tensors are left
+            out.
+        source: Name of the checkpoint in errors.
+
+    Returns:
+        Tensors by name.
+
+    Raises:
+        GancompError: For no state dict, for several, and for tensors of a kind that no weights have.
     """
     found = _unwrapped(loaded, source)
     if sum(tensor.numel() for tensor in found.values()) > LARGEST_COUNT:
@@ -79,10 +95,10 @@ def tensors_of(loaded: object, source: str) -> dict[str, Tensor]:
 
 
 class UnitRange(nn.Module):
-    """A network made for pictures in [0, 1], to be used with pictures in [-1, 1] like every other one here.
+    """A network made for pictures in [0, 1], wrapped to be used with pictures in [-1, 1] like every other one here.
 
-    The conversion is not folded into the first convolution: its padding is a zero, which is black to ``net`` and would
-    become grey.
+    The conversion is not folded into the first convolution: its padding is zero, which is black to ``net`` and would
+    become gray.
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -283,7 +299,7 @@ def _refuse_batch_norm(reader: _Reader, layers: list[_Layer], biased: set[str], 
         return
     if "conv" not in biased:
         raise GancompError(
-            f"{reader.source} is normalised by BatchNorm ('{first}', and no biases before it), and only InstanceNorm "
+            f"{reader.source} is normalized by BatchNorm ('{first}', and no biases before it), and only InstanceNorm "
             "generators can be imported; train or find one with norm='instance', CycleGAN's default."
         )
     raise reader.error(

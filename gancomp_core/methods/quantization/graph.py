@@ -1,4 +1,4 @@
-"""An ONNX graph as something to rewrite: who makes a tensor, who reads it, which numbers are constant."""
+"""An ONNX graph for rewriting: which node makes a tensor, which ones read it, which values are constant."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ DEFAULTS = {"auto_pad": b"NOTSET", "dilations": [1, 1], "group": 1, "pads": [0, 
 class Graph:
     """A model read from a file that :func:`gancomp_core.measure.export_onnx` wrote.
 
-    ``nodes`` are in the order they run, the constants in ``arrays`` by name; both may be changed, and :meth:`save`
-    writes what they hold then. ``source`` and ``picture`` are the names of input and output.
+    ``nodes`` are in the order in which they run; ``arrays`` holds the constants by name. Both may be changed, and
+    :meth:`save` writes their current content. ``source`` and ``picture`` are the names of input and output.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -44,12 +44,12 @@ class Graph:
         return next((node for node in self.nodes if tensor in node.output), None)
 
     def only_reader(self, tensor: str) -> Any:
-        """The node that reads a tensor, where it is the only one; else None."""
+        """The node that reads a tensor, if it is the only one; else None."""
         readers = [node for node in self.nodes if tensor in node.input]
         return readers[0] if len(readers) == 1 and tensor != self.picture else None
 
     def constant(self, name: str, array: Array) -> str:
-        """Add a constant under a name that begins with this one; returns the name."""
+        """Add a constant under a name that begins with ``name``; returns the name."""
         taken = self.arrays.keys() | {tensor for node in self.nodes for tensor in (*node.input, *node.output)}
         names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
         found = next(each for each in names if each not in taken)
@@ -57,14 +57,14 @@ class Graph:
         return found
 
     def insert(self, node: Any, *, before: Sequence[Any] = (), after: Sequence[Any] = ()) -> None:
-        """Let new nodes run right before and right after a node."""
+        """Insert nodes that run right before and right after a node."""
         place = next(index for index, other in enumerate(self.nodes) if other is node)
         self.nodes[place : place + 1] = [*before, node, *after]
 
     def compact(self) -> None:
-        """Keep equal constants once, leave out what is said twice, and give tensors short names.
+        """Store equal constants once, leave out redundant attributes, and give tensors short names.
 
-        All of that takes as much room as a layer of a small network.
+        Together these take as much room as a layer of a small network.
         """
         first: dict[Any, str] = {}
         same = {
@@ -83,7 +83,7 @@ class Graph:
         self.arrays = {short[name]: array for name, array in self.arrays.items() if name in short}
 
     def save(self, path: Path | str, also: Sequence[str] = ()) -> Path:
-        """Write the model, whole or not at all, without unused constants; tensors in ``also`` become outputs, too."""
+        """Write the model atomically, without unused constants; tensors in ``also`` become outputs as well."""
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
         for field in ("node", "initializer", "value_info"):
@@ -112,10 +112,10 @@ def set_attributes(node: Any, **values: Any) -> None:
 
 
 def _leave_out_defaults(node: Any) -> None:
-    told = [
+    stated = [
         each
         for each in node.attribute
         if each.name != "kernel_shape" and helper.get_attribute_value(each) != DEFAULTS.get(each.name)
     ]
     node.ClearField("attribute")
-    node.attribute.extend(told)
+    node.attribute.extend(stated)

@@ -1,19 +1,19 @@
-"""Real 8-bit kernels: a generator as an ONNX file whose convolutions onnxruntime computes in whole numbers.
+"""Real 8-bit kernels: a generator as an ONNX file whose convolutions onnxruntime computes in integers.
 
-Activations are uint8, weights int8 with a scale for each output channel, in the QDQ form. What keeps the pictures of a
-network with InstanceNorm close to its own:
+Activations are uint8, weights int8 with a scale for each output channel, in the QDQ form. To keep the pictures of a
+network with InstanceNorm close to the float network's:
 
-- a channel that goes into an InstanceNorm and nowhere else may be shifted and scaled at will, because the norm undoes
-  it; so every such channel is made to fill the 8 bits, which all channels of a layer share;
+- a channel that is read by an InstanceNorm alone may be shifted and scaled freely, because the norm undoes it; so every
+such channel is made to fill the 8 bits, which all channels of a layer share;
 - ranges are chosen by their error, not by the largest value that occurs;
-- what goes into tanh is cut where tanh is within half a grey level of its end;
+- the input of tanh is cut where tanh is within half a gray level of its end;
 - the sums of residual blocks stay float; only what convolutions read and write is rounded;
-- where it matters more than time, the last convolution may stay float, too (``integer_tail``).
+- where quality matters more than time, the last convolution may stay float, too (``integer_tail``).
 
-What makes it fast: the last convolution, whose 3 channels leave the integer kernel's lanes empty, computes four pixels
-at once (:func:`pack_tail`; it would make a float network faster, too), and convolutions of very few input channels stay
-float. onnxruntime has no integer kernel for transposed convolutions, so they stay float as well. The weights of float
-kernels are stored in 8 bits and unpacked when the file is loaded.
+For speed, the last convolution, whose 3 channels leave the integer kernel's lanes empty, computes four pixels at once
+(:func:`pack_tail`; it would make a float network faster, too), and convolutions of very few input channels stay float.
+onnxruntime has no integer kernel for transposed convolutions, so they stay float as well. The weights of float kernels
+are stored in 8 bits and unpacked when the file is loaded.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from gancomp_core.methods.quantization.graph import Graph, attribute, set_attrib
 from gancomp_core.methods.quantization.simulated import LEAST_INPUTS
 
 MOST_PACKED = 4  # output channels whose fourfold fits into the 16 lanes of an integer kernel
-SATURATED = math.atanh(254 / 255)  # from here on tanh is within half a grey level of 1
+SATURATED = math.atanh(254 / 255)  # from here on tanh is within half a gray level of 1
 UNIT = Range(torch.tensor(-1.0), torch.tensor(1.0))  # of pictures, and of channels that fill their range
 BATCH = 8
 MOST_VALUES = 1 << 19  # of a tensor that are kept for choosing its range
@@ -55,16 +55,27 @@ def export_int8(
     integer_tail: bool = True,
     floating: Path | str | None = None,
 ) -> Path:
-    """Write a generator as an ONNX file with integer kernels; returns the path.
+    """Write a generator as an ONNX file with integer kernels.
 
-    ``calibration`` holds sources of the kind that the network will see, float32 [N, C, H, W] in [-1, 1]; some dozens
-    of training pictures do. ``estimator`` chooses the ranges of activations from the values that they take there. The
-    file takes any number of pictures of any height and width that the network takes. ``reduce_range`` keeps the weights
-    within 7 bits, for x86 processors without VNNI, whose 16-bit sums overflow otherwise. Without an ``integer_tail``
-    the last convolution, which writes the pictures, stays float: closer to the float network, and slower. ``floating``
-    is a file that :func:`gancomp_core.measure.export_onnx` wrote of the same generator, where there is one: that saves
-    some seconds. The file is written whole or not at all. Raises :class:`GancompError` for pictures that cannot
-    calibrate this network, and for a network that cannot be exported.
+    The file takes any number of pictures of any height and width that the network takes. It is written atomically.
+
+    Args:
+        generator: The float network.
+        path: Where to write the file.
+        calibration: Sources of the kind that the network will get, float32 [N, C, H, W] in [-1, 1]; some dozens of
+            training pictures are enough.
+        estimator: Chooses the ranges of activations from the values that they take on these pictures.
+        reduce_range: Keep the weights within 7 bits, for x86 processors without VNNI, whose 16-bit sums overflow
+            otherwise.
+        integer_tail: Whether the last convolution, which writes the pictures, is integer as well; if not, pictures are
+            closer to the float network's, and slower.
+        floating: A file that :func:`gancomp_core.measure.export_onnx` wrote of the same generator; saves some seconds.
+
+    Returns:
+        The path.
+
+    Raises:
+        GancompError: For pictures that cannot calibrate this network, and for a network that cannot be exported.
     """
     if calibration.ndim != 4 or len(calibration) < 1 or not calibration.isfinite().all():
         raise GancompError(
@@ -92,7 +103,7 @@ def export_int8(
 
 
 def makes_even_sizes(generator: nn.Module) -> bool:
-    """Whether every picture that a generator makes has an even height and width, as its architecture tells."""
+    """Whether every picture that a generator makes has an even height and width, according to its architecture."""
     architecture: Any = getattr(generator, "architecture", None)
     step: int = getattr(architecture, "multiple", getattr(architecture, "scale", 1))
     return step % 2 == 0
@@ -102,7 +113,7 @@ def makes_even_sizes(generator: nn.Module) -> bool:
 
 
 def integer_kernels(graph: Graph, integer_tail: bool = True) -> list[Any]:
-    """The convolutions of a float graph that are worth an integer kernel; the last of all only if wanted."""
+    """The convolutions of a float graph that gain from an integer kernel; the very last one only if wanted."""
     nodes = list(graph.of("Conv"))
     return [
         node
@@ -116,8 +127,8 @@ def fit_ranges(
 ) -> dict[str, AffineMap]:
     """The maps of all tensors that these convolutions read and write, by name.
 
-    Channels that go into an InstanceNorm alone are shifted and scaled in the graph, so that all of a layer's have the
-    range from -1 to 1.
+    Channels that are read by an InstanceNorm alone are shifted and scaled in the graph, so that all of a layer's
+    channels range from -1 to 1.
     """
     kernels = [(node, node.input[0], _written(graph, node)) for node in convolutions]
     tensors = dict.fromkeys(tensor for _, *both in kernels for tensor in both if tensor != graph.source)
@@ -138,7 +149,7 @@ def fit_ranges(
 
 
 def _written(graph: Graph, node: Any) -> str:
-    """What a convolution writes: with a ReLU behind it what that one does, because the kernel does both."""
+    """What a convolution writes; if a ReLU follows, the ReLU's output, because the kernel does both."""
     reader = graph.only_reader(node.output[0])
     found: str = reader.output[0] if reader is not None and reader.op_type == "Relu" else node.output[0]
     return found
@@ -147,8 +158,14 @@ def _written(graph: Graph, node: Any) -> str:
 def fill_range(graph: Graph, node: Any, values: Tensor, estimator: RangeEstimator) -> None:
     """Shift and scale each output channel of a convolution so that its range becomes -1 to 1.
 
-    ``values`` [C, K] are what its channels put out. Free before an InstanceNorm, which undoes both (but for its
-    epsilon, which matters to channels that hardly vary).
+    This changes nothing before an InstanceNorm, which undoes both (except for its epsilon, which matters to channels
+    that hardly vary).
+
+    Args:
+        graph: The graph, which is changed.
+        node: The convolution.
+        values: Outputs of its channels [C, K].
+        estimator: Chooses the range of each channel.
     """
     middle = (values.amin(1) + values.amax(1)) / 2
     low, high = estimator(values - middle[:, None])
@@ -160,7 +177,7 @@ def fill_range(graph: Graph, node: Any, values: Tensor, estimator: RangeEstimato
 
 
 def collect(graph: Graph, tensors: Sequence[str], pictures: Tensor) -> dict[str, Tensor]:
-    """Values [C, K] that tensors take, by channel: evenly spread ones, and of every picture [C, H, W] the extremes."""
+    """Values [C, K] of tensors by channel: evenly spread ones, and the extremes of every picture [C, H, W]."""
     found: dict[str, list[Tensor]] = {tensor: [] for tensor in tensors}
     with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
         probe = graph.save(Path(folder) / "probe.onnx", also=tensors)
@@ -186,7 +203,7 @@ def _insert_integer_kernels(
     calibration: Tensor,
     reduce_range: bool,
 ) -> None:
-    """onnxruntime's own static quantisation of the graph in the file ``given``, with our maps for the activations."""
+    """Apply onnxruntime's static quantization to the graph in the file ``given``, with our maps for the activations."""
     quantization = onnx_runtime("quantization")
     behind = [graph.only_reader(node.output[0]) for node in kernels]
     overrides = {
@@ -221,8 +238,8 @@ class _Once:
 def store_in_8_bits(graph: Graph, node: Any) -> None:
     """Store the weights of a float kernel in int8 with a scale for each output channel.
 
-    Cast and Mul of constants are computed once, when onnxruntime loads the file; DequantizeLinear would be in every
-    run.
+    Cast and Mul of constants are computed once, when onnxruntime loads the file; DequantizeLinear would be computed in
+    every run.
     """
     weight = torch.from_numpy(graph.arrays[node.input[1]])
     axis = 0 if node.op_type == "Conv" else 1  # a transposed one has [inputs, outputs, ...]
@@ -241,13 +258,13 @@ def pack_tail(graph: Graph, node: Any) -> None:
 
     A kernel of k x k at every pixel becomes four shifted copies inside one of (k + 1) x (k + 1) at every second pixel
     each way, and DepthToSpace puts the pixels into place: the same function for pictures of even sizes. The kernel
-    computes 16 channels in the time of 3, so this takes about a third of the time. The copies are made when the file
-    is loaded. Other convolutions are left alone.
+    computes 16 channels in the time of 3, so this takes about a third of the time. The copies are made when the file is
+    loaded. Other convolutions are left alone.
     """
-    dequantise = graph.maker(node.input[1])
-    if dequantise.op_type != "DequantizeLinear" or dequantise.input[0] not in graph.arrays:
+    dequantize = graph.maker(node.input[1])
+    if dequantize.op_type != "DequantizeLinear" or dequantize.input[0] not in graph.arrays:
         return
-    weight = graph.arrays[dequantise.input[0]]
+    weight = graph.arrays[dequantize.input[0]]
     outputs, inputs, kernel, across = weight.shape
     if outputs > MOST_PACKED or kernel != across or kernel % 2 == 0 or not _plain(node):
         return
@@ -259,9 +276,9 @@ def pack_tail(graph: Graph, node: Any) -> None:
     joined = helper.make_node("Concat", [each.output[0] for each in shifted], [f"{stored}_joined"], axis=1)
     shape = graph.constant("shape", np.array([4 * outputs, inputs, kernel + 1, kernel + 1], np.int64))
     flat = helper.make_node("Reshape", [joined.output[0], shape], [f"{stored}_flat"])
-    graph.insert(dequantise, before=[*shifted, joined, flat])
-    repeated = [graph.constant(name, graph.arrays[name].repeat(4)) for name in (*dequantise.input[1:], *node.input[2:])]
-    dequantise.input[:] = [flat.output[0], *repeated[:2]]
+    graph.insert(dequantize, before=[*shifted, joined, flat])
+    repeated = [graph.constant(name, graph.arrays[name].repeat(4)) for name in (*dequantize.input[1:], *node.input[2:])]
+    dequantize.input[:] = [flat.output[0], *repeated[:2]]
     node.input[2:] = repeated[2:]
     set_attributes(node, kernel_shape=[kernel + 1, kernel + 1], strides=[2, 2])
     last = graph.only_reader(graph.only_reader(node.output[0]).output[0])  # back to float
@@ -271,6 +288,6 @@ def pack_tail(graph: Graph, node: Any) -> None:
 
 
 def _plain(node: Any) -> bool:
-    """Whether a convolution works at every pixel, on all channels, padded alike on all sides."""
+    """Whether a convolution acts at every pixel, on all channels, with equal padding on all sides."""
     ones = attribute(node, "strides") == attribute(node, "dilations") == [1, 1]
     return ones and attribute(node, "group") == 1 and len(set(attribute(node, "pads"))) == 1

@@ -1,4 +1,4 @@
-"""How small a compressed generator is, and how close its pictures stay to those of its float network: one table."""
+"""Size of a compressed generator, and how close its pictures are to those of its float network, in one table."""
 
 from __future__ import annotations
 
@@ -23,9 +23,13 @@ BATCH = 16
 class Report:
     """One compressed form of a generator.
 
-    ``bytes`` is what its file takes, ``bytes_xz`` the same after xz; ``psnr_mean`` and ``psnr_worst`` (dB) compare each
-    picture with that of the float network, peak 2; ``macs`` are those of one picture, which rounding and zeros leave as
-    they are.
+    Attributes:
+        name: Its name in tables.
+        bytes: Size of its file.
+        bytes_xz: Size of the file after xz.
+        psnr_mean: Mean PSNR between its pictures and the float network's, in dB, peak 2.
+        psnr_worst: The same for the worst picture.
+        macs: MACs of one picture, which rounding and zeros do not change.
     """
 
     name: str
@@ -43,9 +47,17 @@ class Report:
 
 
 def report(name: str, network: Network, generator: nn.Module, pictures: Tensor, content: bytes | Path | str) -> Report:
-    """Measure a compressed form of ``generator`` on source pictures [N, C, H, W] in [-1, 1].
+    """Measure a compressed form of a generator.
 
-    ``network`` runs it (a module, or an ONNX file); ``content`` is its file, or what such a file would hold.
+    Args:
+        name: Its name in tables.
+        network: What runs: a module, or an ONNX file.
+        generator: The float network to compare with.
+        pictures: Sources [N, C, H, W] in [-1, 1].
+        content: The file, or its content.
+
+    Returns:
+        The report.
     """
     found = psnr_to_float(network, generator, pictures)
     size, packed = compressed_bytes(content)
@@ -62,10 +74,18 @@ def table(reports: Iterable[Report]) -> pd.DataFrame:
 
 
 def psnr_to_float(network: Network, reference: Network, pictures: Tensor) -> Tensor:
-    """PSNR in dB of each picture, float32 [N]; infinite where both networks paint the same.
+    """PSNR of each picture between two networks.
 
-    Both are modules (run in eval mode on the CPU), functions, or paths of ONNX files; ``pictures`` are their sources
-    [N, C, H, W] in [-1, 1].
+    Args:
+        network: A module (run in eval mode on the CPU), a function, or the path of an ONNX file.
+        reference: The same.
+        pictures: Sources [N, C, H, W] in [-1, 1], at least one.
+
+    Returns:
+        dB, float32 [N], infinite where both pictures are equal.
+
+    Raises:
+        GancompError: For no pictures.
     """
     if len(pictures) < 1:
         raise GancompError("Two networks are compared on at least 1 picture, not 0; take those of the test split.")
@@ -79,9 +99,13 @@ def psnr_to_float(network: Network, reference: Network, pictures: Tensor) -> Ten
 
 
 def compressed_bytes(content: bytes | Path | str) -> tuple[int, int]:
-    """What a file takes, and what it takes after xz, which finds zeros and repetitions; in bytes.
+    """File size and xz-compressed size in bytes.
 
-    ``content`` is the path of the file, or what it would hold.
+    Args:
+        content: The path of a file, or its content.
+
+    Returns:
+        Both sizes.
     """
     held = content if isinstance(content, bytes) else Path(content).read_bytes()
     return len(held), len(lzma.compress(held))

@@ -1,4 +1,4 @@
-"""Which layer suffers most from few bits, and how many bits each gets when all together must be small."""
+"""Which layers suffer most from few bits, and how many bits each gets under a limit on bytes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,18 @@ from gancomp_core.methods.quantization.simulated import (
 def layer_sensitivity(
     generator: nn.Module, pictures: Tensor, scheme: Scheme = KERNELS, bits: Iterable[int] = (8,)
 ) -> pd.DataFrame:
-    """What quantising one layer alone does to the pictures, for every layer and number of bits of its weights.
+    """Effect on the pictures of quantizing one layer alone, for every layer and number of weight bits.
 
-    ``pictures`` are sources [N, C, H, W] in [-1, 1]; they calibrate, too. A row has ``layer``, ``bits``, the mean
-    squared error ``mse`` between the pictures of both networks (range -1 to 1), ``psnr`` in dB (mean over pictures) and
-    the ``bytes`` of the layer's weights and scales. Layers that the scheme leaves in float are left out.
+    Args:
+        generator: The float network.
+        pictures: Sources [N, C, H, W] in [-1, 1]; they calibrate as well.
+        scheme: How layers are quantized; layers that it leaves in float are left out.
+        bits: Numbers of weight bits to try.
+
+    Returns:
+        A row for each layer and number of bits: ``layer``, ``bits``, the mean squared error ``mse`` between the
+        pictures of both networks (range -1 to 1), ``psnr`` in dB (mean over pictures), and the ``bytes`` of the
+        layer's weights and scales.
     """
     rows = []
     with evaluating(generator), torch.no_grad():
@@ -45,26 +52,36 @@ def layer_sensitivity(
 
 
 def layer_bytes(layer: nn.Module, bits: int) -> int:
-    """Bytes of the weights of a convolution at so many bits each, and of a float32 scale for each output channel."""
+    """Bytes of the weights of a convolution at ``bits`` bits each, with a float32 scale for each output channel."""
     weight = layer.weight
     assert isinstance(weight, Tensor)
     return math.ceil(weight.numel() * bits / 8) + 4 * weight.shape[output_axis(layer)]  # type: ignore[arg-type]
 
 
 def stored_bytes(generator: nn.Module, bits: Mapping[str, int]) -> int:
-    """Bytes of all weights: of the layers in ``bits`` at so many bits each and with scales, of the rest in float32."""
+    """Bytes of all weights: the layers in ``bits`` at that many bits and with scales, the rest in float32."""
     layers = convolutions(generator)
     params = sum(p.numel() for p in generator.parameters())
-    quantised = sum(layers[name].weight.numel() for name in bits)
-    return 4 * (params - quantised) + sum(layer_bytes(layers[name], count) for name, count in bits.items())
+    quantized = sum(layers[name].weight.numel() for name in bits)
+    return 4 * (params - quantized) + sum(layer_bytes(layers[name], count) for name, count in bits.items())
 
 
 def mixed_precision(generator: nn.Module, sensitivity: pd.DataFrame, most_bytes: float) -> dict[str, int]:
-    """Bits for each layer, so that the weights take at most ``most_bytes`` and the pictures change little.
+    """Bits for each layer, so that the weights fit into a limit and the pictures change little.
 
-    ``sensitivity`` comes from :func:`layer_sensitivity`, with several numbers of bits. All layers begin with the most;
-    then again and again the one that pays least error for a byte goes down, the errors of layers taken to add up.
-    Raises :class:`GancompError` for a budget that the fewest bits exceed, with the reachable range.
+    All layers begin with the most bits; then, repeatedly, the layer that adds the least error per byte saved gets
+    fewer. Errors of layers are taken to add up.
+
+    Args:
+        generator: The network.
+        sensitivity: From :func:`layer_sensitivity`, with several numbers of bits.
+        most_bytes: The limit for all weights.
+
+    Returns:
+        Bits by layer.
+
+    Raises:
+        GancompError: For a limit that even the fewest bits exceed, with the reachable range.
     """
     options = {
         str(name): {int(row.bits): row for row in rows.itertuples()}

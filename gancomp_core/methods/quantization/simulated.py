@@ -1,10 +1,10 @@
-"""Quantisation simulated in float: what rounding does to a network, with gradients, for any layer and number of bits.
+"""Quantization simulated in float, with gradients, for any layer and number of bits.
 
-Weights and the inputs of convolutions are rounded to what whole numbers can say; the arithmetic stays float, so nothing
-gets faster. Gradients go straight through the rounding (Bengio et al., arXiv 1308.3432), so a simulated generator is
-trained like any other, for example by :func:`gancomp_core.methods.feature_distillation.distil`; :func:`plain` gives the
-float network back, which :mod:`gancomp_core.methods.quantization.int8` turns into integer kernels. Those also round
-what a convolution writes, which simulations, the papers' included, leave out.
+Weights and the inputs of convolutions are rounded to what integers can represent; the arithmetic stays float, so it
+gets no faster. Gradients go straight through the rounding (Bengio et al., arXiv 1308.3432), so a simulated generator is
+trained like any other, for example by :func:`gancomp_core.methods.feature_distillation.distil`; :func:`plain` returns
+the float network, which :mod:`gancomp_core.methods.quantization.int8` turns into integer kernels. Those also round the
+outputs of convolutions, which simulations, including the papers', do not.
 """
 
 from __future__ import annotations
@@ -38,28 +38,36 @@ LEAST_INPUTS = 8  # channels a group; with fewer, the lanes of an integer kernel
 
 
 def is_depthwise(layer: Convolution) -> bool:
-    """Whether every channel is convolved on its own."""
+    """Whether every channel is convolved separately."""
     return layer.groups > 1 and layer.groups == layer.in_channels
 
 
 def has_float_kernel(layer: Convolution) -> bool:
-    """Whether :func:`export_int8` keeps the arithmetic of this layer in float and stores its weights in 8 bits."""
+    """Whether :func:`export_int8` computes this layer in float and stores its weights in 8 bits."""
     return isinstance(layer, nn.ConvTranspose2d) or layer.in_channels // layer.groups < LEAST_INPUTS
 
 
 def no_layer(layer: Convolution) -> bool:
+    """False for every layer."""
     return False
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """How a network is quantised.
+    """How a network is quantized.
 
-    ``weight_bits`` and ``activation_bits`` (2 to 16); ``bias_bits`` the same, or None for biases in float.
-    ``per_channel`` gives weights a scale for each output channel, ``symmetric`` a zero point of 0. ``estimator``
-    chooses the ranges of activations, ``weight_estimator`` those of weights. Activations seen in training move their
-    range by an exponential average with ``decay``; 1 keeps the calibrated one. ``in_float`` tells the layers that are
-    left alone, ``weights_only`` those whose inputs are.
+    Attributes:
+        weight_bits: Bits of weights, 2 to 16.
+        activation_bits: Bits of activations, 2 to 16.
+        bias_bits: Bits of biases, 2 to 16; None leaves them in float.
+        per_channel: Whether weights have a scale for each output channel.
+        symmetric: Whether the zero point of weights is 0.
+        estimator: Chooses the ranges of activations.
+        weight_estimator: Chooses the ranges of weights.
+        decay: In training, the range of activations is an exponential average of the ranges seen, with this decay, 0 to
+            1; 1 keeps the calibrated range.
+        in_float: Says which layers stay float.
+        weights_only: Says of which layers the inputs stay float.
     """
 
     weight_bits: int = 8
@@ -91,16 +99,16 @@ AGD = Scheme(
 
 
 def straight_through(x: Tensor, by: AffineMap) -> Tensor:
-    """What is left of reals after a map, float32; the gradient is 1 where it rounds and 0 where it clips."""
+    """Reals rounded by a map, float32; the gradient is 1 where it rounds and 0 where it clips."""
     x = x.float()
     moving = torch.where(by.covers(x), x, x.detach())
     return by.rounded(x) + (moving - moving.detach())  # in this order it is the rounded number to the bit
 
 
 class FakeQuantize(nn.Module):
-    """Rounds activations of any shape within a range for the whole tensor, which is calibrated first.
+    """Rounds activations of any shape within one range for the whole tensor, after calibration.
 
-    The range lies in the buffers ``low`` and ``high``. Raises :class:`GancompError` before :func:`calibrate`.
+    The buffers ``low`` and ``high`` hold the range. ``forward`` raises :class:`GancompError` before :func:`calibrate`.
     """
 
     low: Tensor
@@ -119,7 +127,7 @@ class FakeQuantize(nn.Module):
 
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
-        """Move the range towards that of these values; the first ones give it, the next ones weigh as much as they."""
+        """Move the range toward that of these values; the first call sets it, and early calls are averaged equally."""
         found = self.estimator(x.float().flatten(), self.bits)
         moved = ema(self.range, found, min(self.decay, self.seen / (self.seen + 1))) if self.seen else found
         self.low.copy_(moved.low)
@@ -136,14 +144,14 @@ class FakeQuantize(nn.Module):
             self.observe(x)
         if self.low.isnan():
             raise GancompError(
-                "This network rounds activations whose ranges nobody has measured; call calibrate with some dozens of "
+                "This network rounds activations whose ranges were not measured; call calibrate with some dozens of "
                 "training pictures first."
             )
         return straight_through(x, asymmetric(self.range, self.bits))
 
 
 class FakeQuantizeParameter(nn.Module):
-    """Rounds a weight or a bias, as a parametrization of torch: within the range that it has at every call."""
+    """Rounds a weight or a bias, as a parametrization of torch, within its current range."""
 
     def __init__(self, bits: int, symmetric: bool, estimator: RangeEstimator, axis: int | None) -> None:
         super().__init__()
@@ -157,7 +165,7 @@ class FakeQuantizeParameter(nn.Module):
 
 
 class QuantizedConv(nn.Module):
-    """A convolution that reads rounded inputs and multiplies by rounded weights; ``layer`` is the convolution itself.
+    """A convolution with rounded inputs and rounded weights; ``layer`` is the convolution itself.
 
     Takes and returns what the convolution does.
     """
@@ -180,34 +188,42 @@ class QuantizedConv(nn.Module):
 
 
 def output_axis(layer: Convolution) -> int:
-    """The dimension of its weights in which a convolution writes."""
+    """The dimension of a convolution's weights that indexes its outputs."""
     return 1 if isinstance(layer, nn.ConvTranspose2d) else 0
 
 
 def convolutions(generator: nn.Module) -> dict[str, Convolution]:
     """The convolutions of a generator by name, in the order in which they are registered.
 
-    Raises :class:`GancompError` for an elastic generator, whose weights belong to many networks, for one that is
-    simulated already, and for one without convolutions.
+    Raises:
+        GancompError: For an elastic generator, whose weights belong to many networks, for one that is simulated
+            already, and for one without convolutions.
     """
     if isinstance(generator, ElasticGenerator):
         raise GancompError(
-            "An elastic generator holds many networks, and ranges belong to one; quantise the one that extract() gives."
+            "An elastic generator holds many networks, and ranges belong to one; quantize the one that extract() gives."
         )
     if any(isinstance(layer, QuantizedConv) for layer in generator.modules()):
-        raise GancompError("This network is quantised already; take the float one, which plain() gives back.")
+        raise GancompError("This network is quantized already; take the float one, which plain() gives back.")
     found = {name: layer for name, layer in generator.named_modules() if isinstance(layer, Convolution)}
     if not found:
-        raise GancompError(f"{type(generator).__name__} has no convolution to quantise; give a generator.")
+        raise GancompError(f"{type(generator).__name__} has no convolution to quantize; give a generator.")
     return found
 
 
 def simulate(generator: nn.Module, scheme: Scheme = KERNELS, bits: Mapping[str, int] | None = None) -> nn.Module:
-    """A copy of a generator whose convolutions round as the scheme says; :func:`calibrate` it before it runs.
+    """A copy of a generator whose convolutions round as a scheme says; :func:`calibrate` it before it runs.
 
-    With ``bits`` only the layers named there are quantised, with weights of so many bits each. The copy may learn, also
-    where the generator is frozen. Raises :class:`GancompError` for layers that do not exist and for what
-    :func:`convolutions` refuses.
+    Args:
+        generator: The float network, which may be frozen; the copy can be trained.
+        scheme: How layers are quantized.
+        bits: Weight bits by layer; only these layers are quantized. None quantizes all by the scheme.
+
+    Returns:
+        The copy.
+
+    Raises:
+        GancompError: For layers that do not exist, and as :func:`convolutions` does.
     """
     given = copy.deepcopy(generator).requires_grad_(True)
     layers = convolutions(given)
@@ -222,10 +238,21 @@ def simulate(generator: nn.Module, scheme: Scheme = KERNELS, bits: Mapping[str, 
 
 
 def calibrate(simulated: nn.Module, pictures: Tensor, batch_size: int | None = None) -> nn.Module:
-    """Measure the ranges of all activations on source pictures [N, C, H, W] in [-1, 1]; returns the network.
+    """Measure the ranges of all activations on source pictures; the float network runs.
 
-    The float network runs. All pictures make one batch, or batches of ``batch_size``, whose ranges are averaged, later
-    ones with the scheme's decay. Ranges measured before are forgotten.
+    Ranges measured before are forgotten.
+
+    Args:
+        simulated: A network of :func:`simulate`, which is changed.
+        pictures: [N, C, H, W] in [-1, 1], at least one.
+        batch_size: Size of the batches whose ranges are averaged, later ones with the scheme's decay; None makes one
+            batch.
+
+    Returns:
+        The network.
+
+    Raises:
+        GancompError: For no pictures, and a batch size below 1.
     """
     observers = [layer for layer in simulated.modules() if isinstance(layer, FakeQuantize)]
     if len(pictures) < 1 or (batch_size is not None and batch_size < 1):

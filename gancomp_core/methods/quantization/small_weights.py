@@ -1,4 +1,4 @@
-"""Smaller files whose arithmetic stays as it was: half precision, weight-only int8, and zeros without structure.
+"""Smaller files whose arithmetic is unchanged: half precision, weight-only int8, and unstructured zeros.
 
 None of them makes a dense kernel faster. Zeros do not even make a plain file smaller; only a packer finds them.
 """
@@ -22,14 +22,20 @@ HALVES = (torch.float16, torch.bfloat16)
 
 @dataclass(frozen=True)
 class SmallWeights:
-    """A generator with fewer bits in its weights: ``generator`` runs in float32, ``tensors`` are what a file holds."""
+    """A generator with compressed weights.
+
+    Attributes:
+        name: Its name in tables.
+        generator: The network with the values that are left; it runs in float32.
+        tensors: The content of a file.
+    """
 
     name: str
     generator: nn.Module
     tensors: dict[str, Tensor]
 
     def report(self, given: nn.Module, pictures: Tensor) -> Report:
-        """Size and PSNR to the network ``given``, on source pictures [N, C, H, W] in [-1, 1]."""
+        """Size, and PSNR to the network ``given``, on source pictures [N, C, H, W] in [-1, 1]."""
         return report(self.name, self.generator, given, pictures, safetensors.torch.save(self.tensors))
 
 
@@ -40,7 +46,18 @@ def unchanged(generator: nn.Module) -> SmallWeights:
 
 
 def half_weights(generator: nn.Module, dtype: torch.dtype = torch.float16) -> SmallWeights:
-    """Weights in float16 or bfloat16, computed with in float32."""
+    """Weights in float16 or bfloat16; the network computes in float32.
+
+    Args:
+        generator: The network.
+        dtype: ``torch.float16`` or ``torch.bfloat16``.
+
+    Returns:
+        The compressed form.
+
+    Raises:
+        GancompError: For another data type.
+    """
     if dtype not in HALVES:
         raise GancompError(f"Half precision is torch.float16 or torch.bfloat16, not {dtype}; choose one of the two.")
     stored = {
@@ -63,9 +80,19 @@ def weight_only_int8(generator: nn.Module) -> SmallWeights:
 
 
 def magnitude_pruned(generator: nn.Module, share: float) -> SmallWeights:
-    """The ``share`` (0 to below 1) of all weights of convolutions that is smallest in magnitude becomes 0.
+    """Set the smallest weights of the convolutions to 0.
 
-    Zeros without structure (Han et al., NeurIPS 2015, arXiv 1506.02626): dense kernels multiply by them all the same.
+    Unstructured zeros (Han et al., NeurIPS 2015, arXiv 1506.02626): dense kernels multiply by them all the same.
+
+    Args:
+        generator: The network.
+        share: Share of all weights of convolutions that become 0, from 0 to below 1.
+
+    Returns:
+        The compressed form.
+
+    Raises:
+        GancompError: For another share.
     """
     if not 0 <= share < 1:
         raise GancompError(f"The share of weights that become 0 is 0 or more and below 1, not {share:g}; try 0.5.")
