@@ -33,7 +33,8 @@ _PROGRESS_BAR = re.compile(r"\d+%\|.*\||\d+it \[|\d+/\d+ \[")
 def read_notebook(path: Path) -> NotebookNode:
     """The notebook at ``path``; a file that is none raises :class:`GancompError`."""
     try:
-        return nbformat.read(path, as_version=4)
+        found: NotebookNode = nbformat.read(path, as_version=4)
+        return found
     except FileNotFoundError as error:
         raise GancompError(
             f"There is no notebook {path}; list the folder {path.parent} for those there are."

@@ -106,7 +106,7 @@ def run_notebooks(
 
 def default_jobs() -> int:
     """How many notebooks run side by side: one core and 3 GB of free memory for each, at least one."""
-    return max(min(_cores(), psutil.virtual_memory().available // MEMORY_EACH), 1)
+    return max(min(_cores(), int(psutil.virtual_memory().available) // MEMORY_EACH), 1)
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

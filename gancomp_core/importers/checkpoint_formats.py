@@ -107,7 +107,8 @@ class UnitRange(nn.Module):
         self.architecture: Any = getattr(net, "architecture", None)
 
     def forward(self, x: Tensor) -> Tensor:
-        return 2 * self.net((x + 1) / 2) - 1
+        made: Tensor = self.net((x + 1) / 2)
+        return 2 * made - 1
 
 
 # --- finding the tensors

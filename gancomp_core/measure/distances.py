@@ -59,7 +59,8 @@ def _trace_of_root(a: Tensor, b: Tensor) -> Tensor:
             lower = vectors * values.clamp_min(0).sqrt()
         factor = lower.T
     half = other @ factor.T
-    return torch.linalg.eigvalsh(half.T @ half).clamp_min(0).sqrt().sum()
+    eigenvalues: Tensor = torch.linalg.eigvalsh(half.T @ half)
+    return eigenvalues.clamp_min(0).sqrt().sum()
 
 
 def kid(

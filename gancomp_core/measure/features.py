@@ -91,7 +91,7 @@ def _features_of_batch(pictures: Tensor, device: torch.device) -> Tensor:
         torch.backends.cudnn.flags(allow_tf32=False),
         torch.autocast(device.type, enabled=False),
     ):
-        features = module(pictures.to(device, torch.float32))
+        features: Tensor = module(pictures.to(device, torch.float32))
     if not features.isfinite().all():
         raise GancompError(
             "The pictures hold NaN or infinite values, so they have no features; check the generator that made them."

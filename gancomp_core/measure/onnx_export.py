@@ -9,7 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +20,11 @@ from gancomp_core.errors import GancompError
 from gancomp_core.measure.onnx_runtime import onnx_runtime
 from gancomp_core.measure.running import device_of, evaluating, first_line
 from gancomp_core.nets.blocks import is_instance_norm
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
 def export_onnx(module: nn.Module, path: Path | str, input_shape: Sequence[int], dynamic: bool = True) -> Path:
@@ -100,7 +105,7 @@ def _with_plain_norms(module: nn.Module) -> nn.Module:
     return found[0]
 
 
-def _without_comments(model: Any) -> Any:
+def _without_comments(model: ModelProto) -> ModelProto:
     """The model without the exporter's notes on where each node came from: a tenth of a small file."""
     for noted in (model, model.graph, *model.graph.node, *model.graph.initializer, *model.graph.value_info):
         noted.doc_string = ""
@@ -128,7 +133,7 @@ class OnnxGenerator:
         self.session = _session(self.path, threads)
         self.input_name = self.session.get_inputs()[0].name
 
-    def __call__(self, pictures: Tensor | np.ndarray[Any, Any]) -> Tensor:
+    def __call__(self, pictures: Tensor | Array) -> Tensor:
         array = pictures.detach().cpu().numpy() if isinstance(pictures, Tensor) else pictures
         try:
             return torch.from_numpy(self.run(np.ascontiguousarray(array, dtype=np.float32)))
@@ -138,9 +143,9 @@ class OnnxGenerator:
                 f"give it {self.session.get_inputs()[0].shape}."
             ) from error
 
-    def run(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def run(self, array: Array) -> Array:
         """Run on float32 [N, C, H, W] without conversions; returns the same kind. This is what latency times."""
-        output: np.ndarray[Any, Any] = self.session.run(None, {self.input_name: array})[0]
+        output: Array = self.session.run(None, {self.input_name: array})[0]
         return output
 
 

@@ -147,7 +147,7 @@ def perceptual_of_batch(generated: Tensor, target: Tensor, device: torch.device)
         torch.backends.cudnn.flags(allow_tf32=False),
         torch.autocast(device.type, enabled=False),
     ):
-        found = module(generated.to(device, torch.float32), target.to(device, torch.float32))
+        found: Tensor = module(generated.to(device, torch.float32), target.to(device, torch.float32))
     if not found.isfinite().all():
         raise GancompError(
             "The pictures hold NaN or infinite values, so they have no distance; check the generator that made them."

@@ -45,7 +45,8 @@ def luma(pictures: Tensor) -> Tensor:
     """
     check_pictures(pictures)
     red, green, blue = to_uint8(pictures).double().div(255).expand(-1, 3, -1, -1).split(1, dim=1)
-    return 16 + 65.481 * red + 128.553 * green + 24.966 * blue
+    y: Tensor = 16 + 65.481 * red + 128.553 * green + 24.966 * blue
+    return y
 
 
 def psnr_y(generated: Tensor, target: Tensor, border: int) -> Tensor:

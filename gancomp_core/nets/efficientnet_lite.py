@@ -73,8 +73,8 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
-        y = self.project(F.relu6(self.depthwise(y), inplace=True))
-        return y.add_(x) if self.residual else y
+        made: Tensor = self.project(F.relu6(self.depthwise(y), inplace=True))
+        return made.add_(x) if self.residual else made
 
 
 class EfficientNetLite0(nn.Module):

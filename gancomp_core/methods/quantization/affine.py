@@ -57,7 +57,7 @@ class AffineMap:
 
     @property
     def greatest(self) -> int:
-        return self.least + 2**self.bits - 1
+        return self.least + (1 << self.bits) - 1
 
     def quantize(self, real: Tensor) -> Tensor:
         """Integers (int32, shape as given): rounded half to even, clipped where the range ends."""

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import NodeProto, helper, numpy_helper
 
 from gancomp_core.files import atomic_write
 
-Array = NDArray[Any]
+Array = np.ndarray[Any, np.dtype[Any]]
 #: What the attributes of a convolution are when they are left out; the shape of its kernel is that of its weights.
 DEFAULTS = {"auto_pad": b"NOTSET", "dilations": [1, 1], "group": 1, "pads": [0, 0, 0, 0], "strides": [1, 1]}
 
@@ -28,22 +28,22 @@ class Graph:
 
     def __init__(self, path: Path | str) -> None:
         self.model = onnx.load(str(path))
-        self.nodes: list[Any] = list(self.model.graph.node)
+        self.nodes = list(self.model.graph.node)
         self.arrays: dict[str, Array] = {
             each.name: numpy_helper.to_array(each).copy() for each in self.model.graph.initializer
         }
         self.source: str = self.model.graph.input[0].name
         self.picture: str = self.model.graph.output[0].name
 
-    def of(self, *kinds: str) -> list[Any]:
+    def of(self, *kinds: str) -> list[NodeProto]:
         """The nodes of these operators."""
         return [node for node in self.nodes if node.op_type in kinds]
 
-    def maker(self, tensor: str) -> Any:
+    def maker(self, tensor: str) -> NodeProto | None:
         """The node that makes a tensor; None for the source and for constants."""
         return next((node for node in self.nodes if tensor in node.output), None)
 
-    def only_reader(self, tensor: str) -> Any:
+    def only_reader(self, tensor: str) -> NodeProto | None:
         """The node that reads a tensor, if it is the only one; else None."""
         readers = [node for node in self.nodes if tensor in node.input]
         return readers[0] if len(readers) == 1 and tensor != self.picture else None
@@ -56,7 +56,7 @@ class Graph:
         self.arrays[found] = array
         return found
 
-    def insert(self, node: Any, *, before: Sequence[Any] = (), after: Sequence[Any] = ()) -> None:
+    def insert(self, node: NodeProto, *, before: Sequence[NodeProto] = (), after: Sequence[NodeProto] = ()) -> None:
         """Insert nodes that run right before and right after a node."""
         place = next(index for index, other in enumerate(self.nodes) if other is node)
         self.nodes[place : place + 1] = [*before, node, *after]
@@ -66,7 +66,7 @@ class Graph:
 
         Together these take as much room as a layer of a small network.
         """
-        first: dict[Any, str] = {}
+        first: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         same = {
             name: first.setdefault((array.dtype.str, array.shape, array.tobytes()), name)
             for name, array in self.arrays.items()
@@ -99,19 +99,19 @@ class Graph:
         return Path(path)
 
 
-def attribute(node: Any, name: str) -> Any:
+def attribute(node: NodeProto, name: str) -> Any:
     """An attribute of a convolution as a plain value."""
     return next((helper.get_attribute_value(each) for each in node.attribute if each.name == name), DEFAULTS[name])
 
 
-def set_attributes(node: Any, **values: Any) -> None:
+def set_attributes(node: NodeProto, **values: list[int]) -> None:
     """Replace attributes of a node, or add them."""
     kept = [each for each in node.attribute if each.name not in values]
     node.ClearField("attribute")
     node.attribute.extend([*kept, *(helper.make_attribute(name, value) for name, value in values.items())])
 
 
-def _leave_out_defaults(node: Any) -> None:
+def _leave_out_defaults(node: NodeProto) -> None:
     stated = [
         each
         for each in node.attribute

@@ -23,11 +23,10 @@ import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from onnx import TensorProto, helper
+from onnx import NodeProto, TensorProto, helper
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
@@ -35,7 +34,7 @@ from gancomp_core.measure.onnx_export import OnnxGenerator, export_onnx, silence
 from gancomp_core.measure.onnx_runtime import onnx_runtime
 from gancomp_core.measure.running import measuring
 from gancomp_core.methods.quantization.affine import AffineMap, Range, RangeEstimator, asymmetric, mse, rows, symmetric
-from gancomp_core.methods.quantization.graph import Graph, attribute, set_attributes
+from gancomp_core.methods.quantization.graph import Array, Graph, attribute, set_attributes
 from gancomp_core.methods.quantization.simulated import LEAST_INPUTS
 
 MOST_PACKED = 4  # output channels whose fourfold fits into the 16 lanes of an integer kernel
@@ -104,7 +103,7 @@ def export_int8(
 
 def makes_even_sizes(generator: nn.Module) -> bool:
     """Whether every picture that a generator makes has an even height and width, according to its architecture."""
-    architecture: Any = getattr(generator, "architecture", None)
+    architecture = getattr(generator, "architecture", None)
     step: int = getattr(architecture, "multiple", getattr(architecture, "scale", 1))
     return step % 2 == 0
 
@@ -112,7 +111,7 @@ def makes_even_sizes(generator: nn.Module) -> bool:
 # --- ranges ---------------------------------------------------------------------------------------------------------
 
 
-def integer_kernels(graph: Graph, integer_tail: bool = True) -> list[Any]:
+def integer_kernels(graph: Graph, integer_tail: bool = True) -> list[NodeProto]:
     """The convolutions of a float graph that gain from an integer kernel; the very last one only if wanted."""
     nodes = list(graph.of("Conv"))
     return [
@@ -123,7 +122,7 @@ def integer_kernels(graph: Graph, integer_tail: bool = True) -> list[Any]:
 
 
 def fit_ranges(
-    graph: Graph, convolutions: Sequence[Any], calibration: Tensor, estimator: RangeEstimator
+    graph: Graph, convolutions: Sequence[NodeProto], calibration: Tensor, estimator: RangeEstimator
 ) -> dict[str, AffineMap]:
     """The maps of all tensors that these convolutions read and write, by name.
 
@@ -148,14 +147,14 @@ def fit_ranges(
     return {tensor: asymmetric(span) for tensor, span in spans.items()}
 
 
-def _written(graph: Graph, node: Any) -> str:
+def _written(graph: Graph, node: NodeProto) -> str:
     """What a convolution writes; if a ReLU follows, the ReLU's output, because the kernel does both."""
     reader = graph.only_reader(node.output[0])
     found: str = reader.output[0] if reader is not None and reader.op_type == "Relu" else node.output[0]
     return found
 
 
-def fill_range(graph: Graph, node: Any, values: Tensor, estimator: RangeEstimator) -> None:
+def fill_range(graph: Graph, node: NodeProto, values: Tensor, estimator: RangeEstimator) -> None:
     """Shift and scale each output channel of a convolution so that its range becomes -1 to 1.
 
     This changes nothing before an InstanceNorm, which undoes both (except for its epsilon, which matters to channels
@@ -196,7 +195,7 @@ def collect(graph: Graph, tensors: Sequence[str], pictures: Tensor) -> dict[str,
 
 def _insert_integer_kernels(
     graph: Graph,
-    kernels: Sequence[Any],
+    kernels: Sequence[NodeProto],
     given: Path,
     made: Path,
     maps: dict[str, AffineMap],
@@ -228,14 +227,14 @@ def _insert_integer_kernels(
 class _Once:
     """A calibration reader of one batch."""
 
-    def __init__(self, feed: dict[str, Any]) -> None:
+    def __init__(self, feed: dict[str, Array]) -> None:
         self.feeds = [feed]
 
-    def get_next(self) -> dict[str, Any] | None:
+    def get_next(self) -> dict[str, Array] | None:
         return self.feeds.pop() if self.feeds else None
 
 
-def store_in_8_bits(graph: Graph, node: Any) -> None:
+def store_in_8_bits(graph: Graph, node: NodeProto) -> None:
     """Store the weights of a float kernel in int8 with a scale for each output channel.
 
     Cast and Mul of constants are computed once, when onnxruntime loads the file; DequantizeLinear would be computed in
@@ -253,7 +252,7 @@ def store_in_8_bits(graph: Graph, node: Any) -> None:
     node.input[1] = scaled.output[0]
 
 
-def pack_tail(graph: Graph, node: Any) -> None:
+def pack_tail(graph: Graph, node: NodeProto) -> None:
     """Let an integer kernel of up to 4 output channels compute squares of 2 x 2 pixels, in 4 times the channels.
 
     A kernel of k x k at every pixel becomes four shifted copies inside one of (k + 1) x (k + 1) at every second pixel
@@ -262,7 +261,7 @@ def pack_tail(graph: Graph, node: Any) -> None:
     loaded. Other convolutions are left alone.
     """
     dequantize = graph.maker(node.input[1])
-    if dequantize.op_type != "DequantizeLinear" or dequantize.input[0] not in graph.arrays:
+    if dequantize is None or dequantize.op_type != "DequantizeLinear" or dequantize.input[0] not in graph.arrays:
         return
     weight = graph.arrays[dequantize.input[0]]
     outputs, inputs, kernel, across = weight.shape
@@ -281,13 +280,15 @@ def pack_tail(graph: Graph, node: Any) -> None:
     dequantize.input[:] = [flat.output[0], *repeated[:2]]
     node.input[2:] = repeated[2:]
     set_attributes(node, kernel_shape=[kernel + 1, kernel + 1], strides=[2, 2])
-    last = graph.only_reader(graph.only_reader(node.output[0]).output[0])  # back to float
+    rounding = graph.only_reader(node.output[0])
+    last = graph.only_reader(rounding.output[0]) if rounding else None
+    assert last is not None  # back to float
     picture, last.output[0] = last.output[0], f"{last.output[0]}_packed"
     unpack = helper.make_node("DepthToSpace", [last.output[0]], [picture], blocksize=2, mode="CRD")
     graph.insert(last, after=[unpack])
 
 
-def _plain(node: Any) -> bool:
+def _plain(node: NodeProto) -> bool:
     """Whether a convolution acts at every pixel, on all channels, with equal padding on all sides."""
     ones = attribute(node, "strides") == attribute(node, "dilations") == [1, 1]
     return ones and attribute(node, "group") == 1 and len(set(attribute(node, "pads"))) == 1
