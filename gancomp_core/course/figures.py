@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -16,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.transforms import Bbox
 from PIL import Image
+from torch import Tensor
 
 from gancomp_core.errors import GancompError
 from gancomp_core.nets import ResnetArchitecture
@@ -55,7 +55,7 @@ def use_style() -> None:
 
 
 def picture_grid(
-    rows: Mapping[str, Any], titles: Sequence[str] | None = None, *, scale: float = 1.0, title: str = ""
+    rows: Mapping[str, Tensor | np.ndarray], titles: Sequence[str] | None = None, *, scale: float = 1.0, title: str = ""
 ) -> Figure:
     """A labelled row for each entry of ``rows``: label -> float tensor or array, NCHW in [-1, 1], 1 or 3 channels.
 
@@ -238,7 +238,7 @@ def _label_points(figure: Figure, axes: Axes, x: Sequence[float], y: Sequence[fl
         taken.append(Bbox.from_bounds(point[0] - 6, point[1] - 6, 12, 12))
     for name, *spot in zip(labels, x, y, strict=True):
         note = axes.annotate(name, (spot[0], spot[1]), xytext=(0, 0), textcoords="offset points", fontsize=9.5)
-        best: tuple[float, Any, Any] | None = None
+        best: tuple[float, tuple[int, int, str, str], Bbox] | None = None
         for dx, dy, across, up in _PLACES:
             note.set_position((dx, dy))
             note.set(ha=across, va=up)
@@ -264,9 +264,9 @@ def _overlap(one: Bbox, other: Bbox) -> float:
     return 0.0 if shared is None else _area(shared)
 
 
-def _as_nhwc(label: str, pictures: Any) -> np.ndarray:
+def _as_nhwc(label: str, pictures: Tensor | np.ndarray) -> np.ndarray:
     """NCHW in [-1, 1] to NHWC RGB in [0, 1]."""
-    if hasattr(pictures, "detach"):
+    if isinstance(pictures, Tensor):
         pictures = pictures.detach().cpu().float().numpy()
     array = np.asarray(pictures, dtype=np.float32)
     if array.ndim != 4 or array.shape[1] not in (1, 3) or not len(array):

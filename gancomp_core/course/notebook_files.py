@@ -11,14 +11,13 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
 
 from gancomp_core.course.output import WIDGET_VIEW, html_image
 from gancomp_core.errors import GancompError
-from gancomp_core.files import REPOSITORY, atomic_write, data_root
+from gancomp_core.files import REPOSITORY, Json, atomic_write, data_root
 from gancomp_core.measure import machine_class
 
 NOTEBOOKS = REPOSITORY / "notebooks"
@@ -199,7 +198,7 @@ def read_costs() -> dict[str, dict[str, NotebookCost]]:
     path = costs_file()
     if not path.exists():
         return {}
-    stored: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    stored: dict[str, dict[str, Json]] = json.loads(path.read_text(encoding="utf-8"))
     return {name: {profile: NotebookCost(**cost) for profile, cost in by.items()} for name, by in stored.items()}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-from typing import Any
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
@@ -27,7 +26,7 @@ def display_widget(widget: widgets.DOMWidget, fallback: str) -> None:
     display(widget_bundle(widget, fallback), raw=True)
 
 
-def widget_bundle(widget: widgets.DOMWidget, fallback: str) -> dict[str, Any]:
+def widget_bundle(widget: widgets.DOMWidget, fallback: str) -> dict[str, object]:
     """The MIME bundle of a live widget with an HTML stand-in: front ends choose the richest they can show."""
     return {
         WIDGET_VIEW: {"version_major": 2, "version_minor": 0, "model_id": widget.model_id},

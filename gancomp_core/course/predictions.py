@@ -15,14 +15,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import ipywidgets as widgets
 from IPython.display import HTML, display
 
 from gancomp_core.course.output import display_widget
 from gancomp_core.errors import GancompError
-from gancomp_core.files import REPOSITORY, atomic_write, path_from_environment
+from gancomp_core.files import REPOSITORY, Json, atomic_write, path_from_environment
 
 Answer = float | str
 LARGEST_FILE = 10_000_000  # bytes; a course's answers take less than a hundredth of it
@@ -136,7 +135,7 @@ class PredictionForm:
         self.asked = asked
         before = _read().get(asked.id)
         wide = widgets.Layout(width="auto", max_width="640px")
-        self.answer: Any
+        self.answer: widgets.Widget
         if asked.choices:
             self.answer = widgets.RadioButtons(options=asked.choices, value=None, description="", layout=wide)
         else:
@@ -286,7 +285,7 @@ def _content(path: Path) -> bytes:
 def _from_json(entry: Mapping[str, object]) -> Prediction:
     """One stored prediction; raises ``ValueError`` for values that this module never writes."""
     known = {field.name for field in fields(Prediction)}
-    values: dict[str, Any] = {key: value for key, value in entry.items() if key in known}
+    values: Json = {key: value for key, value in entry.items() if key in known}
     made = Prediction(**values | {"choices": tuple(values.get("choices", ()))})
     texts = (made.id, made.question, made.unit, made.answered_at or "", made.revealed_at or "", *made.choices)
     words_allowed = [value for value in (made.answer, made.truth) if not isinstance(value, str)]

@@ -18,7 +18,6 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import ipywidgets
 import matplotlib.pyplot as plt
@@ -30,6 +29,7 @@ from gancomp_core.course.output import html_image, render, show, widget_bundle
 from gancomp_core.errors import GancompError
 
 Draw = Callable[..., Figure]
+Value = float | str | bool  #: of a control
 AIM_MS = 150  # what a move of a control may take when the arrays are there already
 
 _BOX = ipywidgets.Layout(width="340px")
@@ -61,13 +61,12 @@ class Slider:
         if self.log and self.low <= 0:
             raise GancompError(f"The slider {self.label!r} is logarithmic, so low must be above 0, not {self.low:g}.")
 
-    def build(self) -> tuple[Any, ipywidgets.Widget]:
+    def build(self) -> tuple[ipywidgets.Widget, ipywidgets.Widget]:
         """The widget that holds the value, and the row shown: the number box carries the label for screen readers."""
         whole = not self.log and all(float(v).is_integer() for v in (self.low, self.high, self.value, self.step or 1))
         whole = whole and not any(isinstance(v, float) for v in (self.low, self.high, self.value))
         about = {"tooltip": self.named, "continuous_update": False, "layout": ipywidgets.Layout(width="300px")}
         limits = {"min": self.low, "max": self.high}
-        bar: Any
         if self.log:
             bar = ipywidgets.FloatLogSlider(
                 value=self.value, min=math.log10(self.low), max=math.log10(self.high), readout=False, **about
@@ -91,12 +90,12 @@ class Slider:
     def named(self) -> str:
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
-    def say(self, value: Any) -> str:
+    def say(self, value: Value) -> str:
         return f"{self.label} {value:,.4g} {self.unit}".strip() if isinstance(value, float) else (
             f"{self.label} {value:,} {self.unit}".strip()
         )  # fmt: skip
 
-    def tour(self) -> list[Any]:
+    def tour(self) -> list[Value]:
         """Both ends and the middle."""
         middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
         return [self.low, self.high, type(self.value)(middle)]
@@ -116,17 +115,17 @@ class Choice:
                 f"The choice {self.label!r} needs options, and its value among them; got {self.value!r}."
             )
 
-    def build(self) -> tuple[Any, ipywidgets.Widget]:
+    def build(self) -> tuple[ipywidgets.Widget, ipywidgets.Widget]:
         menu = ipywidgets.Dropdown(
             options=list(self.options), value=self.value or self.options[0], description=self.label, style=_WIDE,
             layout=ipywidgets.Layout(width="460px"),
         )  # fmt: skip
         return menu, menu
 
-    def say(self, value: Any) -> str:
+    def say(self, value: Value) -> str:
         return f"{self.label} {value}"
 
-    def tour(self) -> list[Any]:
+    def tour(self) -> list[Value]:
         options = list(self.options)
         return [options[0], options[-1], options[len(options) // 2]]
 
@@ -138,7 +137,7 @@ class Switch:
     label: str
     value: bool = False
 
-    def build(self) -> tuple[Any, ipywidgets.Widget]:
+    def build(self) -> tuple[ipywidgets.Widget, ipywidgets.Widget]:
         box = ipywidgets.Checkbox(
             value=self.value,
             description=self.label,
@@ -147,10 +146,10 @@ class Switch:
         )
         return box, box
 
-    def say(self, value: Any) -> str:
+    def say(self, value: Value) -> str:
         return f"{self.label} {'on' if value else 'off'}"
 
-    def tour(self) -> list[Any]:
+    def tour(self) -> list[Value]:
         return [not self.value, self.value]
 
 
@@ -176,7 +175,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
         self.redraw()
 
     @property
-    def values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Value]:
         """What the controls say now, by the name of the drawing function's argument."""
         return {name: widget.value for name, widget in self.inputs.items()}
 
@@ -199,10 +198,10 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
         self.drawn, self.last_ms = self.drawn + 1, (time.perf_counter() - start) * 1000
         self.status.value = f"drawn: {said} (picture {self.drawn}, {self.last_ms:.0f} ms)"
 
-    def say(self, values: Mapping[str, Any]) -> str:
+    def say(self, values: Mapping[str, Value]) -> str:
         return "; ".join(self.controls[name].say(value) for name, value in values.items())
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         words = ", ".join(control.label.lower() for control in self.controls.values())
         fallback = f"<p><i>{html.escape(self.title)}: an interactive picture (controls: {html.escape(words)}). Run the "
         return widget_bundle(self, f"{fallback}notebook to move them; the pictures below show a few settings.</i></p>")
@@ -229,7 +228,7 @@ def explore(draw: Draw, *, alt: str, title: str = "", height: int = 420, **contr
 
 def small_multiples(
     draw: Draw,
-    settings: Sequence[Mapping[str, Any]],
+    settings: Sequence[Mapping[str, Value]],
     *,
     alt: str,
     columns: int = 3,
@@ -256,7 +255,7 @@ class Timing:
 
     title: str
     control: str
-    value: Any
+    value: Value
     ms: float
 
 
@@ -329,7 +328,7 @@ def _contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], colu
     return figure
 
 
-def _plain(value: Any) -> str:
+def _plain(value: Value) -> str:
     return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
 
 
