@@ -19,7 +19,8 @@ from torch import Tensor
 
 from gancomp_core.errors import GancompError
 from gancomp_core.nets import ResnetArchitecture
-from gancomp_core.nets.agd import CELL_OPERATORS, OPERATORS
+from gancomp_core.nets.agd import CELL_OPERATORS, draft_operator
+from gancomp_core.nets.blueprint import Channels, Draft, Layer
 from gancomp_core.nets.channel_config import kept_blocks
 
 # Okabe and Ito's palette, told apart with every common kind of colour blindness; without its yellow, too pale.
@@ -326,16 +327,15 @@ def operator_diagram(c_in: int, c_out: int) -> Figure:
     """The operators of an AGD cell as rows of boxes: a box is a convolution, as high as channels come out of it."""
     figure, panels = plt.subplots(1, len(CELL_OPERATORS), figsize=(9.5, 2.6), sharey=True, layout="constrained")
     for axes, name in zip(panels, CELL_OPERATORS, strict=True):
-        module = OPERATORS[name](c_in, c_out, True)
-        steps, (colour, hatch) = list(getattr(module, "body", [module])), _CHOSEN[name]
-        heights = [math.sqrt(channels) for channels in (c_in, *(step.conv.out_channels for step in steps))]
+        steps, (colour, hatch) = _convolutions(name, c_in, c_out), _CHOSEN[name]
+        heights = [math.sqrt(channels) for channels in (c_in, *(step.writes.width for step in steps))]
         axes.bar(0, heights[0], width=0.3, color="#BBBBBB")
         axes.text(0, heights[0] + 0.3, str(c_in), ha="center", fontsize=9)
         for place, (step, high) in enumerate(zip(steps, heights[1:], strict=True), start=1):
             axes.bar(place, high, width=0.62, color=colour, hatch=hatch, edgecolor="white")
-            axes.text(place, high + 0.3, str(step.conv.out_channels), ha="center", fontsize=9)
-            size = f"{step.conv.kernel_size[0]}x{step.conv.kernel_size[0]}"
-            below = f"{size}\ndepthwise" if step.conv.groups > 1 else size
+            axes.text(place, high + 0.3, str(step.writes.width), ha="center", fontsize=9)
+            size = f"{step.kernel}x{step.kernel}"
+            below = f"{size}\ndepthwise" if step.depthwise else size
             axes.text(place, -0.5, below, ha="center", va="top", fontsize=8.5)
         if len(steps) > 1:  # the way around
             top, end = max(heights) + 3.2, len(steps) + 0.55
@@ -345,6 +345,13 @@ def operator_diagram(c_in: int, c_out: int) -> Figure:
         axes.set_title(name, fontsize=11)
         axes.axis("off")
     return figure
+
+
+def _convolutions(operator: str, c_in: int, c_out: int) -> list[Layer]:
+    draft, reads, writes = Draft((1, 1)), Channels("in", c_in), Channels("out", c_out)
+    draft.stage(operator, operator, (reads,), writes)
+    draft_operator(draft, operator, operator, reads, writes, normed=True)
+    return [layer for layer in draft.blueprint.layers if layer.multiplies]
 
 
 def layer_bars(description: pd.DataFrame, most: Sequence[int] = (), axes: Axes | None = None) -> Figure:

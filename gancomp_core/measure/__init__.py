@@ -1,6 +1,6 @@
 """Costs, latencies and picture quality of generators."""
 
-from gancomp_core.measure.cost import Cost, LayerCost, cost, layer_costs
+from gancomp_core.measure.cost import LayerCost, cost, layer_costs
 from gancomp_core.measure.distances import frechet_distance, kid, true_fid
 from gancomp_core.measure.features import extract_features
 from gancomp_core.measure.latency import Latency, eager_latency, latency, machine_class, onnx_latency
@@ -30,6 +30,7 @@ from gancomp_core.measure.super_resolution import (
     ssim_y,
 )
 from gancomp_core.measure.wavelets import Pyramid, band_errors, inverse_wavelet_transform, wavelet_transform
+from gancomp_core.nets.blueprint import Cost
 
 __all__ = [
     "Cost",

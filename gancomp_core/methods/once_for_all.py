@@ -105,7 +105,7 @@ def warm_start(space: ArchitectureSpace, generator: nn.Module) -> ElasticGenerat
     sorted_one: Any = type(generator)(generator.architecture)  # type: ignore[call-arg]
     sorted_one.load_state_dict(generator.state_dict())
     sort_channels(sorted_one)
-    given = _shallower(sorted_one.state_dict(), generator.architecture, space.widest)
+    given = _shallower(sorted_one.state_dict(), sorted_one.architecture, space.widest)
     for name, tensor in elastic.full.state_dict().items():
         if name not in given or any(o < n for o, n in zip(given[name].shape[:2], tensor.shape[:2], strict=True)):
             raise GancompError(

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
-from gancomp_core.nets.architecture import NO_COLUMNS, Architecture, Columns, Cost, Gene, Generator
-from gancomp_core.nets.blueprint import Blueprint, Channels, Draft, Padding
+from gancomp_core.nets.architecture import NO_COLUMNS, Architecture, Columns, Gene, Generator
+from gancomp_core.nets.blueprint import Blueprint, Channels, Cost, Draft, Padding
 from gancomp_core.nets.space import GeneSpace
 from gancomp_core.nets.super_resolution import RESIDUAL_SCALE, SLOPE, enlarge_bicubically
 from gancomp_core.nets.values import check_whole

@@ -7,7 +7,7 @@ a network) where only a cost is asked for: everything here is arithmetic.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -19,7 +19,7 @@ from gancomp_core.nets.blocks import OnePixelInstanceNorm, instance_norm
 Padding = Literal["zeros", "reflect"]
 CONVOLUTION, TRANSPOSED, LINEAR = "conv", "transposed conv", "linear"
 INSTANCE_NORM, ONE_PIXEL_NORM, BATCH_NORM = NORMS = "norm", "one-pixel norm", "batch norm"
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": lambda: nn.ReLU(inplace=True),
     "leaky relu": lambda: nn.LeakyReLU(0.2),
     "tanh": nn.Tanh,

@@ -90,7 +90,7 @@ SEARCHES = {
 }
 
 
-def recorded(name: str) -> Frontier:
+def recorded(name: str) -> Frontier[Any]:
     """A search that was done, by its name; raises :class:`GancompError` naming the command where it was not."""
     chosen, path = _chosen(name), _path(name)
     if not path.exists():
@@ -98,7 +98,7 @@ def recorded(name: str) -> Frontier:
     return Frontier.from_csv(path, chosen.space)
 
 
-def do(name: str) -> Frontier:
+def do(name: str) -> Frontier[Any]:
     """Do a search and record it; evaluations that a killed one had made are kept in the cache folder."""
     chosen = _chosen(name)
     supernet: Any = zoo.load(chosen.supernet).generator
