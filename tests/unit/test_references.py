@@ -22,7 +22,8 @@ NOTEBOOKS = {path.stem for path in (REPOSITORY / "notebooks").rglob("*.ipynb")}
 def texts() -> dict[Path, str]:
     """Pages, notebooks (code and prose) and program text, docstrings and messages among it, by path."""
     pages = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "CHANGELOG.md"]
-    pages += [*(REPOSITORY / "docs").rglob("*.md"), *(REPOSITORY / "data").rglob("*.md")]
+    pages += [*(REPOSITORY / "docs").glob("*.md"), *(REPOSITORY / "docs" / "decisions").glob("*.md")]
+    pages += (REPOSITORY / "data").rglob("*.md")
     pages += (REPOSITORY / "benchmarks").rglob("*.md")
     programs = [
         path for folder in ("gancomp_core", "benchmarks", "data") for path in (REPOSITORY / folder).rglob("*.py")
