@@ -114,7 +114,7 @@ def _block(recipe: Recipe, task: Task, precision: str, seconds: float) -> Block:
     def block() -> float:
         watch = Stopwatch(seconds)
         try:
-            recipe.function(
+            recipe.method(
                 task,
                 recipe.architecture,
                 settings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 from collections.abc import Iterable, Iterator
@@ -120,6 +121,17 @@ def negative_task(paired: bool = True, channels: int = 1, seed: int = 0) -> Task
 
     name = {"name": "small", "fingerprint": f"random-{seed}-{channels}"}
     return a_task(split(120), split(40), split(40), paired=paired, **name)
+
+
+def few(task: Task, count: int, *splits: str) -> Task:
+    """The same task with the first pictures alone, in all splits or in those named; as if it were another one."""
+
+    def first(pictures: PictureSet) -> PictureSet:
+        labels = None if pictures.labels is None else pictures.labels[:count]
+        return PictureSet(pictures.sources[:count], pictures.targets[:count], labels)
+
+    cut = {split: first(getattr(task, split)) for split in splits or ("train", "search", "test")}
+    return dataclasses.replace(task, **cut, fingerprint=f"{task.fingerprint} {count} {' '.join(splits)}")
 
 
 class DoubleBatches(Batches):

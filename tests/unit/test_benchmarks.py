@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import cost, frechet, teachers, training
+from benchmarks import agd, cost, frechet, integers, teachers, training
 from benchmarks.__main__ import README, SUBJECTS, main, measure, table, write
 from benchmarks.plain_pix2pix import plain_generator, with_weights_of
 from benchmarks.side_by_side import Budget, Comparison, compare, torch_threads
+from factories import few
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.lab.shipped_models.recipes import RECIPES, Recipe
@@ -33,7 +34,11 @@ TINY = Budget(rounds=1, seconds=0, pictures=8)
 
 @pytest.mark.parametrize("name", [name for name in SUBJECTS if name not in ("teachers", "supernets", "published")])
 def test_every_benchmark_gives_finite_ratios(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On small networks and few pictures: each export and each thousand painted pictures take seconds."""
+    monkeypatch.setattr(agd, "load_task", lambda name: few(load_task(name), 64))
     monkeypatch.setattr(training, "NETWORKS", ((8, 1),))
+    small = next(each for each in integers.networks(32) if each[0].endswith("narrowest"))
+    monkeypatch.setattr(integers, "networks", lambda largest: [small])
     comparisons = list(SUBJECTS[name](TINY))
     assert comparisons
     for comparison in comparisons:

@@ -376,7 +376,7 @@ def test_bars_tell_value_and_share():
 
 
 def test_a_large_picture_is_brought_below_the_limit():
-    noise = np.random.default_rng(0).integers(0, 256, (900, 1200, 3), dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).save(buffer, format="png")
     assert len(output.small_png(buffer.getvalue())) <= output.LARGEST_PICTURE

@@ -6,7 +6,7 @@ from gancomp_core.nets import ResnetArchitecture, build_generator, initialise
 
 
 def _exported(folder, channels):
-    architecture = ResnetArchitecture(channels, 3, in_channels=1, out_channels=1)
+    architecture = ResnetArchitecture(channels, 1, in_channels=1, out_channels=1)
     generator = initialise(build_generator(architecture.as_dict()), seed=0).eval()
     return export_onnx(generator, folder / f"{channels[:2]}.onnx", (1, 1, 32, 32))
 

@@ -26,7 +26,7 @@ def plain_net():
 
 
 def resnet(separable):
-    return ResnetGenerator(ResnetArchitecture("8_8_8_8_8_8_8_8", blocks=2, separable=separable))
+    return ResnetGenerator(ResnetArchitecture("8_8_8_8_8_8_8_8", blocks=1, separable=separable))
 
 
 NETS = {"plain": plain_net, "resnet": lambda: resnet(False), "separable resnet": lambda: resnet(True)}
