@@ -1,8 +1,44 @@
 """Errors that a user can cause, each with a message of one sentence."""
 
+from collections.abc import Iterable
+
 
 class GancompError(ValueError):
     """User error with a one-sentence message: the thing, what is allowed, the way out."""
+
+
+def one_of(value: str, allowed: Iterable[str], what: str) -> str:
+    """``value``, when it is allowed.
+
+    Args:
+        value: A name that a user gave.
+        allowed: The names there are.
+        what: What they are names of, such as "search" or "border mode".
+
+    Raises:
+        GancompError: It is none of them.
+    """
+    names = list(allowed)
+    if value not in names:
+        raise GancompError(f"There is no {what} {value!r}; choose one of {', '.join(map(repr, names))}.")
+    return value
+
+
+def at_least(least: int, value: int, what: str, hint: str) -> int:
+    """``value``, when it is not below ``least``.
+
+    Args:
+        least: The smallest number allowed.
+        value: A number that a user gave.
+        what: Its name, such as "batch_size".
+        hint: The way out: what is usual, or what leaving it out does.
+
+    Raises:
+        GancompError: It is below ``least``.
+    """
+    if value < least:
+        raise GancompError(f"{what} is a whole number from {least}, not {value}; {hint}.")
+    return value
 
 
 def shown(name: str) -> str:

@@ -23,7 +23,7 @@ from nbformat import NotebookNode
 
 from gancomp_core.course import notebook_files as files
 from gancomp_core.course.profiles import Profile
-from gancomp_core.errors import GancompError
+from gancomp_core.errors import at_least
 from gancomp_core.files import REPOSITORY, atomic_write, cache_root
 
 OUT = REPOSITORY / "build" / "notebooks"
@@ -73,10 +73,8 @@ def run_notebooks(
     every control to both ends and the middle. An interrupt ends every kernel before it goes on.
     """
     Profile.named(profile)
-    if jobs is not None and jobs < 1:
-        raise GancompError(
-            f"--jobs must be at least 1, not {jobs}; leave it out to have it chosen by cores and memory."
-        )
+    if jobs is not None:
+        at_least(1, jobs, "--jobs", "leave it out to have it chosen by cores and memory")
     jobs = min(jobs or default_jobs(), len(notebooks))
     out.mkdir(parents=True, exist_ok=True)
     waiting = list(notebooks)

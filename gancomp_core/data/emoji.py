@@ -13,7 +13,7 @@ from torch import Tensor
 from gancomp_core.data.pictures import PictureSet
 from gancomp_core.data.shipped import damage_explained, fingerprint, read_manifest, read_sheet, verified
 from gancomp_core.data.tasks import Task
-from gancomp_core.errors import GancompError
+from gancomp_core.errors import GancompError, one_of
 
 SIZES = (64, 128)
 _SIDES = {"flat2gloss": ("flat", "gloss"), "lines2gloss": ("lines", "gloss")}
@@ -75,8 +75,7 @@ def emoji_task(root: Path, name: str, size: int = 64) -> Task:
     Raises:
         GancompError: For another name or size, for a missing or damaged file, and where Pillow cannot read WebP.
     """
-    if name not in _SIDES:
-        raise GancompError(f"There is no emoji task '{name}'; choose one of {', '.join(map(repr, sorted(_SIDES)))}.")
+    one_of(name, sorted(_SIDES), "emoji task")
     if size not in SIZES:
         raise GancompError(f"The emoji come in 64 and 128 pixels, not in {size}; pass size=64 or size=128.")
     folder = root / "emoji"

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gancomp_core.errors import GancompError
+from gancomp_core.errors import GancompError, at_least
 from gancomp_core.nets.efficientnet_lite import FEATURES, EfficientNetLite0, load_efficientnet_lite0
 
 PROTOCOL = "96px-bilinear-fp32-1"
@@ -65,8 +65,7 @@ def extract_features(pictures: Pictures, batch_size: int = 32, device: torch.dev
     Raises:
         GancompError: For no pictures, other shapes, and values that are not finite.
     """
-    if batch_size < 1:
-        raise GancompError(f"batch_size is a whole number from 1, not {batch_size}; 32 is fast on a CPU.")
+    at_least(1, batch_size, "batch_size", "32 is fast on a CPU")
     _feature_module(str(torch.device(device)))  # loaded once, before several threads ask for it
     extract = functools.partial(_features_of_batch, device=torch.device(device))
     batches = batches_of(pictures, batch_size)

@@ -19,9 +19,9 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from gancomp_core.errors import GancompError
+from gancomp_core.errors import GancompError, at_least
 from gancomp_core.measure.onnx_export import OnnxGenerator
-from gancomp_core.measure.running import evaluating, first_line
+from gancomp_core.measure.running import check_input_shape, evaluating, first_line
 
 
 @dataclass(frozen=True)
@@ -192,12 +192,9 @@ def _checked_device(device: torch.device | str) -> torch.device:
 
 @contextlib.contextmanager
 def _torch_threads(threads: int | None) -> Iterator[int]:
-    if threads is not None and threads < 1:
-        raise GancompError(
-            f"threads is a whole number from 1, not {threads}; "
-            f"leave it out to keep PyTorch's {torch.get_num_threads()}."
-        )
     before = torch.get_num_threads()
+    if threads is not None:
+        at_least(1, threads, "threads", f"leave it out to keep PyTorch's {before}")
     torch.set_num_threads(threads or before)
     try:
         yield threads or before
@@ -206,11 +203,7 @@ def _torch_threads(threads: int | None) -> Iterator[int]:
 
 
 def _input(shape: Sequence[int]) -> Tensor:
-    if len(shape) != 4 or min(shape) < 1:
-        raise GancompError(
-            "An input shape is (pictures, channels, height, width), each at least 1, such as (1, 3, 256, 256), "
-            f"not {tuple(shape)}."
-        )
+    check_input_shape(shape)
     return torch.rand(tuple(shape), generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 

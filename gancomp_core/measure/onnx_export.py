@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from gancomp_core import files
-from gancomp_core.errors import GancompError
+from gancomp_core.errors import GancompError, at_least
 from gancomp_core.measure.onnx_runtime import onnx_runtime
-from gancomp_core.measure.running import device_of, evaluating, first_line
+from gancomp_core.measure.running import check_input_shape, device_of, evaluating, first_line
 from gancomp_core.nets.blocks import is_instance_norm
 
 if TYPE_CHECKING:
@@ -48,11 +48,7 @@ def export_onnx(module: nn.Module, path: Path | str, input_shape: Sequence[int],
         GancompError: When the module cannot be exported at that shape.
     """
     path = Path(path)
-    if len(input_shape) != 4 or min(input_shape) < 1:
-        raise GancompError(
-            "An input shape is (pictures, channels, height, width), each at least 1, such as (1, 3, 256, 256), "
-            f"not {tuple(input_shape)}."
-        )
+    check_input_shape(input_shape)
     # an example of one picture would fix the number of pictures to one
     example = torch.zeros(
         (max(input_shape[0], 2) if dynamic else input_shape[0], *input_shape[1:]), device=device_of(module)
@@ -126,10 +122,8 @@ class OnnxGenerator:
 
     def __init__(self, path: Path | str, threads: int | None = None) -> None:
         self.path = Path(path)
-        if threads is not None and threads < 1:
-            raise GancompError(
-                f"threads is a whole number from 1, not {threads}; leave it out for onnxruntime's own choice."
-            )
+        if threads is not None:
+            at_least(1, threads, "threads", "leave it out for onnxruntime's own choice")
         self.session = _session(self.path, threads)
         self.input_name = self.session.get_inputs()[0].name
 

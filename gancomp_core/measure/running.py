@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,19 @@ def measuring(device: torch.device | str, *networks: Callable[[Tensor], Tensor])
         stack.enter_context(torch.inference_mode())
         stack.enter_context(torch.autocast(torch.device(device).type, enabled=False))
         yield
+
+
+def check_input_shape(shape: Sequence[int]) -> None:
+    """Check that a shape is that of a batch of pictures.
+
+    Raises:
+        GancompError: It has not four sides, or one is below 1.
+    """
+    if len(shape) != 4 or min(shape) < 1:
+        raise GancompError(
+            "An input shape is (pictures, channels, height, width), each at least 1, such as (1, 3, 256, 256), "
+            f"not {tuple(shape)}."
+        )
 
 
 def check_output(made: Tensor, target: Tensor) -> None:

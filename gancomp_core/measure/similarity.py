@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from gancomp_core.errors import GancompError
+from gancomp_core.errors import GancompError, at_least
 from gancomp_core.measure.features import check_pictures, in_threads, protocol_input
 from gancomp_core.nets.efficientnet_lite import TAPS, EfficientNetLite0, load_efficientnet_lite0
 
@@ -131,8 +131,7 @@ def perceptual_distance(
     """
     check_pair(generated, target)
     check_pictures(generated)
-    if batch_size < 1:
-        raise GancompError(f"batch_size is a whole number from 1, not {batch_size}; 32 is fast on a CPU.")
+    at_least(1, batch_size, "batch_size", "32 is fast on a CPU")
     perceptual_module(str(torch.device(device)))  # loaded once, before several threads ask for it
     batches = zip(generated.split(batch_size), target.split(batch_size), strict=True)
     found = in_threads(lambda pair: perceptual_of_batch(*pair, torch.device(device)), batches)

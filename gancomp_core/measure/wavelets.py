@@ -15,7 +15,7 @@ import pywt
 import torch
 from torch import Tensor
 
-from gancomp_core.errors import GancompError
+from gancomp_core.errors import GancompError, one_of
 
 #: How a picture is continued beyond its border.
 MODES = ("zero", "symmetric", "reflect", "periodization")
@@ -183,8 +183,7 @@ def _check(pictures: Tensor, wavelet: str, levels: int, mode: str) -> None:
             f"There is no discrete wavelet '{wavelet}'; choose one of PyWavelets', such as "
             "'haar', 'db3', 'sym4', 'coif2' or 'bior4.4'."
         )
-    if mode not in MODES:
-        raise GancompError(f"There is no border mode '{mode}'; choose one of {', '.join(MODES)}.")
+    one_of(mode, MODES, "border mode")
     if levels < 1:
         raise GancompError(f"A wavelet transform has at least 1 level, not {levels}; 3 is the usual number.")
     if pictures.ndim < 2 or min(pictures.shape[-2:]) < 2 or not pictures.is_floating_point():

@@ -121,7 +121,11 @@ def test_ctrl_c_ends_every_kernel(make_notebook, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["42"], "no notebook '42'"), (["--profile", "huge"], "no profile 'huge'"), (["--jobs", "0"], "at least 1")],
+    [
+        (["42"], "no notebook '42'"),
+        (["--profile", "huge"], "no profile 'huge'"),
+        (["--jobs", "0"], "--jobs is a whole number from 1"),
+    ],
 )
 def test_a_wrong_call_is_answered_by_one_sentence(arguments, words, make_notebook, monkeypatch, capsys):
     path = make_notebook(PARAMETERS)

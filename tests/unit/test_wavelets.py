@@ -104,7 +104,7 @@ def test_band_errors_tell_which_band_is_wrong():
     ("change", "message"),
     [
         ({"wavelet": "morl"}, "no discrete wavelet 'morl'"),
-        ({"mode": "wrap"}, "no border mode 'wrap'; choose one of zero, symmetric"),
+        ({"mode": "wrap"}, "no border mode 'wrap'; choose one of 'zero', 'symmetric'"),
         ({"levels": 0}, "at least 1 level, not 0"),
         ({"pictures": torch.zeros(1, 1, 1, 8)}, "at least 2 x 2 pixels"),
         ({"pictures": torch.zeros(1, 1, 8, 8, dtype=torch.uint8)}, "floating-point pictures"),
