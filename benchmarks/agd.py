@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from benchmarks.side_by_side import Budget, Comparison, compare, pictures_a_second, thread_counts, torch_threads
 from gancomp_core.data import Task, load_task
 from gancomp_core.lab import agd_searches
 from gancomp_core.methods import agd
 from gancomp_core.nets import AgdArchitecture
-from gancomp_core.train import Settings
+from gancomp_core.train import TrainConfig
 from gancomp_core.zoo import load
 
 HEADER = ("what", "threads", "search", "fixed widest network", "times as fast")
@@ -26,17 +27,17 @@ def run(budget: Budget) -> Iterator[Comparison]:
 
 def _compare(budget: Budget) -> Comparison:
     task, teacher = load_task(SHOES), load(f"{SHOES}/teacher").generator
-    agd.taught(task, teacher)  # paints the teacher's pictures, once and not in a step
+    agd.pictures_with_teacher(task, teacher)  # paints the teacher's pictures, once and not in a step
     steps = max(4, int(4 * budget.seconds))
 
     def search() -> float:
-        chosen, settings = agd_searches.SEARCHES[SHOES], Settings(steps, BATCH_SIZE)
-        found = agd.search(task, teacher, chosen.space, settings, chosen.controller, warm_up=0.0, progress=False)
+        chosen, config = agd_searches.SEARCHES[SHOES], TrainConfig(steps, BATCH_SIZE, progress=False)
+        found = agd.search(task, teacher, chosen.space, config, replace(chosen.controller, warm_up=0.0))
         return found.seconds / (steps * BATCH_SIZE)
 
     def fixed() -> float:
-        settings = Settings(2 * steps, BATCH_SIZE)
-        trained = agd.train_derived(task, widest(task), settings, teacher=teacher, progress=False)
+        config = TrainConfig(2 * steps, BATCH_SIZE, progress=False)
+        trained = agd.train_derived(task, widest(task), config, teacher=teacher)
         return trained.seconds / (2 * steps * BATCH_SIZE)
 
     return compare("edges2shoes_unpaired, 32 px, batch 8", search, fixed, budget.rounds, pictures_a_second)

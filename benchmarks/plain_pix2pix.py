@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancomp_core.data import Batch
-from gancomp_core.train.loop import linear_decay
+from gancomp_core.train import linear_decay
 
 
 class PlainBlock(nn.Module):

@@ -28,9 +28,10 @@ from benchmarks.side_by_side import Block, Budget, Comparison, compare, pictures
 from gancomp_core import nets, zoo
 from gancomp_core.data import Batch, Batches, PictureSet, Task, load_task
 from gancomp_core.measure import cost, evaluate_generator
+from gancomp_core.methods import feature_distillation
 from gancomp_core.methods.architecture_search import Budget as MacsBudget
 from gancomp_core.methods.architecture_search import Predictor, SupernetScore, costs, search
-from gancomp_core.methods.feature_distillation import build, default_objective, distil, feature_kd, tap_channels
+from gancomp_core.methods.feature_distillation import distil, feature_kd, tap_channels
 from gancomp_core.methods.once_for_all import train_supernet, warm_start
 from gancomp_core.nets import (
     ArchitectureSpace,
@@ -40,8 +41,7 @@ from gancomp_core.nets import (
     initialise,
     search_space,
 )
-from gancomp_core.train import Settings, Trained, fastest_precision, gan, reconstruction
-from gancomp_core.train.objectives import HINGE, LSGAN, GanLoss, Objective
+from gancomp_core.train import HINGE, Objective, TrainConfig, Trained, fastest_precision, gan, reconstruction
 
 HEADER = ("what", "against", "threads", "gancomp", "other side", "times as fast")
 PRECISIONS = {"32-true": "fp32", "bf16-mixed": "bf16"}
@@ -98,15 +98,18 @@ class Game:
     teacher: ResnetGenerator
     space: ArchitectureSpace
     batch_size: int
-    critic_width: int
+    discriminator_width: int
     objective: Objective
-    loss: GanLoss
     lr: float
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """What both ``train_supernet`` and ``distil`` are told."""
-        return {name: getattr(self, name) for name in ("critic_width", "objective", "loss", "lr")}
+    def config(self, steps: int, precision: str, schedule: Schedule) -> TrainConfig:
+        """How both a supernet and an ordinary network train, on the CPU."""
+        fabric = Fabric(accelerator="cpu", devices=1, precision=precision)  # type: ignore[arg-type]
+        width = self.discriminator_width
+        return TrainConfig(
+            WARM_UP + steps + 1, self.batch_size, precision=precision, lr=self.lr, discriminator_width=width,
+            schedule=schedule, fabric=fabric, progress=False,
+        )  # fmt: skip
 
     def drawn(self, count: int) -> list[ResnetArchitecture]:
         """Networks of the space, drawn uniformly, the same ones every time."""
@@ -265,7 +268,7 @@ def shoes() -> Game:
     """edges2shoes, a teacher with ngf 32 and 6 blocks, students of at most that size."""
     space = shoes_space()
     teacher = initialise(ResnetGenerator(cast(ResnetArchitecture, space.widest)), 3)
-    return Game(load_task("edges2shoes"), teacher, space, 16, 32, default_objective(), LSGAN, 4e-4)
+    return Game(load_task("edges2shoes"), teacher, space, 16, 32, feature_distillation.OBJECTIVE, 4e-4)
 
 
 def published_space() -> ArchitectureSpace:
@@ -277,16 +280,16 @@ def published_space() -> ArchitectureSpace:
 def published(size: int, batch_size: int) -> Game:
     """GAN Compression's setting for edges2shoes on random pictures: what they show changes no time."""
     architecture = ResnetArchitecture(ChannelConfig.uniform(64), 9, separable=True)
-    return imitation(architecture, published_space(), size, batch_size, critic_width=128)
+    return imitation(architecture, published_space(), size, batch_size, discriminator_width=128)
 
 
 def imitation(
-    teacher: ResnetArchitecture, space: ArchitectureSpace, size: int, batch_size: int, critic_width: int
+    teacher: ResnetArchitecture, space: ArchitectureSpace, size: int, batch_size: int, discriminator_width: int
 ) -> Game:
     """Hinge + 100 L1 + feature distillation from an untrained teacher, on random colour pictures."""
     objective = gan(HINGE) + 100 * reconstruction() + feature_kd()
     network = initialise(ResnetGenerator(teacher), 3)
-    return Game(noise(size, 4 * batch_size), network, space, batch_size, critic_width, objective, HINGE, 2e-4)
+    return Game(noise(size, 4 * batch_size), network, space, batch_size, discriminator_width, objective, 2e-4)
 
 
 def noise(size: int, count: int) -> Task:
@@ -328,35 +331,25 @@ def _seconds_a_step(train: Callable[[Schedule], object], steps: int) -> float:
 def train_ours(
     game: Game, networks: Sequence[ResnetArchitecture], steps: int, precision: str, schedule: Schedule
 ) -> Trained:
-    """Train a fresh supernet with ``train_supernet`` on the CPU, in a step one network after the other."""
+    """Train a new supernet with ``train_supernet`` on the CPU, in a step one network after the other."""
     order = itertools.cycle(networks)
     return train_supernet(
         nets.build(game.space),
         game.teacher,
         game.task,
-        _settings(game, steps, precision),
+        game.config(steps, precision, schedule),
         sampler=lambda rng: [next(order)],
-        **_how(precision, schedule),
-        **game.options,
+        objective=game.objective,
     )
 
 
 def train_ordinary(
     game: Game, architecture: ResnetArchitecture, steps: int, precision: str, schedule: Schedule
 ) -> Trained:
-    """Distil a fresh network of one architecture in the same game."""
+    """Distil a new network of one architecture in the same game."""
     student = initialise(ResnetGenerator(architecture), 0)
-    settings = _settings(game, steps, precision)
-    return distil(student, game.teacher, game.task, settings, **_how(precision, schedule), **game.options)
-
-
-def _settings(game: Game, steps: int, precision: str) -> Settings:
-    return Settings(WARM_UP + steps + 1, game.batch_size, precision=precision)
-
-
-def _how(precision: str, schedule: Schedule) -> dict[str, Any]:
-    fabric = Fabric(accelerator="cpu", devices=1, precision=precision)  # type: ignore[arg-type]
-    return {"fabric": fabric, "schedule": schedule, "progress": False}
+    config = game.config(steps, precision, schedule)
+    return distil(student, game.teacher, game.task, config, objective=game.objective)
 
 
 def train_plainly(
@@ -384,14 +377,15 @@ def train_plainly(
 def plain_models(game: Game) -> PlainModels:
     """The plain networks with the weights that ours begin with."""
     start = nets.build(game.space)
-    models = build(start, game.teacher, game.task, game.objective, critic_width=game.critic_width)
+    config = TrainConfig(1, discriminator_width=game.discriminator_width)
+    models = feature_distillation.game(start, game.teacher, game.task, config, game.objective).networks
     widest, teacher = cast(ResnetArchitecture, game.space.widest), game.teacher.architecture
     channels = game.task.source_channels + game.task.target_channels
     plain = (
         PlainGenerator(widest),
         PlainGenerator(teacher),
         plain_adaptors(tap_channels(widest)[0], tap_channels(teacher)[0]),
-        plain_critic(channels, game.critic_width),
+        plain_critic(channels, game.discriminator_width),
     )
     names = ("generator", "teacher", "adaptors", "discriminator")
     student, frozen, adaptors, critic = (

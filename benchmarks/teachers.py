@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lightning_fabric import Fabric
 
@@ -20,8 +20,7 @@ from benchmarks.side_by_side import (
 )
 from gancomp_core.data import Task, load_task
 from gancomp_core.lab.shipped_models.recipes import RECIPES, Recipe
-from gancomp_core.train import fastest_precision
-from gancomp_core.train.loop import linear_decay
+from gancomp_core.train import fastest_precision, linear_decay
 
 HEADER = ("model", "threads", "fp32", "bf16", "times as fast", "steps", "fp32, all steps", "bf16, all steps")
 ROUNDS = 5  # at most: there are ten recipes, and a round of the slowest takes many seconds
@@ -108,23 +107,14 @@ def _speed(name: str, recipe: Recipe, task: Task, threads: int, budget: Budget) 
 
 def _block(recipe: Recipe, task: Task, precision: str, seconds: float) -> Block:
     """Trains fresh networks for about ``seconds`` on the CPU and returns the seconds a picture, whole steps counted."""
-    settings = replace(recipe.settings, precision=precision)
     fabric = Fabric(accelerator="cpu", devices=1, precision=precision)  # type: ignore[arg-type]
 
     def block() -> float:
         watch = Stopwatch(seconds)
         try:
-            recipe.method(
-                task,
-                recipe.architecture,
-                settings,
-                schedule=watch,
-                fabric=fabric,
-                progress=False,
-                **recipe.options,
-            )
+            recipe.train(task, precision=precision, schedule=watch, fabric=fabric, progress=False)
         except Enough:
             pass
-        return watch.seconds_a_step / settings.batch_size
+        return watch.seconds_a_step / recipe.settings.batch_size
 
     return block

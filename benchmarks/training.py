@@ -11,8 +11,7 @@ from benchmarks.plain_pix2pix import plain_discriminator, plain_generator, train
 from benchmarks.side_by_side import Budget, Comparison, compare, pictures_a_second, thread_counts, torch_threads
 from gancomp_core.data import Batch, Batches, Task, load_task
 from gancomp_core.nets import ChannelConfig, ResnetArchitecture
-from gancomp_core.train import Settings, Trained, fastest_precision, train_pix2pix
-from gancomp_core.train.pix2pix import build
+from gancomp_core.train import TrainConfig, Trained, fastest_precision, pix2pix, train_pix2pix
 
 BATCH_SIZE = 16
 NETWORKS = ((16, 3), (32, 6))
@@ -52,14 +51,14 @@ def architecture(task: Task, ngf: int, blocks: int) -> ResnetArchitecture:
 
 def ours(task: Task, ngf: int, blocks: int, precision: str, steps: int) -> Trained:
     """A training from fresh networks by gancomp, on the CPU; its ``seconds`` are those of the steps alone."""
-    settings = Settings(steps, BATCH_SIZE, precision=precision)
     fabric = Fabric(accelerator="cpu", devices=1, precision=precision)  # type: ignore[arg-type]
-    return train_pix2pix(task, architecture(task, ngf, blocks), settings, fabric=fabric, progress=False)
+    config = TrainConfig(steps, BATCH_SIZE, precision=precision, progress=False, fabric=fabric)
+    return train_pix2pix(task, architecture(task, ngf, blocks), config)
 
 
 def theirs(task: Task, ngf: int, blocks: int, precision: str, steps: int) -> tuple[float, dict[str, float]]:
     """The same training written plainly, from the same weights: seconds of the steps, and the last losses."""
-    models = build(task, architecture(task, ngf, blocks))
+    models = pix2pix.game(task, architecture(task, ngf, blocks), TrainConfig(steps)).networks
     generator = with_weights_of(plain_generator(ngf, blocks), models["generator"])
     discriminator = with_weights_of(plain_discriminator(), models["discriminator"])
     return train_plain(generator, discriminator, _batches(task), steps, precision == "bf16-mixed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from torch import Tensor
 from gancomp_core.data import Batch, Batches, PictureSet, Task, to_uint8
 from gancomp_core.errors import GancompError
 from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator, initialise
-from gancomp_core.train import Settings
+from gancomp_core.train import Callback, Checkpoint, TrainConfig, Trained
+from gancomp_core.train.loop import Training
 
 COLOURS = ((20, 40, 160), (30, 120, 40), (200, 180, 120))
 
@@ -138,8 +139,7 @@ class DoubleBatches(Batches):
     """The same batches in float64."""
 
     def at(self, *step: Any) -> Batch:
-        batch = super().at(*step)
-        return Batch(batch.source.double(), batch.target.double())
+        return super().at(*step).map(Tensor.double)
 
 
 # ---- networks and trainings -----------------------------------------------------------------------------------------
@@ -156,9 +156,42 @@ def random_resnet(architecture: ResnetArchitecture | None = None, seed: int = 3)
     return initialise(ResnetGenerator(architecture or resnet()), seed, std=0.1)
 
 
-def short_config(steps: int = 3, batch_size: int = 3, **changes: Any) -> Settings:
-    """Settings of a short training in full precision whose average follows at once."""
-    return Settings(steps, **{"batch_size": batch_size, "precision": "32-true", "ema": 0.5} | changes)
+def short_config(steps: int = 3, batch_size: int = 3, **changes: Any) -> TrainConfig:
+    """A short and silent training in full precision: a narrow discriminator, an average that follows at once."""
+    values = {"batch_size": batch_size, "precision": "32-true", "ema": 0.5, "discriminator_width": 8}
+    return TrainConfig(steps, **values | {"progress": False} | changes)
+
+
+class Stopped(Exception):
+    """A training was left in the middle."""
+
+
+class StopAfter(Callback):
+    """Leaves a training after a step, as a reader does who interrupts the kernel."""
+
+    place = 3
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def after_step(self, training: Training) -> None:
+        if training.step == self.step:
+            raise Stopped
+
+
+def in_two_parts(train: Callable[..., Any], path: Path, step: int) -> Any:
+    """What ``train(callbacks=...)`` gives when it was left after a step and went on from its checkpoint."""
+    with pytest.raises(Stopped):
+        train(callbacks=[Checkpoint(path, seconds=0.0), StopAfter(step)])
+    return train(callbacks=[Checkpoint(path)])
+
+
+def assert_same_weights(one: Trained, other: Trained) -> None:
+    """Two trainings ended at the same weights, bit for bit."""
+    for models in ("models", "averaged"):
+        for name, model in getattr(one, models).items():
+            for key, tensor in model.state_dict().items():
+                assert torch.equal(tensor, getattr(other, models)[name].state_dict()[key]), (models, name, key)
 
 
 # ---- what is refused, and what is damaged ---------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,17 +30,26 @@ class Pictures(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Sources and targets, float32 NCHW in [-1, 1]; when paired, ``source[i]`` belongs to ``target[i]``."""
+    """Sources and targets, float32 NCHW in [-1, 1]; when paired, ``source[i]`` belongs to ``target[i]``.
+
+    ``teacher[i]``, where there is one, is what a teacher makes of ``source[i]``.
+    """
 
     source: Tensor
     target: Tensor
+    teacher: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.source)
 
     def to(self, device: torch.device | str) -> Batch:
         """The same pictures on another device."""
-        return Batch(self.source.to(device), self.target.to(device))
+        return self.map(lambda pictures: pictures.to(device))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """Every picture tensor of the batch, by a function."""
+        teacher = None if self.teacher is None else function(self.teacher)
+        return Batch(function(self.source), function(self.target), teacher)
 
 
 class PictureSet:
@@ -47,11 +57,13 @@ class PictureSet:
 
     ``sources`` and ``targets`` hold uint8 pictures by index. In a paired task source i belongs to target i; in an
     unpaired one their numbers may differ, and ``len`` is the smaller one. ``labels`` (int64, N) holds the class of
-    each picture where the task knows it, else None.
+    each picture where the task knows it, else None; ``teacher`` what a teacher makes of each source, else None.
     """
 
-    def __init__(self, sources: Pictures, targets: Pictures, labels: Tensor | None = None) -> None:
-        self.sources, self.targets, self.labels = sources, targets, labels
+    def __init__(
+        self, sources: Pictures, targets: Pictures, labels: Tensor | None = None, teacher: Pictures | None = None
+    ) -> None:
+        self.sources, self.targets, self.labels, self.teacher = sources, targets, labels, teacher
 
     def __len__(self) -> int:
         return min(len(self.sources), len(self.targets))
@@ -67,7 +79,8 @@ class PictureSet:
         """Source and target pictures at the same ``indices`` (1-d int64 tensor or slice)."""
         if isinstance(indices, slice):
             indices = torch.arange(len(self))[indices]  # a set of unequal sides still gives equally many
-        return Batch(to_float(self.sources[indices]), to_float(self.targets[indices]))
+        teacher = None if self.teacher is None else self.teacher[indices]
+        return Batch(self.sources[indices], self.targets[indices], teacher).map(to_float)
 
 
 class Batches:
@@ -111,26 +124,35 @@ class Batches:
         With ``world`` processes, ``rank`` (0 to world - 1) gets its share: the shares of all ranks, one after the
         other, are the batch that one process would get. ``batch_size`` is that of the whole.
         """
-        share = self._share(step, rank, world)
-        first = step * self.batch_size
-        source = _take(self.pictures.sources, self._source_order.between(first, self.batch_size)[share])
-        target = _take(self.pictures.targets, self._target_order.between(first, self.batch_size)[share])
+        share, pictures = self._share(step, rank, world), self.pictures
+        source = self._side(pictures.sources, step, share, "", 1)
+        strange, shrink = ("", self.scale) if self.paired else ("target ", 1)
+        target = self._side(pictures.targets, step, share, strange, shrink)
+        if pictures.teacher is None:
+            return Batch(source, target)
+        if pictures.teacher is pictures.targets and self.paired:
+            return Batch(source, target, target)
+        return Batch(source, target, self._side(pictures.teacher, step, share, "", self.scale))
+
+    def identity(self) -> str:
+        """What determines the batches besides the pictures themselves."""
+        names = ("pictures", "batch_size", "seed", "paired", "flip", "crop", "scale", "warp")
+        return ", ".join(f"{name} {getattr(self, name)}" for name in names)
+
+    def _side(self, pictures: Pictures, step: int, share: slice, whose: str, shrink: int) -> Tensor:
+        """One side of a batch: taken, mirrored, cut, warped, by the draws of ``whose`` purpose.
+
+        Squares are placed on a grid of ``shrink`` pixels, those of the source where it is that much smaller.
+        """
+        order = self._target_order if whose else self._source_order
+        found = _take(pictures, order.between(step * self.batch_size, self.batch_size)[share])
         if self.flip:
-            mirrored = self._coins("flip", step)
-            source = _mirror(source, mirrored[share])
-            target = _mirror(target, (mirrored if self.paired else self._coins("target flip", step))[share])
+            found = _mirror(found, self._coins(f"{whose}flip", step)[share])
         if self.crop:
-            small = self.crop // self.scale
-            corners = self._corners("crop", step, source, small)
-            source = _cut(source, corners[share], small)
-            theirs = corners * self.scale if self.paired else self._corners("target crop", step, target, self.crop)
-            target = _cut(target, theirs[share], self.crop)
-        batch = Batch(to_float(source), to_float(target))
-        if self.warp:
-            maps = self._maps("warp", step)
-            theirs = maps if self.paired else self._maps("target warp", step)
-            batch = Batch(_warped(batch.source, maps[share]), _warped(batch.target, theirs[share]))
-        return batch
+            size = self.crop if whose or shrink > 1 else self.crop // self.scale
+            found = _cut(found, self._corners(f"{whose}crop", step, found, size, shrink)[share], size)
+        found = to_float(found)
+        return _warped(found, self._maps(f"{whose}warp", step)[share]) if self.warp else found
 
     def _share(self, step: int, rank: int, world: int) -> slice:
         if step < 0:
@@ -148,15 +170,16 @@ class Batches:
     def _coins(self, purpose: str, step: int) -> Tensor:
         return torch.randint(2, (self.batch_size,), generator=_generator(self.seed, purpose, step)).bool()
 
-    def _corners(self, purpose: str, step: int, pictures: Tensor, size: int) -> Tensor:
+    def _corners(self, purpose: str, step: int, pictures: Tensor, size: int, grid: int) -> Tensor:
         """Row and column of the upper left corner of a random square in each picture of the whole batch: [N, 2]."""
-        room = torch.tensor([side - size for side in pictures.shape[-2:]])
+        room = torch.tensor([(side - size) // grid for side in pictures.shape[-2:]])
         if room.min() < 0:
             raise GancompError(
                 f"A square of {size} pixels cannot be cut from pictures of {list(pictures.shape[-2:])}; "
                 "choose a smaller crop."
             )
-        return (torch.rand(self.batch_size, 2, generator=_generator(self.seed, purpose, step)) * (room + 1)).long()
+        draws = torch.rand(self.batch_size, 2, generator=_generator(self.seed, purpose, step))
+        return (draws * (room + 1)).long() * grid
 
     def _maps(self, purpose: str, step: int) -> Tensor:
         """One affine map [2, 3] a picture, in coordinates from -1 to 1; every second one changes nothing."""

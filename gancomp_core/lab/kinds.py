@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from gancomp_core import zoo
@@ -25,6 +24,7 @@ from gancomp_core.nets import (
     initialise,
 )
 from gancomp_core.nets.agd import TRANSLATION
+from gancomp_core.train.callbacks import Callback, Checkpoint
 from gancomp_core.train.cyclegan import train_cyclegan
 from gancomp_core.train.loop import Trained
 from gancomp_core.train.objectives import Objective, gan, perceptual, reconstruction
@@ -36,36 +36,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Method:
-    """How a run is trained: ``train(run, task, checkpoint, until)`` trains until a step and can go on later.
+    """How a run is trained: ``train(run, task, callbacks)``.
 
-    A method that is not ``watched`` trains to the end at once, so that its best weights are its last.
+    A method that is not ``watched`` is not evaluated on the way, so that its best weights are its last.
     """
 
-    train: Callable[[Run, Task, Path, int], Trained]
+    train: Callable[[Run, Task, Sequence[Callback]], Trained]
     watched: bool = True
 
 
-def plain(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
+def plain(run: Run, task: Task, callbacks: Sequence[Callback]) -> Trained:
     """pix2pix from scratch, nothing distilled. Configuration: that of :class:`ResnetArchitecture`."""
-    return train_pix2pix(task, architecture_of(run, task), run.settings, checkpoint=checkpoint, until=until)
+    return train_pix2pix(task, architecture_of(run, task), run.settings, callbacks=callbacks)
 
 
-def supernet(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
+def supernet(run: Run, task: Task, callbacks: Sequence[Callback]) -> Trained:
     """One network cut from a supernet, whose training all networks of the same configuration share.
 
     Configuration: ``how`` ("progressive shrinking" or "all at once"), ``space`` and ``network`` as plain values.
     """
-    how = {"progressive shrinking": progressive_shrinking, "all at once": all_at_once}[run.configuration["how"]]
+    ways: dict[str, Callable[..., Trained]] = {
+        "progressive shrinking": progressive_shrinking,
+        "all at once": all_at_once,
+    }
+    how = ways[run.configuration["how"]]
     space = ArchitectureSpace.from_dict(run.configuration["space"])
     shared = dataclasses.replace(run, configuration={**run.configuration, "network": None})
     kept = shared.folder / "training.ckpt"
     kept.parent.mkdir(parents=True, exist_ok=True)
-    trained = how(task, space, run.settings, checkpoint=kept)
+    trained = how(task, space, run.settings, callbacks=[Checkpoint(kept)])
     elastic = cast(ElasticGenerator, trained.averaged["generator"])
     return dataclasses.replace(trained, averaged={"generator": elastic.extract(architecture_of(run, task))})
 
 
-def fine_tuned(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
+def fine_tuned(run: Run, task: Task, callbacks: Sequence[Callback]) -> Trained:
     """A network cut from a supernet of the zoo and trained further, against the critic that came with the supernet.
 
     Configuration: ``supernet`` by its name, ``network`` as plain values. The objective is the supernet's without the
@@ -78,49 +82,50 @@ def fine_tuned(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
     settings = shared.card["settings"]
     teacher = zoo.load(chosen["teacher"]).generator if "teacher" in chosen else None
     objective = _objective(chosen, settings.get("perceptual_weight", 0.0))
-    how: dict[str, Any] = {"warp": settings.get("warp", False), "checkpoint": checkpoint, "until": until}
-    return distil(network, teacher, task, run.settings, objective=objective, critic=shared.discriminator, **how)
+    config = dataclasses.replace(run.settings, warp=settings.get("warp", False))
+    theirs = shared.discriminator
+    return distil(network, teacher, task, config, objective=objective, discriminator=theirs, callbacks=callbacks)
 
 
-def pruned(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
+def pruned(run: Run, task: Task, callbacks: Sequence[Callback]) -> Trained:
     """The most important channels (L1) and the first blocks of each third of a teacher of the zoo, distilled.
 
     Configuration: ``teacher`` by its name, ``network`` as plain values. The critic begins as the teacher's.
     """
     how = {"begin": "l1", "critic": "teacher", "terms": {"feature_kd": {"weight": 0.5}}}
-    return distilled(dataclasses.replace(run, configuration={**how, **run.configuration}), task, checkpoint, until)
+    return distilled(dataclasses.replace(run, configuration={**how, **run.configuration}), task, callbacks)
 
 
-def distilled(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
+def distilled(run: Run, task: Task, callbacks: Sequence[Callback]) -> Trained:
     """A network that learns from a teacher of the zoo: from pairs, or from the teacher's pictures where there are none.
 
     Configuration: ``teacher`` by its name, ``network`` as plain values; ``terms`` of distillation by name, each with
     its ``weight`` and the arguments of its function (default: none); ``reconstruction``, the weight of L1 (50);
     ``begin`` is "random" (default) or "l1", the teacher's most important channels; ``critic`` is "fresh" (default, of
-    ``critic_width``) or "teacher"; ``taps`` as in :class:`DistilledScene`.
+    ``critic_width``) or "teacher"; ``taps`` those of its features.
     """
     teacher, chosen = zoo.load(run.configuration["teacher"]), run.configuration
     objective = _objective(chosen, teacher.card["settings"].get("perceptual_weight", 0.0))
-    how: dict[str, Any] = {name: chosen[name] for name in ("critic_width", "taps") if name in chosen}
-    how |= {"objective": objective, "checkpoint": checkpoint, "until": until}
-    how["critic"] = teacher.discriminator if chosen.get("critic") == "teacher" else None
+    settings = dataclasses.replace(run.settings, discriminator_width=chosen.get("critic_width", 32))
+    theirs = teacher.discriminator if chosen.get("critic") == "teacher" else None
+    how: dict[str, Any] = {"objective": objective, "discriminator": theirs, "callbacks": callbacks}
     network = architecture_of(run, task)
     if chosen.get("begin") == "l1":
         student: Any = warm_start(only(network), teacher.generator).extract()
     else:
         student = initialise(ResnetGenerator(network), run.seed)
     if not task.paired:
-        return distil_unpaired(student, teacher.generator, task, run.settings, **how)
-    warp = teacher.card["settings"].get("warp", False)
-    return distil(student, teacher.generator, task, run.settings, warp=warp, **how)
+        return distil_unpaired(student, teacher.generator, task, settings, **how)
+    settings = dataclasses.replace(settings, warp=teacher.card["settings"].get("warp", False))
+    return distil(student, teacher.generator, task, settings, **how)
 
 
-def cyclegan(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
+def cyclegan(run: Run, task: Task, callbacks: Sequence[Callback]) -> Trained:
     """A CycleGAN of small networks on an unpaired task, without a teacher. Configuration: that of the network."""
-    return train_cyclegan(task, architecture_of(run, task), run.settings, checkpoint=checkpoint, until=until)
+    return train_cyclegan(task, architecture_of(run, task), run.settings, callbacks=callbacks)
 
 
-def agd(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
+def agd(run: Run, task: Task, callbacks: Sequence[Callback]) -> Trained:
     """A network that learns as AutoGAN-Distiller's do: from a teacher's pictures, without a discriminator.
 
     Configuration: ``teacher`` by its name, ``network`` as the text of an AGD network or as the plain values of a ResNet
@@ -130,7 +135,7 @@ def agd(run: Run, task: Task, checkpoint: Path, until: int) -> Trained:
     student = architecture_of(run, task)
     if isinstance(student, ResnetArchitecture):
         student = initialise(ResnetGenerator(student), run.seed)
-    return train_derived(task, student, run.settings, teacher=teacher, checkpoint=checkpoint, until=until)
+    return train_derived(task, student, run.settings, teacher=teacher, callbacks=callbacks)
 
 
 def _objective(chosen: Mapping[str, Any], perceptual_weight: float) -> Objective:
@@ -138,6 +143,8 @@ def _objective(chosen: Mapping[str, Any], perceptual_weight: float) -> Objective
     objective = gan() + chosen.get("reconstruction", 50) * reconstruction()
     for name, arguments in chosen.get("terms", {}).items():
         given = dict(arguments)
+        if name == "feature_kd" and "taps" in chosen:
+            given["taps"] = chosen["taps"]
         objective += given.pop("weight") * TERMS[name](**given)
     return objective + perceptual_weight * perceptual() if perceptual_weight else objective
 

@@ -7,10 +7,9 @@ step networks are drawn from the space and trained in the weights they share, un
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
-from pathlib import Path
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -20,19 +19,30 @@ from torch import Tensor, nn
 from gancomp_core import zoo
 from gancomp_core.data import Batch, Task
 from gancomp_core.errors import GancompError
-from gancomp_core.methods.feature_distillation import DistilledScene, distil, teacher_answer
+from gancomp_core.methods.feature_distillation import (
+    OBJECTIVE,
+    DistillationOutputs,
+    Taps,
+    TeacherAnswer,
+    game,
+    taps_of,
+)
 from gancomp_core.nets import (
     Architecture,
     ArchitectureSpace,
     ElasticGenerator,
+    Generator,
     GeneratorArchitecture,
     SearchSpace,
     build,
     sort_channels,
 )
-from gancomp_core.train.loop import Settings, Trained
+from gancomp_core.train import pix2pix
+from gancomp_core.train.callbacks import Callback
+from gancomp_core.train.config import TrainConfig
+from gancomp_core.train.loop import Trained, fit
 from gancomp_core.train.objectives import Objective
-from gancomp_core.train.pix2pix import default_objective as pix2pix_objective
+from gancomp_core.train.outputs import Networks
 from gancomp_core.train.progress import tile
 
 #: Which networks a step trains: from a source of random numbers to their architectures.
@@ -49,48 +59,23 @@ def sandwich(space: ArchitectureSpace, between: int = 1) -> Sampler:
     return lambda rng: [space.widest, space.narrowest, *(space.sample(rng) for _ in range(between))]
 
 
-class SupernetScene:
-    """One step of a supernet: a :class:`DistilledScene` for every network drawn, all on the same batch."""
+class SupernetOutputs:
+    """One step of a supernet: the outputs of every network drawn, ``parts``, all on the same batch."""
 
-    def __init__(self, models: Mapping[str, nn.Module], batch: Batch, sampler: Sampler) -> None:
-        self.models, self.source, self.target = models, batch.source, batch.target
+    def __init__(self, networks: Networks, batch: Batch, sampler: Sampler, taps: Taps | None = None) -> None:
+        self.networks, self.source, self.target = networks, batch.source, batch.target
         rng = random.Random(int(torch.randint(2**62, ())))
-        elastic: Any = models["generator"]
-        self.parts = []
+        answer = TeacherAnswer(networks, batch, taps)
+        elastic: Any = networks["generator"]
+        self.parts: list[DistillationOutputs] = []
         for architecture in sampler(rng):
             elastic.activate(architecture)
-            self.parts.append(_Part(models, batch, self))
-
-    @cached_property
-    def taught(self) -> tuple[Tensor, list[Tensor]]:
-        """The teacher's picture and features, which all parts share."""
-        return teacher_answer(self.models["teacher"], self.source)
+            self.parts.append(DistillationOutputs(networks, batch, taps, answer))
 
 
-class _Part(DistilledScene):
-    def __init__(self, models: Mapping[str, nn.Module], batch: Batch, whole: SupernetScene) -> None:
-        super().__init__(models, batch)
-        self.whole = whole
-
-    @cached_property
-    def taught(self) -> tuple[Tensor, list[Tensor]]:
-        return self.whole.taught
-
-
-def over_networks(objective: Objective) -> Objective:
-    """An objective of one network as the mean over all networks of a :class:`SupernetScene`."""
-    return Objective(
-        tuple((weight, name, partial(_mean_over_parts, function)) for weight, name, function in objective.terms)
-    )
-
-
-def _mean_over_parts(function: Callable[[Any], Tensor], scene: SupernetScene) -> Tensor:
-    return torch.stack([function(part) for part in scene.parts]).mean()
-
-
-def preview(scene: SupernetScene) -> Image.Image:
+def preview(outputs: SupernetOutputs) -> Image.Image:
     """The first pictures of a step as rows: source, what each network makes of it, target."""
-    return tile([scene.source[:12], *(part.fake[:12] for part in scene.parts), scene.target[:12]])
+    return tile([outputs.source[:12], *(part.fake[:12] for part in outputs.parts), outputs.target[:12]])
 
 
 def warm_start(space: ArchitectureSpace, generator: nn.Module) -> ElasticGenerator:
@@ -98,14 +83,15 @@ def warm_start(space: ArchitectureSpace, generator: nn.Module) -> ElasticGenerat
 
     ``generator`` is at least as wide and as deep as the widest network of the space, its blocks of the same kind; where
     it is wider, its most important channels stay, and where it is deeper, the first blocks of each third. Larger
-    kernels than its own begin with zeros around them, blocks of another kind than its own with random weights. Its
-    own weights are left alone. Raises :class:`GancompError` where the two do not fit.
+    kernels than its own begin with zeros around them, blocks of another kind than its own with random weights. Its own
+    weights are left alone. Raises :class:`GancompError` where the two do not fit.
     """
-    elastic = build(space, seed=0)
-    sorted_one: Any = type(generator)(generator.architecture)  # type: ignore[call-arg]
+    elastic = build(space)
+    architecture = cast(Generator, generator).architecture
+    sorted_one: Any = type(generator)(architecture)  # type: ignore[call-arg]
     sorted_one.load_state_dict(generator.state_dict())
     sort_channels(sorted_one)
-    given = _shallower(sorted_one.state_dict(), sorted_one.architecture, space.widest)
+    given = _shallower(sorted_one.state_dict(), architecture, space.widest)
     for name, tensor in elastic.full.state_dict().items():
         if name not in given or any(o < n for o, n in zip(given[name].shape[:2], tensor.shape[:2], strict=True)):
             raise GancompError(
@@ -138,70 +124,84 @@ def train_supernet(
     elastic: ElasticGenerator,
     teacher: nn.Module | None,
     task: Task,
-    settings: Settings,
+    config: TrainConfig,
     *,
     sampler: Sampler | None = None,
-    **options: Any,
+    objective: Objective = OBJECTIVE,
+    discriminator: nn.Module | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Trained:
     """Train every network of an elastic generator (in place) on a paired task under a teacher.
 
     ``sampler`` chooses the networks of a step (default: one, uniformly). The objective is averaged over them; adaptors
-    and critic are shared. ``options`` are those of :func:`gancomp_core.methods.feature_distillation.distil`, such as a
-    trained ``critic`` to begin with. Raises :class:`GancompError` for a task without pairs.
+    and discriminator are shared. All else is as in :func:`gancomp_core.methods.feature_distillation.distil`.
     """
-    scene = partial(SupernetScene, sampler=sampler or uniform(elastic.space))
-    return distil(elastic, teacher, task, settings, scene=scene, over=over_networks, **{"preview": preview, **options})
+    one = game(elastic, teacher, task, config, objective, discriminator)
+    outputs = partial(SupernetOutputs, sampler=sampler or uniform(elastic.space), taps=taps_of(objective))
+    groups = tuple(replace(group, objective=group.objective.over("parts", "mean")) for group in one.groups)
+    return fit(replace(one, outputs=outputs, groups=groups, preview=preview), task, config, callbacks)
 
 
-def from_teacher(task: Task, space: ArchitectureSpace, settings: Settings, *, teacher: str, **options: Any) -> Trained:
-    """GAN Compression's supernet: begins as a model of the zoo, and learns from it and against its critic.
-
-    ``options`` are those of :func:`train_supernet`.
-    """
+def from_teacher(
+    task: Task,
+    space: ArchitectureSpace,
+    config: TrainConfig,
+    *,
+    teacher: str,
+    objective: Objective = OBJECTIVE,
+    callbacks: Sequence[Callback] = (),
+) -> Trained:
+    """GAN Compression's supernet: begins as a model of the zoo, and learns from it and against its discriminator."""
     model = zoo.load(teacher)
-    elastic = warm_start(space, model.generator)
-    return train_supernet(elastic, model.generator, task, settings, critic=model.discriminator, **options)
+    elastic, theirs = warm_start(space, model.generator), model.discriminator
+    return train_supernet(
+        elastic, model.generator, task, config, objective=objective, discriminator=theirs, callbacks=callbacks
+    )
 
 
-def all_at_once(task: Task, space: ArchitectureSpace, settings: Settings, **options: Any) -> Trained:
-    """Train every network of a space together from the first step, without a teacher: the naive supernet.
-
-    ``options`` are those of :func:`train_supernet`.
-    """
-    elastic = build(space, settings.seed)
-    return train_supernet(elastic, None, task, settings, **{"objective": pix2pix_objective()} | options)
+def all_at_once(
+    task: Task,
+    space: ArchitectureSpace,
+    config: TrainConfig,
+    *,
+    objective: Objective = pix2pix.OBJECTIVE,
+    callbacks: Sequence[Callback] = (),
+) -> Trained:
+    """Train every network of a space together from the first step, without a teacher: the naive supernet."""
+    elastic = build(space, config.seed)
+    return train_supernet(elastic, None, task, config, objective=objective, callbacks=callbacks)
 
 
 def progressive_shrinking(
     task: Task,
     space: ArchitectureSpace,
-    settings: Settings,
+    config: TrainConfig,
     *,
     full_share: float = 0.4,
-    checkpoint: Path | None = None,
-    **options: Any,
+    callbacks: Sequence[Callback] = (),
 ) -> Trained:
     """Train the full network first, sort its channels, then free kernels, depths and widths one after the other.
 
     The first ``full_share`` of the steps train the widest network alone; the rest is divided evenly among the stages
     that the space has, each distilled from that network and with its own fall of the learning rate. Every stage keeps
-    its own ``checkpoint``, the given path with the stage's name. ``options`` are those of :func:`train_supernet`.
+    its own checkpoint, the given path with the stage's name.
     """
-
     widest, stages = only(space.widest), shrinking_stages(space)
-    first = round(full_share * settings.steps)
-    lengths = {"full": first} | dict(zip(stages, _evenly(settings.steps - first, len(stages)), strict=True))
+    first = round(full_share * config.steps)
+    lengths = _evenly(config.steps - first, len(stages))
 
-    def stage(name: str, elastic: ElasticGenerator, teacher: Any, within: ArchitectureSpace, **more: Any) -> Trained:
-        file = checkpoint and checkpoint.with_suffix(f".{name}{checkpoint.suffix}")
-        how = {"sampler": uniform(within), "checkpoint": file} | options | more
-        return train_supernet(elastic, teacher, task, replace(settings, steps=lengths[name]), **how)
+    def stage(name: str, steps: int) -> tuple[TrainConfig, list[Callback]]:
+        return replace(config, steps=steps), [callback.for_stage(name) for callback in callbacks]
 
-    parts = [trained := stage("full", build(widest, settings.seed), None, widest, objective=pix2pix_objective())]
+    how, around = stage("full", first)
+    parts = [trained := all_at_once(task, widest, how, callbacks=around)]
     full = _averaged(trained).extract()
     elastic = warm_start(space, full)
-    for name, within in stages.items():
-        parts.append(trained := stage(name, elastic, full, within, critic=trained.models["discriminator"]))
+    for (name, within), steps in zip(stages.items(), lengths, strict=True):
+        how, around = stage(name, steps)
+        sampler, opponent = uniform(within), trained.models["discriminator"]
+        trained = train_supernet(elastic, full, task, how, sampler=sampler, discriminator=opponent, callbacks=around)
+        parts.append(trained)
         elastic = _averaged(trained).requires_grad_(True)
     return replace(trained, seconds=sum(part.seconds for part in parts), step=sum(part.step for part in parts))
 

@@ -6,20 +6,22 @@ of a source is a target for it, so unpaired training becomes paired; the critic 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gancomp_core.data import Batch, Pictures, PictureSet, Task, to_float
-from gancomp_core.methods.feature_distillation import DistilledScene, distil
+from gancomp_core.methods.feature_distillation import OBJECTIVE, DistillationOutputs, Taps, game, taps_of
 from gancomp_core.methods.teacher_pictures import taught_by, teacher_pictures
-from gancomp_core.train.loop import Settings, Trained
-from gancomp_core.train.objectives import scores_of_both
-from gancomp_core.train.pix2pix import fresh_critic
+from gancomp_core.train.callbacks import Callback
+from gancomp_core.train.config import TrainConfig
+from gancomp_core.train.loop import Trained, fit
+from gancomp_core.train.objectives import Objective
+from gancomp_core.train.outputs import Networks, scores_of_both
+from gancomp_core.train.pix2pix import new_discriminator
 
 
 def pseudo_pairs(task: Task, teacher: nn.Module) -> Task:
@@ -30,56 +32,76 @@ def pseudo_pairs(task: Task, teacher: nn.Module) -> Task:
     the teacher and the pictures of the task. Raises :class:`GancompError` for a teacher whose pictures are not of the
     task's size and channels.
     """
-    train, search, test = (
-        PictureSet(getattr(task, name).sources, teacher_pictures(teacher, task, name), getattr(task, name).labels)
-        for name in ("train", "search", "test")
+
+    def paired(name: str) -> PictureSet:
+        split, painted = getattr(task, name), teacher_pictures(teacher, task, name)
+        return PictureSet(split.sources, painted, split.labels, teacher=painted)
+
+    return replace(
+        task,
+        name=f"{task.name}, pseudo pairs",
+        fingerprint=taught_by(teacher, task),
+        paired=True,
+        hidden_pairs=False,
+        train=paired("train"),
+        search=paired("search"),
+        test=paired("test"),
     )
-    taught = replace(task, name=f"{task.name} taught", fingerprint=taught_by(teacher, task))
-    return replace(taught, paired=True, hidden_pairs=False, train=train, search=search, test=test)
 
 
-class TaughtScene(DistilledScene):
+@dataclass(frozen=True)
+class RealPictures:
+    """The pictures of the other side of an unpaired task, uint8, to draw from by chance."""
+
+    pictures: Pictures = field(repr=False)
+    fingerprint: str
+
+    def draw(self, count: int) -> Tensor:
+        """``count`` of them, float in [-1, 1]."""
+        return to_float(self.pictures[torch.randint(len(self.pictures), (count,))])
+
+
+class PseudoPairOutputs(DistillationOutputs):
     """One step on pseudo pairs: ``target`` is the teacher's picture, the critic compares ``fake`` with ``real`` ones.
 
-    The critic sees pictures without their sources, as that of a CycleGAN does. ``real`` holds the pictures of the other
-    side, uint8; as many as the batch has are drawn by chance.
+    The discriminator sees pictures without their sources, as that of a CycleGAN does; as many ``real`` ones as the
+    batch has are drawn by chance.
     """
 
-    def __init__(
-        self, models: Mapping[str, nn.Module], batch: Batch, real: Pictures, taps: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(models, batch, taps)
-        self.real = to_float(real[torch.randint(len(real), (len(batch),))]).to(batch.target.device)
+    def __init__(self, networks: Networks, batch: Batch, real: RealPictures, taps: Taps | None = None) -> None:
+        super().__init__(networks, batch, taps)
+        self.real = real.draw(len(batch)).to(batch.target.device)
 
-    @property
-    def teacher_picture(self) -> Tensor:
-        return self.target
-
-    def judge(self, picture: Tensor) -> Tensor:
+    def discriminate(self, picture: Tensor) -> Tensor:
         """The discriminator's scores of pictures."""
-        return self.models["discriminator"](picture)
+        scores: Tensor = self.networks["discriminator"](picture)
+        return scores
 
-    def judge_both(self) -> tuple[Tensor, Tensor]:
+    def discriminate_both(self) -> tuple[Tensor, Tensor]:
         """Scores of real pictures and of the detached fakes."""
-        return scores_of_both(self.models["discriminator"], self.real, self.fake.detach())
+        return scores_of_both(self.networks["discriminator"], self.real, self.fake.detach())
 
 
 def distil_unpaired(
     student: nn.Module,
     teacher: nn.Module,
     task: Task,
-    settings: Settings,
+    config: TrainConfig,
     *,
-    critic: nn.Module | None = None,
-    critic_width: int = 32,
-    **options: Any,
+    objective: Objective = OBJECTIVE,
+    discriminator: nn.Module | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Trained:
     """Train ``student`` (in place) on the pseudo pairs of an unpaired task.
 
-    ``critic`` is the CycleGAN's trained discriminator of the target side, of which a copy goes on learning (None: a
-    fresh one of ``critic_width``). ``options`` are those of :func:`gancomp_core.methods.feature_distillation.distil`;
-    pictures are not warped.
+    ``discriminator`` is the CycleGAN's trained one of the target side, of which a copy goes on learning (None: a new
+    one); all else is as in :func:`gancomp_core.methods.feature_distillation.distil`.
     """
-    begun = critic or fresh_critic(task, settings.seed, critic_width, conditional=False)
-    scene = partial(TaughtScene, real=task.train.targets)
-    return distil(student, teacher, pseudo_pairs(task, teacher), settings, critic=begun, scene=scene, **options)
+    begun = discriminator or new_discriminator(task, config.seed, config.discriminator_width, conditional=False)
+    paired = pseudo_pairs(task, teacher)
+    real = RealPictures(task.train.targets, task.fingerprint)
+    prepared = replace(
+        game(student, teacher, paired, config, objective, begun),
+        outputs=partial(PseudoPairOutputs, real=real, taps=taps_of(objective)),
+    )
+    return fit(prepared, paired, config, callbacks)

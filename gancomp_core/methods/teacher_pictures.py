@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from gancomp_core.data import Pictures, PictureSet, Task, to_float, to_uint8
+from gancomp_core.data import PictureSet, Task, to_float, to_uint8
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.features import in_threads
 from gancomp_core.measure.running import measuring
 from gancomp_core.tensor_cache import cached
+from gancomp_core.train.identity import digest
 
 BATCH = 64
 MOST_BYTES = 1 << 29  # of pictures held in memory beside a training
@@ -44,40 +42,17 @@ def teacher_pictures(teacher: nn.Module, task: Task, split: str) -> Tensor:
 
 
 def taught_by(teacher: nn.Module, task: Task) -> str:
-    """What names a task's sources together with this teacher's pictures of them."""
-    return f"{task.fingerprint} taught by {digest(teacher)}"
+    """The fingerprint of a task's sources together with this teacher's pictures of them."""
+    return f"{task.fingerprint} taught by {teacher.architecture} {digest(teacher)}"
 
 
-def digest(teacher: Any) -> str:
-    """SHA-256 of a generator: its architecture and its weights."""
-    found = hashlib.sha256(str(teacher.architecture).encode())
-    for name, tensor in teacher.state_dict().items():
-        found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+def with_teacher_pictures(teacher: nn.Module, task: Task, visited: int) -> PictureSet:
+    """The training split of a paired task with the teacher's pictures of its sources.
 
-
-def beside_targets(teacher: nn.Module, task: Task, visited: int) -> PictureSet:
-    """The training split of a paired task with the teacher's pictures stacked under its targets, along the channels.
-
-    Flips and cuts then treat all three pictures alike. The split stays as it is where a training of so many ``visited``
-    pictures would see fewer than the split has, or where the pictures would fill the memory: then the teacher paints as
-    it goes.
+    The split stays as it is where a training of ``visited`` pictures would see fewer than the split has, or where the
+    pictures would fill the memory: then the teacher computes them step by step.
     """
     train, side = task.train, task.size
     if visited < len(train) or len(train) * task.target_channels * side * side > MOST_BYTES:
         return train
-    return PictureSet(train.sources, Stacked(train.targets, teacher_pictures(teacher, task, "train")), train.labels)
-
-
-class Stacked:
-    """Two sets of pictures as one, of as many channels as both have."""
-
-    def __init__(self, *parts: Pictures) -> None:
-        self.parts = parts
-
-    def __len__(self) -> int:
-        return len(self.parts[0])
-
-    def __getitem__(self, indices: Tensor | slice, /) -> Tensor:
-        return torch.cat([part[indices] for part in self.parts], dim=1)
+    return PictureSet(train.sources, train.targets, train.labels, teacher_pictures(teacher, task, "train"))

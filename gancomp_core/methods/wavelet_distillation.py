@@ -7,7 +7,6 @@ pictures, level by level, and leaves the low frequencies to the other terms.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,46 +14,48 @@ from torch import Tensor
 
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.wavelets import Pyramid, wavelet_transform
-from gancomp_core.train.objectives import Objective
+from gancomp_core.methods.feature_distillation import DistillationOutputs
+from gancomp_core.train.objectives import term
 
 BANDS = ("high", "low", "all")
 WEIGHTINGS = ("levels", "coefficients")
 DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "mse": F.mse_loss}
 
 
+def _check(wavelet: str, levels: int, distance: str, bands: str, weighting: str, mode: str) -> None:
+    choices = {"bands": (bands, BANDS), "distance": (distance, DISTANCES), "weighting": (weighting, WEIGHTINGS)}
+    for name, (value, allowed) in choices.items():
+        if value not in allowed:
+            raise GancompError(f"Wavelet distillation knows the {name} {', '.join(allowed)}, not '{value}'.")
+    wavelet_transform(torch.zeros(2, 2), wavelet, levels, mode)  # a wrong choice is refused here, not in the first step
+
+
+@term(check=_check)
 def wavelet_kd(
+    outputs: DistillationOutputs,
     wavelet: str = "haar",
     levels: int = 3,
     distance: str = "l1",
     bands: str = "high",
     weighting: str = "levels",
     mode: str = "symmetric",
-) -> Objective:
+) -> Tensor:
     """Distance between the wavelet bands of the student's and the teacher's picture, summed over the levels.
 
     ``bands`` are "high" (the details of all levels, as published), "low" (what is left at the coarsest level) or
     "all"; ``distance`` is "l1" or "mse". With ``weighting`` "levels" every level counts as the mean over its
     coefficients, so that a coarse level, which has few, pulls on each of them the harder; with "coefficients" all
-    coefficients count alike, divided by the number of pixels. Reads ``scene.fake`` and ``scene.teacher_picture``.
+    coefficients count alike, divided by the number of pixels. Reads ``outputs.fake`` and ``outputs.teacher_picture``.
     Raises :class:`GancompError` for other choices, and for what :func:`gancomp_core.measure.wavelet_transform` refuses.
 
     The paper's formula has L1 over 3 levels. Its code, options and script say otherwise: Haar, L1 and 4 levels; db3
     and 3 levels with weight 0.1; Haar, MSE and 4 levels with weight 0.4.
     """
-    choices = {"bands": (bands, BANDS), "distance": (distance, DISTANCES), "weighting": (weighting, WEIGHTINGS)}
-    for name, (value, allowed) in choices.items():
-        if value not in allowed:
-            raise GancompError(f"Wavelet distillation knows the {name} {', '.join(allowed)}, not '{value}'.")
-
-    def term(scene: Any) -> Tensor:
-        pictures = (scene.fake, scene.teacher_picture)
-        ours, theirs = (_chosen(wavelet_transform(picture, wavelet, levels, mode), bands) for picture in pictures)
-        counts = [1.0 if weighting == "levels" else band.numel() / scene.fake.numel() for band in ours]
-        found = [DISTANCES[distance](a, b) * count for a, b, count in zip(ours, theirs, counts, strict=True)]
-        return torch.stack(found).sum()
-
-    wavelet_transform(torch.zeros(2, 2), wavelet, levels, mode)  # a wrong choice is refused here, not in the first step
-    return Objective(((1.0, "wavelet_kd", term),))
+    pictures = (outputs.fake, outputs.teacher_picture)
+    ours, theirs = (_chosen(wavelet_transform(picture, wavelet, levels, mode), bands) for picture in pictures)
+    counts = [1.0 if weighting == "levels" else band.numel() / outputs.fake.numel() for band in ours]
+    found = [DISTANCES[distance](a, b) * count for a, b, count in zip(ours, theirs, counts, strict=True)]
+    return torch.stack(found).sum()
 
 
 def _chosen(pyramid: Pyramid, bands: str) -> list[Tensor]:

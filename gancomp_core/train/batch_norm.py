@@ -8,12 +8,8 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from gancomp_core.data import Batches
 from gancomp_core.errors import GancompError
 from gancomp_core.nets import ElasticGenerator
-from gancomp_core.train.loop import Trained
-
-BATCHES = 32
 
 
 @torch.no_grad()
@@ -28,7 +24,7 @@ def recalibrate(network: nn.Module, inputs: Iterable[Tensor]) -> nn.Module:
         raise GancompError("recalibrate() measures one network; give it elastic.extract() instead of the whole.")
     batches = list(inputs)
     if not batches:
-        raise GancompError(f"recalibrate() got no batches to measure on; give it at least one, say {BATCHES}.")
+        raise GancompError("recalibrate() got no batches to measure on; give it at least one, say 32.")
     with _measuring(network):
         for batch in batches:
             network(batch)
@@ -50,11 +46,3 @@ def _measuring(network: nn.Module) -> Iterator[None]:
         for norm, momentum in zip(norms, usual, strict=True):
             norm.momentum = momentum
         network.eval()
-
-
-def recalibrate_average(trained: Trained, batches: Batches, side: str) -> Trained:
-    """:func:`recalibrate` the averaged generator on the first training batches' ``side`` ("source" or "target")."""
-    generator = trained.averaged["generator"]
-    device = next(generator.parameters()).device
-    recalibrate(generator, (getattr(batches.at(step), side).to(device) for step in range(BATCHES)))
-    return trained

@@ -2,68 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from gancomp_core.data import Batch, Batches, Task
+from gancomp_core.data import Batch, Task
 from gancomp_core.errors import GancompError
-from gancomp_core.nets import PatchDiscriminator, ResnetArchitecture, ResnetGenerator, initialise
+from gancomp_core.measure import PerceptualDistance
+from gancomp_core.nets import PatchDiscriminator, ResnetArchitecture, build
 from gancomp_core.nets.discriminators import strided_layers_for
 from gancomp_core.nets.values import check_whole
-from gancomp_core.train.loop import Player, Settings, Trained, train
-from gancomp_core.train.objectives import (
-    LSGAN,
-    GanLoss,
-    Objective,
-    checked_game,
-    companions,
-    critic,
-    gan,
-    scores_of_both,
-)
+from gancomp_core.train.callbacks import Callback, State
+from gancomp_core.train.config import TrainConfig
+from gancomp_core.train.loop import Game, OptimizerGroup, Trained, batches_of, fit
+from gancomp_core.train.objectives import LSGAN, Objective, critic, gan, term
+from gancomp_core.train.outputs import Networks, scores_of_both
 from gancomp_core.train.pix2pix import SMALLEST
 from gancomp_core.train.progress import tile
 
 #: The four networks of the game; "generator" goes from source to target, "backward_generator" returns.
 GENERATORS = ("generator", "backward_generator")
-CRITICS = ("discriminator", "backward_discriminator")
+LEARNING_RATE = 3e-4
 
 
-class ImagePool(nn.Module):
-    """Shows a critic fakes of earlier steps too, so that it does not forget old mistakes (Shrivastava et al. 2017).
+@dataclass
+class ImagePool(Callback):
+    """Shows a discriminator earlier fakes too, so that it does not forget old mistakes (Shrivastava et al. 2017).
 
-    Maps fakes [N, C, H, W] to as many: each is, with probability 1/2, exchanged for one of the ``size`` fakes kept.
-    What is kept are buffers, so that a checkpoint holds them.
+    Maps fakes [N, C, H, W] to as many: each is, with probability 1/2, exchanged for one of the ``size`` fakes that it
+    holds. Checkpoints keep them under ``label``.
     """
 
-    kept: Tensor
-    filled: Tensor
+    size: int
+    label: str = "pool"
+    held: list[Tensor] = field(default_factory=list, repr=False)
 
-    def __init__(self, size: int, channels: int, pixels: int) -> None:
-        super().__init__()
-        check_whole("The number of pictures in an image pool", size, 1, 65536, "50 as published")
-        self.register_buffer("kept", torch.zeros(size, channels, pixels, pixels))
-        self.register_buffer("filled", torch.tensor(0))
+    def __post_init__(self) -> None:
+        check_whole("The number of pictures in an image pool", self.size, 1, 65536, "50 as published")
 
     @torch.no_grad()
-    def forward(self, fakes: Tensor) -> Tensor:
+    def __call__(self, fakes: Tensor) -> Tensor:
         shown = fakes.clone()
         for i, fake in enumerate(fakes):
-            if self.filled < len(self.kept):
-                self.kept[int(self.filled)] = fake
-                self.filled += 1
+            if len(self.held) < self.size:
+                self.held.append(fake.clone())
             elif torch.rand(()) < 0.5:
-                place = int(torch.randint(len(self.kept), ()))
-                shown[i] = self.kept[place]
-                self.kept[place] = fake
+                place = int(torch.randint(self.size, ()))
+                shown[i] = self.held[place]
+                self.held[place] = fake.clone()
         return shown
+
+    @property
+    def name(self) -> str:
+        return self.label
+
+    def state_dict(self) -> State:
+        return {"held": self.held}
+
+    def load_state_dict(self, state: State) -> None:
+        self.held = state["held"]
 
 
 class Direction:
@@ -72,171 +74,162 @@ class Direction:
     ``cycled`` is the way there and back again, ``same`` what the generator makes of a picture that already is a target.
     """
 
-    def __init__(self, generator: nn.Module, discriminator: nn.Module, pool: nn.Module, source: Tensor, target: Tensor):
-        self.discriminator, self.pool, self.source, self.target = discriminator, pool, source, target
-        self.cycled: Tensor  # filled in by the scene, which knows the way back
-        # one pass for both: InstanceNorm treats each picture by itself, so batching changes nothing
-        self.fake: Tensor
-        self.same: Tensor | None = None
+    fake: Tensor
+    same: Tensor | None = None
+    cycled: Tensor  # filled in by UnpairedOutputs, which knows the way back
+
+    def __init__(self, networks: Networks, prefix: str, pool: ImagePool, source: Tensor, target: Tensor) -> None:
+        self.discriminator, self.pool = networks[f"{prefix}discriminator"], pool
+        self.source, self.target = source, target
+        generator = networks[f"{prefix}generator"]
         if source.shape == target.shape:
+            # one pass for both: InstanceNorm treats each picture by itself, so batching changes nothing
             self.fake, self.same = generator(torch.cat([source, target])).chunk(2)
         else:
             self.fake = generator(source)
 
-    def judge(self, picture: Tensor) -> Tensor:
+    def discriminate(self, picture: Tensor) -> Tensor:
         """The discriminator's scores of pictures."""
-        return self.discriminator(picture)
+        scores: Tensor = self.discriminator(picture)
+        return scores
 
-    def judge_both(self) -> tuple[Tensor, Tensor]:
+    def discriminate_both(self) -> tuple[Tensor, Tensor]:
         """Scores of real targets, and of fakes by way of the pool."""
         return scores_of_both(self.discriminator, self.target, self.pool(self.fake.detach()))
 
 
-class UnpairedScene:
+class UnpairedOutputs:
     """One step of an unpaired task: two :class:`Direction` objects, ``forward`` and ``backward``."""
 
-    def __init__(self, models: Mapping[str, nn.Module], batch: Batch) -> None:
-        self.models = models
-        there, back = (models[name] for name in GENERATORS)
-        self.forward = Direction(there, models["discriminator"], models["pool"], batch.source, batch.target)
-        self.backward = Direction(
-            back, models["backward_discriminator"], models["backward_pool"], batch.target, batch.source
-        )
+    def __init__(self, networks: Networks, batch: Batch, pools: tuple[ImagePool, ImagePool]) -> None:
+        self.networks = networks
+        self.forward = Direction(networks, "", pools[0], batch.source, batch.target)
+        self.backward = Direction(networks, "backward_", pools[1], batch.target, batch.source)
+        there, back = (networks[name] for name in GENERATORS)
         self.forward.cycled, self.backward.cycled = back(self.forward.fake), there(self.backward.fake)
         self.directions = (self.forward, self.backward)
 
 
-def along(direction: str, objective: Objective) -> Objective:
-    """An objective of one :class:`Direction` ("forward" or "backward") as one of the whole scene."""
-    return Objective(
-        tuple(
-            (weight, f"{direction}_{name}", partial(_one_way, direction, function))
-            for weight, name, function in objective.terms
-        )
-    )
-
-
-def _one_way(direction: str, function: Callable[[Any], Tensor], scene: UnpairedScene) -> Tensor:
-    return function(getattr(scene, direction))
-
-
-def cycle() -> Objective:
+@term()
+def cycle(outputs: UnpairedOutputs) -> Tensor:
     """Mean absolute error between a picture and its way there and back, summed over both directions."""
-
-    def term(scene: Any) -> Tensor:
-        return sum((F.l1_loss(way.cycled, way.source) for way in scene.directions), start=torch.zeros(()))
-
-    return Objective(((1.0, "cycle", term),))
+    return sum((F.l1_loss(way.cycled, way.source) for way in outputs.directions), start=torch.zeros(()))
 
 
-def identity() -> Objective:
+@term()
+def identity(outputs: UnpairedOutputs) -> Tensor:
     """Mean absolute change of pictures that need none, summed over both directions; both sides of equal channels."""
-
-    def term(scene: Any) -> Tensor:
-        if any(way.same is None for way in scene.directions):
+    total = torch.zeros(())
+    for way in outputs.directions:
+        if way.same is None:
+            ours, theirs = outputs.forward.source.shape[1], outputs.forward.target.shape[1]
             raise GancompError(
                 "The term 'identity' needs sides with the same number of channels, and here one has "
-                f"{scene.forward.source.shape[1]} and the other {scene.forward.target.shape[1]}; leave the term out."
+                f"{ours} and the other {theirs}; leave the term out."
             )
-        return sum((F.l1_loss(way.same, way.target) for way in scene.directions), start=torch.zeros(()))
+        total = total + F.l1_loss(way.same, way.target)
+    return total
 
-    return Objective(((1.0, "identity", term),))
 
-
-def perceptual_return() -> Objective:
+@term("perceptual", auxiliary={"perceptual": PerceptualDistance})
+def perceptual_return(outputs: UnpairedOutputs) -> Tensor:
     """Mean perceptual distance of what should have come back unchanged: pictures of the cycle and of the identity.
 
     The same promises as ``cycle`` and ``identity``, read by the feature network instead of pixel by pixel.
     """
-
-    def term(scene: Any) -> Tensor:
-        found = [(way.cycled, way.source) for way in scene.directions]
-        found += [(way.same, way.target) for way in scene.directions if way.same is not None]
-        if len({picture.shape for picture, _ in found}) > 1:
-            return torch.stack([scene.models["perceptual"](*pair).mean() for pair in found]).mean()
-        returned, originals = (torch.cat(side) for side in zip(*found, strict=True))
-        return scene.models["perceptual"](returned, originals).mean()
-
-    return Objective(((1.0, "perceptual", term),))
+    distance = outputs.networks["perceptual"]
+    found = [(way.cycled, way.source) for way in outputs.directions]
+    found += [(way.same, way.target) for way in outputs.directions if way.same is not None]
+    if len({picture.shape for picture, _ in found}) > 1:
+        return torch.stack([distance(*pair).mean() for pair in found]).mean()
+    returned, originals = (torch.cat(side) for side in zip(*found, strict=True))
+    together: Tensor = distance(returned, originals)
+    return together.mean()
 
 
-def default_objective(task: Task, loss: GanLoss = LSGAN, perceptual_weight: float = 0.0) -> Objective:
-    """The game (LSGAN) both ways + 10 cycle + 5 identity, as published; no identity where channels differ.
-
-    With a weight also the perceptual distance of what returns.
-    """
-    objective = along("forward", gan(loss)) + along("backward", gan(loss)) + 10 * cycle()
-    if task.source_channels == task.target_channels:
-        objective += 5 * identity()
-    return objective + perceptual_weight * perceptual_return() if perceptual_weight else objective
+def objective_of(task: Task) -> Objective:
+    """LSGAN both ways + 10 cycle + 5 identity, as published; no identity where the sides' channels differ."""
+    objective = gan().at("forward", "forward_") + gan().at("backward", "backward_") + 10 * cycle()
+    return objective + 5 * identity() if task.source_channels == task.target_channels else objective
 
 
-def preview(scene: UnpairedScene) -> Image.Image:
+def preview(outputs: UnpairedOutputs) -> Image.Image:
     """The first pictures of a step as rows: source, fake and cycled of both ways."""
-    ways = scene.directions
-    return tile([row[:12] for way in ways for row in (way.source, way.fake, way.cycled)])
+    return tile([row[:12] for way in outputs.directions for row in (way.source, way.fake, way.cycled)])
 
 
-def build(
-    task: Task, architecture: ResnetArchitecture, seed: int = 0, critic_width: int = 32, pool: int = 50
-) -> dict[str, nn.Module]:
-    """Two freshly initialised generators, two discriminators that suit the picture size, two image pools."""
+def new_networks(task: Task, architecture: ResnetArchitecture, seed: int = 0, width: int = 32) -> dict[str, nn.Module]:
+    """Two generators and two discriminators that suit the picture size, with random weights."""
     strided, sides = strided_layers_for(task.size), (task.source_channels, task.target_channels)
-    with torch.random.fork_rng():  # PyTorch fills fresh layers with random numbers, which initialise() replaces
-        models: dict[str, nn.Module] = {}
-        for generator, discriminator, (source, target) in zip(GENERATORS, CRITICS, (sides, sides[::-1]), strict=True):
-            models[generator] = ResnetGenerator(replace(architecture, in_channels=source, out_channels=target))
-            models[discriminator] = PatchDiscriminator(target, critic_width, strided)
-        for offset, model in enumerate(models.values()):
-            initialise(model, seed + offset)
-    models["pool"] = ImagePool(pool, task.target_channels, task.size)
-    models["backward_pool"] = ImagePool(pool, task.source_channels, task.size)
-    return models
+
+    def generator(source: int, target: int, offset: int) -> nn.Module:
+        return build(replace(architecture, in_channels=source, out_channels=target), seed + offset)
+
+    def discriminator(channels: int, offset: int) -> nn.Module:
+        return build(lambda: PatchDiscriminator(channels, width, strided), seed + offset)
+
+    return {
+        "generator": generator(*sides, 0),
+        "discriminator": discriminator(sides[1], 1),
+        "backward_generator": generator(*sides[::-1], 2),
+        "backward_discriminator": discriminator(sides[0], 3),
+    }
 
 
-def players(objective: Objective, lr: float, loss: GanLoss = LSGAN) -> list[Player]:
-    """Both critics move, each on its own pictures, then both generators together."""
-    return [
-        Player("discriminator", ("discriminator",), along("forward", critic(loss)), lr),
-        Player("backward_discriminator", ("backward_discriminator",), along("backward", critic(loss)), lr),
-        Player("generators", GENERATORS, objective, lr),
-    ]
-
-
-def train_cyclegan(
+def game(
     task: Task,
     architecture: ResnetArchitecture,
-    settings: Settings,
-    *,
+    config: TrainConfig,
     objective: Objective | None = None,
-    loss: GanLoss = LSGAN,
-    lr: float = 3e-4,
-    critic_width: int = 32,
     pool: int = 50,
-    perceptual_weight: float = 0.0,
-    warp: bool = False,
-    **options: Any,
-) -> Trained:
-    """Train two generators of this architecture, there and back, on an unpaired task.
-
-    The objective is LSGAN + 10 cycle + 5 identity, or another one, whose ``gan`` terms must be of the ``loss`` that the
-    critics play; ``perceptual_weight`` adds that much of the perceptual distance of what returns, which flatters all
-    measures in the same features. The critics see fakes through an image pool of ``pool`` pictures, ``warp`` is that of
-    :class:`gancomp_core.data.Batches`. A paired task serves as well: its pairs
-    are ignored, each side is drawn by itself. Further ``options`` go to :func:`gancomp_core.train.loop.train`.
-    """
+) -> Game:
+    """What :func:`train_cyclegan` trains: both discriminators, each on its own pictures, then both generators."""
     if task.palette or task.scale != 1 or task.size < SMALLEST:
         raise GancompError(
             f"CycleGAN needs a task with pictures of equal size and at least {SMALLEST} pixels on both sides, and "
             f"'{task.name}' has none; choose an unpaired task such as 'edges2shoes_unpaired'."
         )
-    objective = checked_game(objective, loss) or default_objective(task, loss, perceptual_weight)
-    return train(
-        build(task, architecture, settings.seed, critic_width, pool) | companions(objective),
-        UnpairedScene,
-        players(objective, lr, loss),
-        Batches(task.train, settings.batch_size, settings.seed, paired=False, warp=warp),
-        settings,
+    objective = objective or objective_of(task)
+    networks = new_networks(task, architecture, config.seed, config.discriminator_width)
+    pools = (ImagePool(pool), ImagePool(pool, "backward pool"))
+    lr, learned = config.rate(LEARNING_RATE), critic(objective.game(LSGAN))
+    return Game(
+        networks=networks | objective.auxiliary_networks(),
+        outputs=partial(UnpairedOutputs, pools=pools),
+        groups=(
+            OptimizerGroup("discriminator", ("discriminator",), learned.at("forward", "forward_"), lr),
+            OptimizerGroup(
+                "backward_discriminator", ("backward_discriminator",), learned.at("backward", "backward_"), lr
+            ),
+            OptimizerGroup("generators", GENERATORS, objective, lr),
+        ),
         averaged=GENERATORS,
-        **{"preview": preview, **options},
+        preview=preview,
+        callbacks=pools,
     )
+
+
+def train_cyclegan(
+    task: Task,
+    architecture: ResnetArchitecture,
+    config: TrainConfig,
+    *,
+    objective: Objective | None = None,
+    pool: int = 50,
+    callbacks: Sequence[Callback] = (),
+) -> Trained:
+    """Train two generators of this architecture, there and back, on an unpaired task.
+
+    A paired task serves as well: its pairs are ignored, each side is drawn by itself.
+
+    Args:
+        task: Of two sides of pictures of one size.
+        architecture: Of both generators.
+        config: How; the learning rate is 3e-4 by default.
+        objective: Of both generators together (default: :func:`objective_of` the task); the discriminators play the
+            game of its ``gan`` terms. :func:`perceptual_return` flatters all measures in the same features.
+        pool: How many earlier fakes each discriminator is shown.
+        callbacks: What else happens around the steps.
+    """
+    batches = batches_of(task, config, paired=False)
+    return fit(game(task, architecture, config, objective, pool), batches, config, callbacks)

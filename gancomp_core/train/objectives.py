@@ -1,15 +1,17 @@
 """Objectives: weighted sums of terms, written as in a paper: ``gan() + 50 * reconstruction()``.
 
-A term reads what it needs from the *scene* of a training step (the batch, the generated picture, a way to ask the
-discriminator; see :mod:`gancomp_core.train.pix2pix`), so the loop, the networks and the objective do not know each
-other.
+A term reads what it needs from the *outputs* of a training step (the batch, the generated picture, a way to ask the
+discriminator; see :mod:`gancomp_core.train.outputs`), so the loop, the networks and the objective do not know each
+other. :func:`term` makes one of a function.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec
 
 import torch
 import torch.nn.functional as F
@@ -19,27 +21,59 @@ from gancomp_core.errors import GancompError
 from gancomp_core.measure import PerceptualDistance
 from gancomp_core.train.feature_maps import FeatureMaps
 
-TOGETHER = 1 << 17  # pixels of a batch that a discriminator judges in one pass with as many others
+if TYPE_CHECKING:
+    from gancomp_core.train.outputs import PairedOutputs, SemanticOutputs
+
+P = ParamSpec("P")
+Auxiliary = Mapping[str, Callable[[], nn.Module]]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term: ``weight`` times ``function(outputs, **arguments)``, a scalar tensor.
+
+    ``arguments`` holds all of them, defaults included, so that a term is completely known. ``auxiliary`` makes the
+    frozen networks that the function finds under these names in ``outputs.networks``.
+    """
+
+    name: str
+    function: Callable[..., Tensor]
+    arguments: Mapping[str, object] = field(default_factory=dict)
+    weight: float = 1.0
+    auxiliary: Auxiliary = field(default_factory=dict, repr=False)
+
+    def __call__(self, outputs: object) -> Tensor:
+        return self.function(outputs, **self.arguments)
+
+    def __str__(self) -> str:
+        inner = self.inner
+        defaults = {name: p.default for name, p in inspect.signature(inner.function).parameters.items()}
+        changed = {name: value for name, value in inner.arguments.items() if value != defaults.get(name)}
+        told = ", ".join(f"{n}={v!r}" for n, v in changed.items() if not isinstance(v, GanLoss))
+        text = f"{self.name}({told})" if told else self.name
+        return text if self.weight == 1 else f"{self.weight:g} * {text}"
+
+    @property
+    def inner(self) -> Term:
+        """The term itself, without the parts of the outputs that it was moved to."""
+        within = self.arguments.get("term")
+        return within.inner if isinstance(within, Term) else self
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A weighted sum of named terms; each term maps a scene to a scalar tensor.
+    """A weighted sum of named terms. Add objectives, multiply them by numbers."""
 
-    Add objectives, multiply them by numbers.
-    """
+    terms: tuple[Term, ...]
 
-    terms: tuple[tuple[float, str, Callable[[Any], Tensor]], ...]
-
-    def __call__(self, scene: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    def __call__(self, outputs: object) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and every term's own unweighted value by name."""
-        values = {name: function(scene) for _, name, function in self.terms}
-        total = sum(weight * values[name] for weight, name, _ in self.terms)
+        values = {term.name: term(outputs) for term in self.terms}
+        total = sum(term.weight * values[term.name] for term in self.terms)
         return total, values  # type: ignore[return-value]
 
     def __post_init__(self) -> None:
-        names = [name for _, name, _ in self.terms]
-        if len(set(names)) < len(names):
+        if len({term.name for term in self.terms}) < len(self.terms):
             raise GancompError(
                 f"The objective '{self}' has two terms of one name; give each its own, so that both can be told apart."
             )
@@ -48,12 +82,91 @@ class Objective:
         return Objective(self.terms + other.terms)
 
     def __mul__(self, weight: float) -> Objective:
-        return Objective(tuple((weight * w, name, function) for w, name, function in self.terms))
+        return Objective(tuple(replace(term, weight=weight * term.weight) for term in self.terms))
 
     __rmul__ = __mul__
 
     def __str__(self) -> str:
-        return " + ".join(name if weight == 1 else f"{weight:g} * {name}" for weight, name, _ in self.terms)
+        return " + ".join(map(str, self.terms))
+
+    def find(self, *names: str) -> Term | None:
+        """The first term of one of these names, or None."""
+        return next((term for term in self.terms if term.name in names), None)
+
+    def at(self, part: str, prefix: str = "") -> Objective:
+        """The same objective of one part of the outputs, an attribute of theirs; names of terms get the ``prefix``."""
+        return self._moved(_of_part, prefix, part=part)
+
+    def over(self, parts: str, how: Literal["mean", "sum"]) -> Objective:
+        """The mean or sum of every term over several parts of the outputs: what the attribute ``parts`` lists."""
+        return self._moved(_over_parts, "", parts=parts, how=how)
+
+    def _moved(self, function: Callable[..., Tensor], prefix: str, **arguments: object) -> Objective:
+        return Objective(
+            tuple(
+                replace(term, name=prefix + term.name, function=function, arguments={**arguments, "term": term})
+                for term in self.terms
+            )
+        )
+
+    def auxiliary_networks(self) -> dict[str, nn.Module]:
+        """The frozen networks that the terms ask for, by name."""
+        makers = {name: make for term in self.terms for name, make in term.auxiliary.items()}
+        with torch.random.fork_rng():  # their layers draw numbers before the weights are read
+            return {name: make() for name, make in makers.items()}
+
+    def game(self, usual: GanLoss) -> GanLoss:
+        """The adversarial loss that the objective's ``gan`` terms play, ``usual`` where it has none.
+
+        Raises:
+            GancompError: For two different ones; a discriminator plays one game.
+        """
+        found = [loss for term in self.terms if isinstance(loss := term.inner.arguments.get("loss"), GanLoss)]
+        if any(loss != found[0] for loss in found):
+            names = " and ".join(dict.fromkeys(loss.name for loss in found))
+            raise GancompError(f"The objective '{self}' plays two games, {names}; use one loss in all its gan terms.")
+        return found[0] if found else usual
+
+
+def _of_part(outputs: object, part: str, term: Term) -> Tensor:
+    return term(getattr(outputs, part))
+
+
+def _over_parts(outputs: object, parts: str, how: str, term: Term) -> Tensor:
+    values = torch.stack([term(part) for part in getattr(outputs, parts)])
+    return values.mean() if how == "mean" else values.sum()
+
+
+def term(
+    name: str = "", auxiliary: Auxiliary | None = None, check: Callable[..., None] | None = None
+) -> Callable[[Callable[Concatenate[Any, P], Tensor]], Callable[P, Objective]]:
+    """Make an objective's term of a function of the step's outputs: ``@term()`` above ``def mine(outputs, k=1)``.
+
+    Calling ``mine(k=2)`` then gives an :class:`Objective` of that term with these arguments.
+
+    Args:
+        name: The term's name in objectives and tables of losses (default: that of the function).
+        auxiliary: Makers of the frozen networks that the function reads from ``outputs.networks``, by name.
+        check: Called with all arguments, by name, when the term is made; raises for wrong ones.
+    """
+
+    def decorate(function: Callable[Concatenate[Any, P], Tensor]) -> Callable[P, Objective]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def make(*args: P.args, **kwargs: P.kwargs) -> Objective:
+            bound = signature.bind(None, *args, **kwargs)
+            bound.apply_defaults()
+            arguments = dict(list(bound.arguments.items())[1:])
+            if check:
+                check(**arguments)
+            return Objective((Term(name or function.__name__, function, arguments, auxiliary=auxiliary or {}),))
+
+        shown = list(signature.parameters.values())[1:]
+        make.__signature__ = signature.replace(parameters=shown, return_annotation=Objective)  # type: ignore[attr-defined]
+        return make
+
+    return decorate
 
 
 @dataclass(frozen=True)
@@ -84,53 +197,28 @@ HINGE = GanLoss(
 
 
 def gan(loss: GanLoss = LSGAN) -> Objective:
-    """The generator's side of the game. Reads ``scene.fake`` and ``scene.judge``."""
-    return Objective(((1.0, f"gan_{loss.name}", lambda scene: _each(loss.generator, scene.judge(scene.fake))),))
+    """The generator's side of the game, which the discriminator then plays too.
+
+    Reads ``outputs.fake`` and ``outputs.discriminate``.
+    """
+    return Objective((Term(f"gan_{loss.name}", _generator_loss, {"loss": loss}),))
 
 
 def critic(loss: GanLoss = LSGAN) -> Objective:
     """The discriminator's side: half the loss on real pictures plus half on fakes, which are detached.
 
-    Reads ``scene.judge_both``, which scores real and fake pictures.
+    Reads ``outputs.discriminate_both``, which scores real and fake pictures.
     """
-
-    def term(scene: Any) -> Tensor:
-        real, fake = scene.judge_both()
-        return 0.5 * (_each(loss.real, real) + _each(loss.fake, fake))
-
-    return Objective(((1.0, f"critic_{loss.name}", term),))
+    return Objective((Term(f"critic_{loss.name}", _critic_loss, {"loss": loss}),))
 
 
-def scores_of_both(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """What a discriminator makes of real and of fake pictures [N, C, H, W] of one shape, each by itself.
-
-    Batches of up to ``TOGETHER`` pixels go through it in one pass, larger ones in two. Norms look at each picture
-    alone, so the scores are the same; only the time differs.
-    """
-    if len(real) * real.shape[-2] * real.shape[-1] > TOGETHER:
-        return discriminator(real), discriminator(fake)
-    first, second = discriminator(torch.cat([real, fake])).chunk(2)
-    return first, second
+def _generator_loss(outputs: PairedOutputs, loss: GanLoss) -> Tensor:
+    return _each(loss.generator, outputs.discriminate(outputs.fake))
 
 
-def companions(objective: Objective | None) -> dict[str, nn.Module]:
-    """Frozen networks that the terms of an objective ask for, by the name under which a scene's models hold them."""
-    terms = {name for _, name, _ in objective.terms} if objective else set()
-    with torch.random.fork_rng():  # their layers draw numbers before the weights are read
-        found: dict[str, nn.Module] = {"perceptual": PerceptualDistance()} if "perceptual" in terms else {}
-        return found | ({"features": FeatureMaps()} if terms & {"content", "style"} else {})
-
-
-def checked_game(objective: Objective | None, loss: GanLoss) -> Objective | None:
-    """The same objective; raises :class:`GancompError` when its adversarial terms play another game than the critic."""
-    for _, name, _ in objective.terms if objective else ():
-        game = name.rpartition("gan_")[2] if "gan_" in name else loss.name
-        if game != loss.name:
-            raise GancompError(
-                f"The objective's term '{name}' and the critic's '{loss.name}' are two games; "
-                f"pass loss={game.upper()}, or use gan({loss.name.upper()}) in the objective."
-            )
-    return objective
+def _critic_loss(outputs: PairedOutputs, loss: GanLoss) -> Tensor:
+    real, fake = outputs.discriminate_both()
+    return 0.5 * (_each(loss.real, real) + _each(loss.fake, fake))
 
 
 def _each(loss: Callable[[Tensor], Tensor], scores: Tensor | Sequence[Tensor]) -> Tensor:
@@ -140,51 +228,45 @@ def _each(loss: Callable[[Tensor], Tensor], scores: Tensor | Sequence[Tensor]) -
     return torch.stack([loss(of_one_scale) for of_one_scale in scores]).mean()
 
 
-def reconstruction() -> Objective:
-    """Mean absolute error between ``scene.fake`` and ``scene.target``."""
-    return Objective(((1.0, "reconstruction", lambda scene: F.l1_loss(scene.fake, scene.target)),))
+@term()
+def reconstruction(outputs: PairedOutputs) -> Tensor:
+    """Mean absolute error between ``outputs.fake`` and ``outputs.target``."""
+    return F.l1_loss(outputs.fake, outputs.target)
 
 
-def feature_matching() -> Objective:
+@term()
+def feature_matching(outputs: SemanticOutputs) -> Tensor:
     """Mean absolute difference of the discriminator's features of fake and real pictures (Wang et al., CVPR 2018).
 
-    Reads ``scene.critic_features``: pairs (fake, real) of feature maps, the real ones without gradient.
+    Reads ``outputs.critic_features``: pairs (fake, real) of feature maps, the real ones without gradient.
     """
-
-    def term(scene: Any) -> Tensor:
-        return torch.stack([F.l1_loss(fake, real) for fake, real in scene.critic_features]).mean()
-
-    return Objective(((1.0, "feature_matching", term),))
+    return torch.stack([F.l1_loss(fake, real) for fake, real in outputs.critic_features]).mean()
 
 
-def perceptual() -> Objective:
-    """PD-EfficientNet-Lite0 between ``scene.fake`` and ``scene.target``; the scene's models hold it as "perceptual"."""
-    return Objective(((1.0, "perceptual", lambda scene: scene.models["perceptual"](scene.fake, scene.target).mean()),))
+@term(auxiliary={"perceptual": PerceptualDistance})
+def perceptual(outputs: PairedOutputs) -> Tensor:
+    """PD-EfficientNet-Lite0 between ``outputs.fake`` and ``outputs.target``; its network is "perceptual"."""
+    distance: Tensor = outputs.networks["perceptual"](outputs.fake, outputs.target)
+    return distance.mean()
 
 
-def content() -> Objective:
-    """Squared difference of the feature maps of ``scene.fake`` and ``scene.target``, as a share of the target's.
+@term(auxiliary={"features": FeatureMaps})
+def content(outputs: PairedOutputs) -> Tensor:
+    """Squared difference of the feature maps of ``outputs.fake`` and ``outputs.target``, as a share of the target's.
 
-    Averaged over the maps that ``scene.feature_maps`` holds in pairs (Johnson et al., ECCV 2016, arXiv 1603.08155; in
+    Averaged over the maps that ``outputs.feature_maps`` holds in pairs (Johnson et al., ECCV 2016, arXiv 1603.08155; in
     their loss each map counts as it is, here all weigh alike).
     """
-
-    def term(scene: Any) -> Tensor:
-        return torch.stack([_relative_error(ours, theirs) for ours, theirs in scene.feature_maps]).mean()
-
-    return Objective(((1.0, "content", term),))
+    return torch.stack([_relative_error(ours, theirs) for ours, theirs in outputs.feature_maps]).mean()
 
 
-def style() -> Objective:
+@term(auxiliary={"features": FeatureMaps})
+def style(outputs: PairedOutputs) -> Tensor:
     """The same of Gram matrices: which features occur together, wherever they occur (Gatys et al., CVPR 2016).
 
     The Gram matrix of a map [C, h, w] is [C, C]: products of two channels, averaged over positions.
     """
-
-    def term(scene: Any) -> Tensor:
-        return torch.stack([_relative_error(gram(ours), gram(theirs)) for ours, theirs in scene.feature_maps]).mean()
-
-    return Objective(((1.0, "style", term),))
+    return torch.stack([_relative_error(gram(ours), gram(theirs)) for ours, theirs in outputs.feature_maps]).mean()
 
 
 def gram(maps: Tensor) -> Tensor:
@@ -199,11 +281,8 @@ def _relative_error(ours: Tensor, theirs: Tensor) -> Tensor:
     return (ours - theirs).square().mean() / theirs.square().mean().clamp_min(1e-8)
 
 
-def total_variation() -> Objective:
-    """Mean absolute difference of neighbouring pixels of ``scene.fake``, down and across: a price on noise."""
-
-    def term(scene: Any) -> Tensor:
-        x = scene.fake
-        return (x[..., 1:, :] - x[..., :-1, :]).abs().mean() + (x[..., 1:] - x[..., :-1]).abs().mean()
-
-    return Objective(((1.0, "total_variation", term),))
+@term()
+def total_variation(outputs: PairedOutputs) -> Tensor:
+    """Mean absolute difference of neighbouring pixels of ``outputs.fake``, down and across: a penalty on noise."""
+    x = outputs.fake
+    return (x[..., 1:, :] - x[..., :-1, :]).abs().mean() + (x[..., 1:] - x[..., :-1]).abs().mean()

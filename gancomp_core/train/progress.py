@@ -84,9 +84,6 @@ class Progress:
         else:
             self.picture.update(image, **how)
 
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         if self.bar is not None:
             self.bar.close()

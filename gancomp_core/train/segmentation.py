@@ -1,50 +1,54 @@
-"""A segmenter learns to read a semantic map back from a picture, so that generated pictures can be graded."""
+"""A segmenter learns to read a semantic map back from a picture, so that generated pictures can be evaluated."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from gancomp_core.data import Batch, Batches, Task
+from gancomp_core.data import Batch, Task
 from gancomp_core.errors import GancompError
 from gancomp_core.nets import Segmenter, SegmenterArchitecture
-from gancomp_core.train.batch_norm import recalibrate_average
-from gancomp_core.train.loop import Player, Settings, Trained, train
-from gancomp_core.train.objectives import Objective
+from gancomp_core.train.callbacks import Callback, Recalibrate
+from gancomp_core.train.config import TrainConfig
+from gancomp_core.train.loop import Game, Trained, fit
+from gancomp_core.train.objectives import Objective, term
+from gancomp_core.train.outputs import Networks
+from gancomp_core.train.super_resolution import generator_alone
+
+LEARNING_RATE = 2e-3
 
 
-class SegmentationScene:
+class SegmentationOutputs:
     """One step: ``scores`` [N, classes, H, W] of the real pictures, ``classes`` [N, H, W] of their maps."""
 
-    def __init__(self, models: Mapping[str, nn.Module], batch: Batch) -> None:
-        self.scores: Tensor = models["generator"](batch.target)
+    scores: Tensor
+
+    def __init__(self, networks: Networks, batch: Batch) -> None:
+        self.scores = networks["generator"](batch.target)
         self.classes = batch.source.argmax(1)
 
 
-def cross_entropy() -> Objective:
+@term()
+def cross_entropy(outputs: SegmentationOutputs) -> Tensor:
     """Mean cross-entropy of the scores, over all pixels."""
-    return Objective(((1.0, "cross_entropy", lambda scene: F.cross_entropy(scene.scores, scene.classes)),))
+    return F.cross_entropy(outputs.scores, outputs.classes)
 
 
 def train_segmenter(
     task: Task,
     architecture: SegmenterArchitecture,
-    settings: Settings,
+    config: TrainConfig,
     *,
     objective: Objective | None = None,
-    lr: float = 2e-3,
-    warp: bool = False,
-    **options: Any,
+    callbacks: Sequence[Callback] = (),
 ) -> Trained:
-    """Train a segmenter on the real pictures of a semantic task, with cross-entropy.
+    """Train a segmenter on the real pictures of a semantic task, with cross-entropy (or another ``objective``).
 
-    It is the model "generator" of the result, whose averaged BatchNorm statistics are measured on 32 training batches
-    at the end; ``warp`` is that of :class:`gancomp_core.data.Batches`. Further ``options`` go to
-    :func:`gancomp_core.train.loop.train`.
+    It is the network "generator" of the result, whose averaged BatchNorm statistics are measured on 32 training batches
+    at the end. The learning rate is 2e-3 by default.
     """
     if not task.palette or not task.paired:
         raise GancompError(
@@ -58,16 +62,12 @@ def train_segmenter(
             f"segmenter takes {ours[0]} and knows {ours[1]}; give its architecture the task's numbers."
         )
     with torch.random.fork_rng():
-        torch.manual_seed(settings.seed)  # torch's own initialisation, which suits BatchNorm and ReLU
-        models = {"generator": Segmenter(architecture)}
-    batches = Batches(task.train, settings.batch_size, settings.seed, paired=True, warp=warp)
-    player = Player("segmenter", ("generator",), objective or cross_entropy(), lr, (0.9, 0.999))
-    trained = train(
-        models,
-        SegmentationScene,
-        [player],
-        batches,
-        settings,
-        **options,
+        torch.manual_seed(config.seed)  # torch's own initialisation, which suits BatchNorm and ReLU
+        segmenter = Segmenter(architecture)
+    game = Game(
+        networks={"generator": segmenter},
+        outputs=SegmentationOutputs,
+        groups=generator_alone(objective or cross_entropy(), config.rate(LEARNING_RATE)),
+        callbacks=(Recalibrate("target"),),
     )
-    return recalibrate_average(trained, batches, "target")
+    return fit(game, task, config, callbacks)

@@ -2,56 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
-from PIL import Image
-from torch import nn
-from torch.nn import functional as F
-
-from gancomp_core import nets
-from gancomp_core.data import Batches, Task
+from gancomp_core.data import Task
 from gancomp_core.errors import GancompError
-from gancomp_core.nets import RrdbArchitecture, VdsrArchitecture
-from gancomp_core.train.loop import Player, Settings, Trained, train
-from gancomp_core.train.objectives import Objective, companions, reconstruction
-from gancomp_core.train.pix2pix import PairedScene
-from gancomp_core.train.progress import tile
+from gancomp_core.nets import RrdbArchitecture, VdsrArchitecture, build
+from gancomp_core.train.callbacks import Callback
+from gancomp_core.train.config import TrainConfig
+from gancomp_core.train.loop import Game, OptimizerGroup, Trained, fit
+from gancomp_core.train.objectives import Objective, reconstruction
+from gancomp_core.train.outputs import PairedOutputs, preview
+
+LEARNING_RATE = 4e-4
+#: L1 alone, as in the pretraining of ESRGAN; there is no discriminator.
+OBJECTIVE = reconstruction()
 
 
-def build(architecture: RrdbArchitecture | VdsrArchitecture, seed: int = 0) -> dict[str, nn.Module]:
-    """A freshly initialised network; there is no discriminator."""
-    return {"generator": nets.build(architecture, seed)}
-
-
-def default_objective() -> Objective:
-    """L1 alone, as in the pretraining of ESRGAN; there is no critic."""
-    return reconstruction()
-
-
-def preview(scene: PairedScene) -> Image.Image:
-    """The first pictures of a step as rows: source (pixels repeated), generated, target."""
-    source = F.interpolate(scene.source[:8], size=scene.target.shape[-2:])
-    return tile([source, scene.fake[:8], scene.target[:8]])
-
-
-def players(objective: Objective, lr: float) -> list[Player]:
-    """One player, with Adam's usual betas: nobody plays against it."""
-    return [Player("generator", ("generator",), objective, lr, (0.9, 0.999))]
+def generator_alone(objective: Objective, lr: float) -> tuple[OptimizerGroup, ...]:
+    """One group, with Adam's usual betas: there is no discriminator."""
+    return (OptimizerGroup("generator", ("generator",), objective, lr, (0.9, 0.999)),)
 
 
 def train_super_resolution(
     task: Task,
     architecture: RrdbArchitecture | VdsrArchitecture,
-    settings: Settings,
+    config: TrainConfig,
     *,
-    objective: Objective | None = None,
-    lr: float = 4e-4,
-    crop: int = 64,
-    **options: Any,
+    objective: Objective = OBJECTIVE,
+    callbacks: Sequence[Callback] = (),
 ) -> Trained:
-    """Train an RRDBNet or a VDSR on random squares of ``crop`` target pixels with L1 (or another ``objective``).
+    """Train an RRDBNet or a VDSR on random squares with L1 (or another ``objective``).
 
-    Further ``options`` go to :func:`gancomp_core.train.loop.train`.
+    Args:
+        task: Paired, with targets larger than their sources.
+        architecture: Of the task's scale and channels.
+        config: How; the learning rate is 4e-4 and the squares have 64 target pixels by default.
+        objective: Of the network.
+        callbacks: What else happens around the steps.
     """
     if not task.paired or task.scale == 1:
         raise GancompError(
@@ -64,12 +51,10 @@ def train_super_resolution(
             f"The task '{task.name}' enlarges {theirs[0]} times, from {theirs[1]} channels to {theirs[2]}, and this "
             f"architecture {ours[0]} times, from {ours[1]} to {ours[2]}; give the architecture the task's numbers."
         )
-    batches = Batches(task.train, settings.batch_size, settings.seed, paired=True, crop=crop, scale=task.scale)
-    return train(
-        build(architecture, settings.seed) | companions(objective),
-        PairedScene,
-        players(objective or default_objective(), lr),
-        batches,
-        settings,
-        **{"preview": preview, **options},
+    game = Game(
+        networks={"generator": build(architecture, config.seed)} | objective.auxiliary_networks(),
+        outputs=PairedOutputs,
+        groups=generator_alone(objective, config.rate(LEARNING_RATE)),
+        preview=preview,
     )
+    return fit(game, task, config, callbacks)

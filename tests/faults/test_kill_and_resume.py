@@ -13,22 +13,35 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from train_forever import run  # noqa: E402
 
-from gancomp_core.train import Trained  # noqa: E402
+from factories import StopAfter, Stopped, assert_same_weights  # noqa: E402
+from gancomp_core.train import Game, Trained  # noqa: E402
 from gancomp_core.train.checkpoints import load_state  # noqa: E402
 
 STEPS = {"pix2pix": 100, "cyclegan": 30, "gaugan": 6}
-#: What must go on where it stood beside weights: image pools, BatchNorm's statistics, power iterations.
+#: What must go on where it stood besides weights: image pools, BatchNorm's statistics, power iterations.
 MEMORY = {
     "pix2pix": {},
-    "cyclegan": {"pool": "kept", "backward_pool": "kept"},
+    "cyclegan": {"pool": "held", "backward pool": "held"},
     "gaugan": {"generator": "stages.up_3.norm_0.norm.running_var", "discriminator": "_u"},
 }
 
 
 @functools.cache
-def straight(name: str) -> Trained:
-    """The training that nobody disturbs."""
+def straight(name: str) -> tuple[Trained, Game]:
+    """The training that nothing disturbs, and what it trained."""
     return run(name, None, STEPS[name])
+
+
+def found(networks: dict, pools: dict, owner: str, end: str) -> list[torch.Tensor]:
+    """Tensors of an image pool, or those of a network whose names end so."""
+    state = pools.get(owner) or networks[owner]
+    return state[end] if owner in pools else [tensor for key, tensor in state.items() if key.endswith(end)]
+
+
+def at_the_end(trained: Trained, game: Game) -> tuple[dict, dict]:
+    """The states of networks and of the game's callbacks."""
+    networks = {name: network.state_dict() for name, network in trained.models.items()}
+    return networks, {callback.name: callback.state_dict() for callback in game.callbacks}
 
 
 def kill_after_first_save(name: str, checkpoint: Path, patience: float) -> None:
@@ -46,10 +59,7 @@ def kill_after_first_save(name: str, checkpoint: Path, patience: float) -> None:
 
 
 def assert_same(one: Trained, other: Trained) -> None:
-    for models in ("models", "averaged"):
-        for name, model in getattr(one, models).items():
-            for key, tensor in model.state_dict().items():
-                assert torch.equal(tensor, getattr(other, models)[name].state_dict()[key]), (models, name, key)
+    assert_same_weights(one, other)
     assert one.history.equals(other.history)
 
 
@@ -63,18 +73,24 @@ def test_a_training_killed_at_any_moment_resumes_to_the_same_weights_bit_for_bit
     kill_after_first_save(name, checkpoint, patience)
     killed = load_state(checkpoint)
     assert 0 < killed["step"] < STEPS[name], "the kill came too late to prove anything"
-    for model, end in MEMORY[name].items():
-        state = straight(name).models[model].state_dict()
-        keys = [key for key in state if key.endswith(end)]
-        assert keys, f"the {model} has no {end}"
-        assert not any(torch.equal(killed["models"][model][key], state[key]) for key in keys)  # it still had to move
-    assert_same(straight(name), run(name, checkpoint, STEPS[name]))
+    last = at_the_end(*straight(name))
+    for owner, end in MEMORY[name].items():
+        then, now = (found(*states, owner, end) for states in ((killed["networks"], killed["callbacks"]), last))
+        assert len(then) == len(now) > 0, f"the {owner} has no {end}"
+        assert not any(torch.equal(one, other) for one, other in zip(then, now, strict=True))  # it still had to move
+    resumed = run(name, checkpoint, STEPS[name])
+    assert_same(straight(name)[0], resumed[0])
+    for owner, end in MEMORY[name].items():
+        again = found(*at_the_end(*resumed), owner, end)
+        assert all(torch.equal(one, other) for one, other in zip(again, found(*last, owner, end), strict=True))
 
 
 def test_stopping_and_going_on_equals_going_straight_through(tmp_path):
     torch.set_num_threads(1)
     checkpoint, steps = tmp_path / "training.ckpt", STEPS["pix2pix"]
-    assert run("pix2pix", checkpoint, steps, until=15).step == 15
-    resumed = run("pix2pix", checkpoint, steps)
-    assert run("pix2pix", checkpoint, steps).threads == resumed.threads == 1
-    assert_same(straight("pix2pix"), resumed)
+    with pytest.raises(Stopped):
+        run("pix2pix", checkpoint, steps, StopAfter(15))
+    assert load_state(checkpoint)["step"] == 15
+    resumed, _ = run("pix2pix", checkpoint, steps)
+    assert run("pix2pix", checkpoint, steps)[0].threads == resumed.threads == 1
+    assert_same_weights(straight("pix2pix")[0], resumed)

@@ -7,9 +7,9 @@ from nbclient import NotebookClient
 CELL = """
 from gancomp_core.data import load_task
 from gancomp_core.nets import ResnetArchitecture
-from gancomp_core.train import Settings, train_pix2pix
+from gancomp_core.train import TrainConfig, train_pix2pix
 small = ResnetArchitecture("8_8_8_8_8_8_8_8", blocks=1)
-trained = train_pix2pix(load_task("edges2shoes"), small, Settings(steps=12, batch_size=4), critic_width=8)
+trained = train_pix2pix(load_task("edges2shoes"), small, TrainConfig(steps=12, batch_size=4, discriminator_width=8))
 """
 
 

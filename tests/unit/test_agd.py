@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gancomp_core.data import PictureSet, load_task
+from factories import in_two_parts, short_config
+from gancomp_core.data import Batches, PictureSet, load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.lab import agd_searches, shipped_models
 from gancomp_core.measure import cost, layer_costs
 from gancomp_core.methods import agd
+from gancomp_core.methods.teacher_pictures import teacher_pictures
 from gancomp_core.nets import (
     AgdArchitecture,
     AgdLayer,
@@ -31,7 +33,7 @@ from gancomp_core.nets import (
 )
 from gancomp_core.nets.agd import CELL_OPERATORS, AnyConv, AnyUpsamplingConv, Picked, widths
 from gancomp_core.nets.super_resolution import enlarge_bicubically
-from gancomp_core.train.loop import Settings
+from gancomp_core.train import TrainConfig
 
 SMALL = translation_supernet(8, 2, 1, 1)
 SPACES = {"translation": SMALL, "super-resolution": super_resolution_supernet(8, 2, 2)}
@@ -266,8 +268,12 @@ def test_kept_channels_are_ones_whose_gradient_names_the_choices():
     assert one_hot.grad.tolist() == [11, 1111, 1111]  # a narrower choice would lose two channels, a wider one nothing
 
 
-def choices(price: float = 0.05, low: float = 1e5, high: float = 2e5, steps: int = 10) -> agd.Choices:
-    return agd.Choices(agd.MacTable(SMALL, 16, 16), agd.Controller(low, high, price), steps, looks=steps)
+def choices() -> agd.Choices:
+    return agd.Choices(agd.MacTable(SMALL, 16, 16))
+
+
+def control(price: float = 0.05, low: float = 1e5, high: float = 2e5, steps: int = 10, **more) -> agd.PriceControl:
+    return agd.PriceControl(choices(), agd.Controller(low, high, price, **more), steps)
 
 
 def test_first_network_is_the_costliest():
@@ -287,8 +293,9 @@ def test_drawn_widths_follow_their_probabilities():
 
 
 def test_budget_falls_when_the_dear_choice_loses():
-    found = choices(price=1.0)
-    found.budget().backward()
+    price = control(price=1.0)
+    found = price.choices
+    price.penalty().backward()
     dear = found.table.tables[3][:, -1, -1].argmax()
     for grads in (found.operators[3].grad, found.widths[3].grad):
         assert grads is not None
@@ -298,17 +305,16 @@ def test_budget_falls_when_the_dear_choice_loses():
 
 @pytest.mark.parametrize(("low", "high", "factor"), [(1, 2, 2.0), (1e11, 1e12, 0.5), (1, 1e12, 1.0)])
 def test_published_price_doubles_above_the_range_halves_below_and_rests_within(low, high, factor):
-    controller = agd.Controller(low, high, 0.1, two_sided=False)
-    found = agd.Choices(agd.MacTable(SMALL, 16, 16), controller, 10, looks=10)
-    found.look()
-    assert float(found.price) == pytest.approx(0.1)  # nothing has been learned yet
-    found.look()
-    assert float(found.price) == pytest.approx(0.1 * factor)
+    found = control(0.1, low, high, two_sided=False)
+    found.update()
+    assert found.price == pytest.approx(0.1)  # nothing has been learned yet
+    found.update()
+    assert found.price == pytest.approx(0.1 * factor)
 
 
-def prices(controller: agd.Controller, macs: float, start: float, looks: int = 50) -> list[float]:
+def prices(controller: agd.Controller, macs: float, start: float, updates: int = 50) -> list[float]:
     found = [start]
-    for _ in range(looks):
+    for _ in range(updates):
         found.append(controller.next_price(found[-1], macs))
     return found
 
@@ -331,21 +337,22 @@ def test_a_two_sided_price_turns_into_a_reward_and_back():
         assert abs(prices(controller, 1.5, price)[-1]) == pytest.approx(0.0125)
 
 
-def test_record_holds_every_look():
-    found = choices(steps=4)
+def test_record_holds_every_update():
+    found = control(steps=4)
     for _ in range(4):
-        found.look()
+        found.update()
     history = found.history()
     assert sorted(set(history.step)) == [0, 1, 2, 3, 4]
     sums = history.groupby(["step", "layer", "kind"]).probability.sum()
     assert sums.to_numpy() == pytest.approx(1)
     assert set(history[history.layer == "cell1"].choice) == {*CELL_OPERATORS, *map(str, SMALL.layers[3].widths)}
+    assert len(set(agd.PriceControl(choices(), agd.Controller(1, 2), 1000).history().step)) == 1
 
 
 def test_controllers_refuse_what_they_cannot_keep():
-    for wrong in ({"low": 2, "high": 1}, {"low": 1, "high": 2, "price": -1}, {"low": 1, "high": 2, "on_operators": 2}):
+    for wrong in ({"low": 2, "high": 1}, {"price": -1}, {"on_operators": 2}, {"warm_up": 2}):
         with pytest.raises(GancompError, match="A controller needs"):
-            agd.Controller(**wrong)
+            agd.Controller(**{"low": 1, "high": 2, **wrong})
 
 
 # --- the search -----------------------------------------------------------------------------------------------------
@@ -364,10 +371,8 @@ def teacher():
     return initialise(ResnetGenerator(ResnetArchitecture("8_8_8_8_8_8_8_8", 3, False, 1, 1)), 0).eval()
 
 
-def searched(task, teacher, tmp_path=None, **options) -> agd.Search:
-    controller = agd.Controller(5e5, 8e5)
-    given = {"checkpoint": tmp_path and tmp_path / "search.ckpt", "progress": False, **options}
-    return agd.search(task, teacher, SMALL, Settings(8, 4, precision="32-true"), controller, **given)
+def searched(task, teacher, callbacks=()) -> agd.Search:
+    return agd.search(task, teacher, SMALL, short_config(8, 4), agd.Controller(5e5, 8e5), callbacks=callbacks)
 
 
 def test_search_finds_a_network_of_its_space(shoes, teacher):
@@ -382,8 +387,8 @@ def test_search_finds_a_network_of_its_space(shoes, teacher):
 
 
 def test_what_was_last_within_the_range_is_derived():
-    found = choices(steps=3)
-    looks = [0] * len(SMALL.layers), [1] * len(SMALL.layers)
+    price = control(steps=3)
+    found, looks = price.choices, ([0] * len(SMALL.layers), [1] * len(SMALL.layers))
     macs = [found.table.exact(looks[0], each) for each in looks]
     for place in (0, 1, 0):
         with torch.no_grad():
@@ -391,49 +396,52 @@ def test_what_was_last_within_the_range_is_derived():
                 logits.copy_(torch.eye(len(logits))[0])
             for logits in found.widths:
                 logits.copy_(torch.eye(len(logits))[min(place, len(logits) - 1)])
-        found.look()
+        price.update()
     for which in (0, 1):
         controller = agd.Controller(macs[which] - 1, macs[which] + 1)
-        assert agd.settled(SMALL, found.history(), controller) == SMALL.chosen(looks[0], looks[which])
+        assert agd.settled(SMALL, price.history(), controller) == SMALL.chosen(looks[0], looks[which])
     nowhere = agd.Controller(1, 2)
-    assert agd.settled(SMALL, found.history(), nowhere) == SMALL.chosen(*[[0] * len(SMALL.layers)] * 2)
+    assert agd.settled(SMALL, price.history(), nowhere) == SMALL.chosen(*[[0] * len(SMALL.layers)] * 2)
 
 
-def test_search_is_the_same_again_and_goes_on_where_it_was(shoes, teacher, tmp_path):
-    whole, parts = searched(shoes, teacher), searched(shoes, teacher, tmp_path, until=3)
-    assert parts.history.step.max() < whole.history.step.max()
-    parts = searched(shoes, teacher, tmp_path)
+@pytest.mark.parametrize("step", [1, 4])  # in the warm-up, after which the step count begins again; in the search
+def test_search_is_the_same_again_and_goes_on_where_it_was(shoes, teacher, tmp_path, step):
+    whole = searched(shoes, teacher)
+    parts = in_two_parts(
+        lambda callbacks: searched(shoes, teacher, callbacks=callbacks), tmp_path / "search.ckpt", step
+    )
     pd.testing.assert_frame_equal(whole.history, parts.history)
     for name, weight in whole.supernet.state_dict().items():
         assert torch.equal(weight, parts.supernet.state_dict()[name]), name
 
 
-def test_each_player_learns_from_its_own_half(shoes, teacher):
-    stacked = agd.halves(agd.taught(shoes, teacher))
-    assert len(stacked) == 20
-    batch = stacked.batch(slice(0, 2))
-    assert batch.source.shape == (2, 2, 32, 32)
-    table = agd.MacTable(SMALL, 32, 32)
-    models = {"generator": AgdNetwork(SMALL), "choices": agd.Choices(table, agd.Controller(1, 2), 4)}
-    scene = agd.SearchScene(models, batch)
-    first, second = shoes.train.batch(slice(0, 2)).source, shoes.train.batch(slice(20, 22)).source
-    assert torch.equal(scene.parts[0].source, first)
-    assert torch.equal(scene.chosen.source, second)
-    assert len(scene.parts) == 3
+def test_weights_and_choices_learn_from_their_own_halves_chosen_alike(shoes, teacher):
+    config = short_config(1, 2)
+    batches = agd.HalvedBatches(shoes, agd.pictures_with_teacher(shoes, teacher), config)
+    painted = teacher_pictures(teacher, shoes, "train")
+    halves = [PictureSet(shoes.train.sources[part], painted[part]) for part in (slice(0, 20), slice(20, 40))]
+    alone = [Batches(half, 2, 0, paired=True).at(3) for half in halves]
+    batch, price = batches.at(3), control()
+    networks = {"generator": AgdNetwork(SMALL), "choices": price.choices}
+    outputs = agd.SearchOutputs(networks, batch, price)
+    assert torch.equal(outputs.parts[0].source, alone[0].source)
+    assert torch.equal(outputs.chosen.source, alone[1].source)
+    assert torch.equal(outputs.chosen.teacher_picture, alone[1].target)
+    assert len(outputs.parts) == 3
 
 
 def test_impossible_ranges_are_refused_with_the_reachable_one(shoes, teacher):
     with pytest.raises(GancompError, match="No network of this space has 1 to 2 MACs: they have"):
-        agd.search(shoes, teacher, SMALL, Settings(2, 2), agd.Controller(1, 2))
+        agd.search(shoes, teacher, SMALL, TrainConfig(2, 2), agd.Controller(1, 2))
     with pytest.raises(GancompError, match="from 1 channels to 1, and this architecture 1 times, from 3 to 3"):
-        agd.search(shoes, teacher, translation_supernet(8, 2), Settings(2, 2), agd.Controller(1e5, 2e5))
+        agd.search(shoes, teacher, translation_supernet(8, 2), TrainConfig(2, 2), agd.Controller(1e5, 2e5))
 
 
 def test_derived_networks_and_others_learn_by_one_recipe(shoes, teacher):
     derived = SMALL.chosen([0] * 7, [0] * 7)
     ready = ResnetGenerator(ResnetArchitecture("8_8_8_8_8_8_8_8", 1, False, 1, 1))
     for student in (derived, initialise(ready, 0)):
-        trained = agd.train_derived(shoes, student, Settings(2, 2), teacher=teacher, progress=False)
+        trained = agd.train_derived(shoes, student, short_config(2, 2), teacher=teacher)
         assert set(trained.models) == {"generator", "features"}
         assert trained.history.content.notna().all()
 

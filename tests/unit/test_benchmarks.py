@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from gancomp_core.nets import (
     SegmenterArchitecture,
     initialise,
 )
-from gancomp_core.train import fastest_precision
+from gancomp_core.train import TrainConfig, fastest_precision
 
 TINY = Budget(rounds=1, seconds=0, pictures=8)
 
@@ -72,10 +71,10 @@ def test_every_recipe_has_a_row_with_the_precisions_of_the_machine(small_recipes
 def test_recipes_run_on_one_thread_and_on_all_when_asked(
     all_threads: bool, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def idle(*_: Any, schedule: Callable[[int, int], float], **__: Any) -> Any:
-        """Two threads would wait for each other where tests share the cores, so nobody trains here."""
+    def idle(task: Any, architecture: Any, config: TrainConfig, **_: Any) -> Any:
+        """Two threads would wait for each other where tests share the cores, so nothing trains here."""
         for step in range(100):
-            schedule(step, 100)
+            config.schedule(step, 100)
 
     monkeypatch.setattr(teachers, "RECIPES", {"idle": replace(RECIPES["edges2shoes/teacher"], method=idle)})
     with torch_threads(2):

@@ -12,6 +12,7 @@ import torch
 from benchmarks import supernets
 from benchmarks.__main__ import README, main, table, write
 from benchmarks.side_by_side import Budget, torch_threads
+from gancomp_core import nets
 from gancomp_core.measure import cost
 from gancomp_core.nets import ArchitectureSpace, ChannelConfig, ElasticGenerator, ResnetArchitecture, SearchSpace
 from gancomp_core.train import fastest_precision
@@ -25,7 +26,7 @@ def tiny_game(size: int = 64, batch_size: int = 2) -> supernets.Game:
     base = ResnetArchitecture(ChannelConfig.uniform(16), 3, separable=True)
     space = ArchitectureSpace(base, SearchSpace(((16, 8),) * 8))
     teacher = ResnetArchitecture(ChannelConfig.uniform(24), 3, separable=True)
-    return supernets.imitation(teacher, space, size, batch_size, critic_width=8)
+    return supernets.imitation(teacher, space, size, batch_size, discriminator_width=8)
 
 
 def constant(step: int, steps: int) -> float:
@@ -36,7 +37,7 @@ def constant(step: int, steps: int) -> float:
 def test_plain_networks_make_the_same_pictures_and_features(network: str) -> None:
     game = tiny_game()
     chosen = getattr(game.space, network)
-    plain, ours = supernets.plain_models(game).student, supernets.fresh(game.space)
+    plain, ours = supernets.plain_models(game).student, nets.build(game.space)
     ours.activate(chosen)
     source = torch.rand(2, 3, 32, 32) * 2 - 1
     picture, features = plain(source, chosen.channels)

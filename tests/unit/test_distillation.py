@@ -11,18 +11,17 @@ from factories import noise_task, pictures, short_config
 from gancomp_core.data import Batches
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.wavelets import wavelet_transform
-from gancomp_core.methods import feature_distillation, teacher_pictures
+from gancomp_core.methods import teacher_pictures
 from gancomp_core.methods.feature_distillation import (
-    DistilledScene,
-    build,
-    default_objective,
+    DistillationOutputs,
     distil,
     feature_kd,
+    game,
     logit_kd,
     pixel_kd,
     tap_channels,
 )
-from gancomp_core.methods.teacher_pictures import beside_targets
+from gancomp_core.methods.teacher_pictures import with_teacher_pictures
 from gancomp_core.methods.wavelet_distillation import wavelet_kd
 from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator, initialise
 from gancomp_core.train import gan, reconstruction
@@ -40,10 +39,10 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def models(task):
     student, teacher = (initialise(ResnetGenerator(a), 3, std=0.1) for a in (STUDENT, TEACHER))
-    return build(student, teacher, task, default_objective(), critic_width=8, taps=TAPS)
+    return game(student, teacher, task, short_config(), feature_kd(TAPS)).networks
 
 
-def scene_of(ours, theirs):
+def outputs_of(ours, theirs):
     return types.SimpleNamespace(fake=ours, teacher_picture=theirs)
 
 
@@ -53,21 +52,21 @@ def task():
 
 
 def value(objective, ours, theirs):
-    return objective(scene_of(ours, theirs))[0]
+    return objective(outputs_of(ours, theirs))[0]
 
 
 # --- features
 
 
 def test_features_are_compared_at_the_stages_that_are_named(models, task):
-    scene = DistilledScene(models, Batches(task.train, 3, 0, True).at(0), TAPS)
-    _, ours = models["generator"](scene.source, features=list(TAPS))
-    picture, theirs = models["teacher"](scene.source, features=list(TAPS.values()))
+    outputs = DistillationOutputs(models, Batches(task.train, 3, 0, True).at(0), TAPS)
+    _, ours = models["generator"](outputs.source, features=list(TAPS))
+    picture, theirs = models["teacher"](outputs.source, features=list(TAPS.values()))
     adapted = models["adaptors"]([ours[name] for name in TAPS])
     expected = sum(F.mse_loss(a, theirs[name]) for a, name in zip(adapted, TAPS.values(), strict=True))
-    torch.testing.assert_close(feature_kd()(scene)[0], expected)
-    torch.testing.assert_close(scene.teacher_picture, picture)
-    assert not scene.teacher_picture.requires_grad
+    torch.testing.assert_close(feature_kd(TAPS)(outputs)[0], expected)
+    torch.testing.assert_close(outputs.teacher_picture, picture)
+    assert not outputs.teacher_picture.requires_grad
 
 
 def test_tapped_channels_are_those_of_the_features():
@@ -80,15 +79,12 @@ def test_tapped_channels_are_those_of_the_features():
 def test_an_unknown_stage_is_named_with_those_there_are(task):
     student, teacher = (ResnetGenerator(a) for a in (STUDENT, TEACHER))
     with pytest.raises(GancompError, match="tapped at 'block5'; this generator has the stages stem, down1, .* up2"):
-        distil(student, teacher, task, short_config(), taps={"block5": "block5"}, critic_width=8, progress=False)
+        distil(student, teacher, task, short_config(), objective=gan() + feature_kd({"block5": "block5"}))
 
 
 def test_training_with_named_stages_lowers_their_distance(task):
     student, teacher = (initialise(ResnetGenerator(a), 3, std=0.1) for a in (STUDENT, TEACHER))
-    trained = distil(
-        student, teacher, task, short_config(40), taps=TAPS, objective=gan() + feature_kd(), critic_width=8,
-        lr=3e-3, progress=False,
-    )  # fmt: skip
+    trained = distil(student, teacher, task, short_config(40, lr=3e-3), objective=gan() + feature_kd(TAPS))
     distance = trained.history.feature_kd
     assert distance.iloc[-5:].mean() < 0.9 * distance.iloc[:5].mean()
 
@@ -119,39 +115,50 @@ def test_logit_distillation_does_not_see_brightness():
 # --- the teacher's pictures, painted once
 
 
-def test_pictures_kept_beside_the_targets_are_flipped_and_cut_like_them(task, models):
+def test_the_teachers_pictures_are_flipped_like_the_targets(task, models):
     teacher = initialise(ResnetGenerator(TEACHER), 3, std=0.1)
-    batch = Batches(beside_targets(teacher, task, visited=12), 12, 0, True, flip=False).at(0)
-    scene = DistilledScene(models, batch)
+    batch = Batches(with_teacher_pictures(teacher, task, visited=12), 12, 0, True, flip=False).at(0)
+    outputs = DistillationOutputs({"generator": models["generator"]}, batch)
     alone = Batches(task.train, 12, 0, True, flip=False).at(0)
-    assert torch.equal(scene.target, alone.target)
-    torch.testing.assert_close(scene.teacher_picture, teacher(alone.source), atol=1 / 255, rtol=0)
-    flipped = Batches(beside_targets(teacher, task, visited=12), 12, 0, True).at(0)
+    assert torch.equal(outputs.target, alone.target)
+    torch.testing.assert_close(outputs.teacher_picture, teacher(alone.source), atol=1 / 255, rtol=0)
+    flipped = Batches(with_teacher_pictures(teacher, task, visited=12), 12, 0, True).at(0)
     mirrored = (flipped.source != batch.source).flatten(1).any(1)
     assert mirrored.any()
     assert torch.equal(flipped.target[mirrored], batch.target[mirrored].flip(-1))
+    assert torch.equal(flipped.teacher[mirrored], batch.teacher[mirrored].flip(-1))
 
 
 def test_the_teacher_paints_as_it_goes_where_few_pictures_are_seen_or_many_would_be_kept(task, monkeypatch):
     teacher = initialise(ResnetGenerator(TEACHER), 3, std=0.1)
-    assert beside_targets(teacher, task, visited=11) is task.train
+    assert with_teacher_pictures(teacher, task, visited=11) is task.train
     monkeypatch.setattr(teacher_pictures, "MOST_BYTES", 12 * 256 - 1)
-    assert beside_targets(teacher, task, visited=12) is task.train
+    assert with_teacher_pictures(teacher, task, visited=12) is task.train
 
 
 @pytest.mark.parametrize(("terms", "painted"), [(pixel_kd(), 0), (pixel_kd() + feature_kd(), 5)])
 def test_a_training_that_compares_only_pictures_asks_the_teacher_once(task, terms, painted, monkeypatch):
     asked = []
-    answer = feature_distillation.teacher_answer
-    monkeypatch.setattr(feature_distillation, "teacher_answer", lambda *given: asked.append(1) or answer(*given))
     student, teacher = (initialise(ResnetGenerator(a), 3, std=0.1) for a in (STUDENT, TEACHER))
-    distil(student, teacher, task, short_config(5), objective=gan() + terms, critic_width=8, progress=False)
+    forward = ResnetGenerator.forward
+
+    def counted(network, *given, **how):
+        if (
+            network.architecture == TEACHER
+            and torch.is_grad_enabled() is False
+            and not torch.is_inference_mode_enabled()
+        ):
+            asked.append(1)
+        return forward(network, *given, **how)
+
+    monkeypatch.setattr(ResnetGenerator, "forward", counted)
+    distil(student, teacher, task, short_config(5), objective=gan() + terms)
     assert len(asked) == painted
 
 
 def test_a_term_without_its_teacher_is_refused(task):
     with pytest.raises(GancompError, match=r"'gan_lsgan \+ pixel_kd' compares with a teacher, and there is none"):
-        distil(ResnetGenerator(STUDENT), None, task, short_config(), objective=gan() + pixel_kd(), progress=False)
+        distil(ResnetGenerator(STUDENT), None, task, short_config(), objective=gan() + pixel_kd())
 
 
 # --- wavelets
@@ -181,7 +188,7 @@ def test_high_bands_leave_brightness_to_other_terms():
 def test_every_term_adds_up_in_one_training(task):
     student, teacher = (initialise(ResnetGenerator(a), 3, std=0.1) for a in (STUDENT, TEACHER))
     objective = gan() + 50 * reconstruction() + 0.5 * feature_kd() + 5 * wavelet_kd("haar", 2) + pixel_kd()
-    trained = distil(student, teacher, task, short_config(), objective=objective, critic_width=8, progress=False)
+    trained = distil(student, teacher, task, short_config(), objective=objective)
     assert {"feature_kd", "wavelet_kd", "pixel_kd", "reconstruction"} <= set(trained.history.columns)
     assert torch.isfinite(torch.tensor(trained.history.wavelet_kd)).all()
 

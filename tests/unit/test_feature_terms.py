@@ -13,18 +13,18 @@ from gancomp_core.data import Batch
 from gancomp_core.errors import GancompError
 from gancomp_core.train import reconstruction
 from gancomp_core.train.feature_maps import FeatureMaps, VggMaps
-from gancomp_core.train.objectives import companions, content, gram, style, total_variation
-from gancomp_core.train.pix2pix import PairedScene
+from gancomp_core.train.objectives import content, gram, style, total_variation
+from gancomp_core.train.outputs import PairedOutputs
 
 FEATURES = FeatureMaps()
 
 
-def scene(fake: Tensor, target: Tensor) -> PairedScene:
-    return PairedScene({"generator": torch.nn.Identity(), "features": FEATURES}, Batch(fake, target))
+def outputs(fake: Tensor, target: Tensor) -> PairedOutputs:
+    return PairedOutputs({"generator": torch.nn.Identity(), "features": FEATURES}, Batch(fake, target))
 
 
 def values(fake: Tensor, target: Tensor) -> dict[str, float]:
-    _, found = (content() + style() + total_variation())(scene(fake, target))
+    _, found = (content() + style() + total_variation())(outputs(fake, target))
     return {name: float(value) for name, value in found.items()}
 
 
@@ -54,7 +54,7 @@ def test_both_grow_with_the_difference(pictures):
 
 def test_gradients_reach_the_generated_picture_and_not_the_target(pictures):
     fake, target = (pictures * 0.9).requires_grad_(), pictures.clone().requires_grad_()
-    total, _ = (content() + style())(scene(fake, target))
+    total, _ = (content() + style())(outputs(fake, target))
     total.backward()
     assert fake.grad is not None
     assert fake.grad.abs().sum() > 0
@@ -82,9 +82,9 @@ def test_maps_of_small_pictures_are_those_of_enlarged_ones(pictures):
 
 
 def test_the_feature_network_comes_when_a_term_asks_for_it():
-    assert set(companions(reconstruction() + 0.1 * style())) == {"features"}
-    assert set(companions(content())) == {"features"}
-    assert companions(reconstruction()) == {}
+    assert set((reconstruction() + 0.1 * style()).auxiliary_networks()) == {"features"}
+    assert set(content().auxiliary_networks()) == {"features"}
+    assert reconstruction().auxiliary_networks() == {}
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torchvision") is not None, reason="torchvision is installed here")

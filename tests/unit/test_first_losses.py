@@ -8,7 +8,6 @@ the last bit; elsewhere rounding differs, and 20 steps of a game amplify it.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from gancomp_core import nets
 from gancomp_core.data import PictureSet, Task
 from gancomp_core.data.photos import shrink
 from gancomp_core.methods import agd
-from gancomp_core.methods.feature_distillation import distil, feature_kd, logit_kd, pixel_kd
+from gancomp_core.methods.feature_distillation import OBJECTIVE, distil, feature_kd, logit_kd, pixel_kd
 from gancomp_core.methods.once_for_all import (
     all_at_once,
     only,
@@ -52,9 +51,12 @@ from gancomp_core.nets import (
 )
 from gancomp_core.train import (
     HINGE,
-    Settings,
+    Objective,
+    TrainConfig,
     Trained,
+    cyclegan,
     gan,
+    perceptual,
     reconstruction,
     train_cyclegan,
     train_gaugan,
@@ -62,8 +64,7 @@ from gancomp_core.train import (
     train_segmenter,
     train_super_resolution,
 )
-from gancomp_core.train.pix2pix import fresh_critic
-from gancomp_core.train.super_resolution import build
+from gancomp_core.train.pix2pix import new_discriminator
 
 RECORDED = Path(__file__).with_name("first_losses.json")
 STEPS = 20
@@ -114,26 +115,28 @@ def student() -> ResnetGenerator:
 
 
 def enlarger() -> nn.Module:
-    return build(RrdbArchitecture(blocks=1, width=8, growth=4), 3)["generator"]
+    return nets.build(RrdbArchitecture(blocks=1, width=8, growth=4), 3)
 
 
-def settings(**changes: Any) -> Settings:
-    return Settings(**{"steps": STEPS, "batch_size": 2, "precision": "32-true", "ema": 0.9, **changes})
+def short(**changes: Any) -> TrainConfig:
+    values = {"steps": STEPS, "batch_size": 2, "precision": "32-true", "ema": 0.9, "discriminator_width": 4}
+    return TrainConfig(**{**values, "progress": False, **changes})
 
 
-def distilled(*objectives: Any, task: Callable[[], Task] = pairs, **options: Any) -> Trained:
-    objective = functools.reduce(lambda a, b: a + b, objectives) if objectives else None
-    how = {"objective": objective, "critic_width": 4, "progress": False, **options}
-    return (distil if task is pairs else distil_unpaired)(student(), teacher(), task(), settings(), **how)
+def distilled(
+    objective: Objective = OBJECTIVE, task: Callable[[], Task] = pairs, discriminator: Any = None, **changes: Any
+) -> Trained:
+    how = {"objective": objective, "discriminator": discriminator}
+    return (distil if task is pairs else distil_unpaired)(student(), teacher(), task(), short(**changes), **how)
 
 
 def searched(task: Task, master: nn.Module, space: Any, low: float, high: float) -> agd.Search:
     controller = agd.Controller(low, high)
-    return agd.search(task, master, space, settings(batch_size=2), controller, crop=16, progress=False)
+    return agd.search(task, master, space, short(crop=16), controller)
 
 
 def derived(task: Task, network: Any, master: nn.Module) -> Trained:
-    return agd.train_derived(task, network, settings(), teacher=master, crop=16, progress=False)
+    return agd.train_derived(task, network, short(crop=16), teacher=master)
 
 
 def _cheapest(space: Any) -> Any:
@@ -145,7 +148,7 @@ def _spade_features() -> Trained:
     bigger = dataclasses.replace(SPADE, channels=ChannelConfig.parse("16_8_4_4_4_4_8_8"))
     ours, theirs = (initialise(SpadeGenerator(a), seed, std=0.1) for a, seed in ((SPADE, 1), (bigger, 2)))
     objective = gan() + 50 * reconstruction() + feature_kd()
-    return distil(ours, theirs, maps(64), settings(), objective=objective, critic_width=4, progress=False)
+    return distil(ours, theirs, maps(64), short(), objective=objective)
 
 
 AGD = translation_supernet(8, 2, 1, 1)
@@ -153,52 +156,48 @@ AGD_X4 = super_resolution_supernet(8, 2, 2)
 PAIRED_GAME = gan() + 50 * reconstruction()
 
 METHODS: dict[str, Callable[[], Trained | agd.Search]] = {
-    "pix2pix": lambda: train_pix2pix(pairs(), STUDENT, settings(), critic_width=4, progress=False),
+    "pix2pix": lambda: train_pix2pix(pairs(), STUDENT, short()),
     "pix2pix, hinge, perceptual, warped": lambda: train_pix2pix(
-        pairs(), STUDENT, settings(seed=1), loss=HINGE, perceptual_weight=10, critic_width=4, warp=True, lr=1e-3,
-        progress=False,
+        pairs(), STUDENT, short(seed=1, warp=True, lr=1e-3),
+        objective=gan(HINGE) + 50 * reconstruction() + 10 * perceptual(),
     ),
-    "cyclegan": lambda: train_cyclegan(strangers(), STUDENT, settings(), critic_width=4, pool=4, progress=False),
+    "cyclegan": lambda: train_cyclegan(strangers(), STUDENT, short(), pool=4),
     "cyclegan, perceptual, warped": lambda: train_cyclegan(
-        strangers(), STUDENT, settings(seed=1), critic_width=4, pool=4, perceptual_weight=10, warp=True, progress=False
+        strangers(), STUDENT, short(seed=1, warp=True), pool=4,
+        objective=cyclegan.objective_of(strangers()) + 10 * cyclegan.perceptual_return(),
     ),
-    "gaugan": lambda: train_gaugan(maps(64), SPADE, settings(), critic_width=4, progress=False),
-    "segmenter": lambda: train_segmenter(
-        maps(16), SegmenterArchitecture(3, width=4), settings(), warp=True, progress=False
-    ),
+    "gaugan": lambda: train_gaugan(maps(64), SPADE, short()),
+    "segmenter": lambda: train_segmenter(maps(16), SegmenterArchitecture(3, width=4), short(warp=True)),
     "super-resolution, RRDB": lambda: train_super_resolution(
-        photos(), RrdbArchitecture(blocks=1, width=8, growth=4), settings(), crop=16, progress=False
+        photos(), RrdbArchitecture(blocks=1, width=8, growth=4), short(crop=16)
     ),
     "super-resolution, VDSR": lambda: train_super_resolution(
-        photos(), VdsrArchitecture(layers=3, width=8, scale=4), settings(), crop=16, progress=False
+        photos(), VdsrArchitecture(layers=3, width=8, scale=4), short(crop=16)
     ),
     "distil, features": distilled,
-    "distil, pixels": lambda: distilled(PAIRED_GAME, 10 * pixel_kd()),
-    "distil, logits": lambda: distilled(PAIRED_GAME, logit_kd(4)),
-    "distil, wavelets": lambda: distilled(PAIRED_GAME, wavelet_kd(bands="all", levels=2), warp=True),
+    "distil, pixels": lambda: distilled(PAIRED_GAME + 10 * pixel_kd()),
+    "distil, logits": lambda: distilled(PAIRED_GAME + logit_kd(4)),
+    "distil, wavelets": lambda: distilled(PAIRED_GAME + wavelet_kd(bands="all", levels=2), warp=True),
     "distil, taps": lambda: distilled(
-        PAIRED_GAME, feature_kd(), pixel_kd(), taps={"down1": "down1", "block2": "block4", "up1": "up1"}
+        PAIRED_GAME + feature_kd({"down1": "down1", "block2": "block4", "up1": "up1"}) + pixel_kd()
     ),
-    "distil, trained critic, perceptual": lambda: distilled(critic=fresh_critic(pairs(), 7, 4), perceptual_weight=10),
+    "distil, trained critic, perceptual": lambda: distilled(
+        PAIRED_GAME + 10 * perceptual() + 0.5 * feature_kd(), discriminator=new_discriminator(pairs(), 7, 4)
+    ),
     "distil, SPADE": _spade_features,
     "distil, from L1": lambda: distil(
-        warm_start(only(STUDENT), teacher()).extract().requires_grad_(True), teacher(), pairs(), settings(),
-        critic_width=4, progress=False,
+        warm_start(only(STUDENT), teacher()).extract().requires_grad_(True), teacher(), pairs(), short()
     ),
     "distil unpaired": lambda: distilled(task=strangers),
     "distil unpaired, wavelets, trained critic": lambda: distilled(
-        PAIRED_GAME, wavelet_kd(), task=strangers, critic=fresh_critic(strangers(), 7, 4, conditional=False)
+        PAIRED_GAME + wavelet_kd(), strangers, new_discriminator(strangers(), 7, 4, conditional=False)
     ),
-    "supernet under a teacher": lambda: train_supernet(
-        warm_start(SPACE, teacher()), teacher(), pairs(), settings(),
-        critic_width=4, progress=False,
-    ),
+    "supernet under a teacher": lambda: train_supernet(warm_start(SPACE, teacher()), teacher(), pairs(), short()),
     "supernet, sandwich": lambda: train_supernet(
-        nets.build(SPACE, 1), teacher(), pairs(), settings(), sampler=sandwich(SPACE), critic_width=4, progress=False,
-        objective=PAIRED_GAME + pixel_kd(),
+        nets.build(SPACE, 1), teacher(), pairs(), short(), sampler=sandwich(SPACE), objective=PAIRED_GAME + pixel_kd()
     ),
-    "supernet, all at once": lambda: all_at_once(pairs(), SPACE, settings(), critic_width=4, progress=False),
-    "supernet, progressive": lambda: progressive_shrinking(pairs(), SPACE, settings(), critic_width=4, progress=False),
+    "supernet, all at once": lambda: all_at_once(pairs(), SPACE, short()),
+    "supernet, progressive": lambda: progressive_shrinking(pairs(), SPACE, short()),
     "AGD search": lambda: searched(pairs(), teacher(), AGD, 3e5, 6e5),
     "AGD search, unpaired": lambda: searched(strangers(), teacher(), AGD, 3e5, 6e5),
     "AGD search, super-resolution": lambda: searched(photos(), enlarger(), AGD_X4, 5e5, 9e5),

@@ -9,26 +9,24 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from factories import noise_task, random_resnet, short_config
+from factories import assert_same_weights, in_two_parts, noise_task, random_resnet, short_config
 from gancomp_core import nets, zoo
 from gancomp_core.data import Batches, load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.methods.feature_distillation import (
+    OBJECTIVE,
     Adaptors,
-    DistilledScene,
-    build,
-    default_objective,
+    DistillationOutputs,
     distil,
     feature_kd,
-    players,
+    game,
     tap_channels,
 )
 from gancomp_core.methods.once_for_all import (
-    SupernetScene,
+    SupernetOutputs,
     all_at_once,
     from_teacher,
     only,
-    over_networks,
     preview,
     progressive_shrinking,
     sandwich,
@@ -48,7 +46,7 @@ from gancomp_core.nets import (
     SpadeGenerator,
     initialise,
 )
-from gancomp_core.train import Settings, critic, gan, reconstruction
+from gancomp_core.train import Checkpoint, gan, reconstruction
 from gancomp_core.train.checkpoints import load_state
 
 TEACHER = ResnetArchitecture(ChannelConfig.uniform(16), 3, in_channels=1, out_channels=1)
@@ -56,15 +54,13 @@ SPACE = ArchitectureSpace(TEACHER, SearchSpace(((16, 8),) * 8))
 teacher = functools.partial(random_resnet, TEACHER)
 
 
-def fit(elastic, steps=2, **options):
-    return train_supernet(
-        elastic, teacher(), noise_task(), short_config(steps), critic_width=8, progress=False, **options
-    )
+def fit(elastic, steps=2, lr=None, **options):
+    return train_supernet(elastic, teacher(), noise_task(), short_config(steps, lr=lr), **options)
 
 
-def scene_of(sampler, objective=None):
-    models = build(nets.build(SPACE), teacher(), noise_task(), objective or default_objective(), critic_width=8)
-    return models, SupernetScene(models, Batches(noise_task().train, 3, 0, True).at(0), sampler)
+def outputs_of(sampler, space=SPACE):
+    models = game(nets.build(space), teacher(), noise_task(), short_config()).networks
+    return models, SupernetOutputs(models, Batches(noise_task().train, 3, 0, True).at(0), sampler, taps={})
 
 
 # --- what a step trains
@@ -72,15 +68,15 @@ def scene_of(sampler, objective=None):
 
 def test_a_step_trains_the_networks_that_its_sampler_draws():
     narrow, wide = SPACE.narrowest, SPACE.widest
-    models, scene = scene_of(lambda rng: [narrow, wide])
-    for part, architecture in zip(scene.parts, (narrow, wide), strict=True):
-        assert torch.equal(part.fake, models["generator"].extract(architecture)(scene.source))
+    models, outputs = outputs_of(lambda rng: [narrow, wide])
+    for part, architecture in zip(outputs.parts, (narrow, wide), strict=True):
+        assert torch.equal(part.fake, models["generator"].extract(architecture)(outputs.source))
 
 
 def test_weights_outside_the_networks_of_a_step_get_no_gradient():
-    _, scene = scene_of(lambda rng: [SPACE.narrowest])
-    over_networks(default_objective())(scene)[0].backward()
-    stem = scene.models["generator"].full.stages.stem[0].weight
+    _, outputs = outputs_of(lambda rng: [SPACE.narrowest])
+    OBJECTIVE.over("parts", "mean")(outputs)[0].backward()
+    stem = outputs.networks["generator"].full.stages.stem[0].weight
     assert stem.grad[8:].abs().max() == 0 < stem.grad[:8].abs().max()
 
 
@@ -94,20 +90,22 @@ def test_uniform_and_sandwich_draw_from_the_space():
 
 
 def test_an_objective_over_networks_is_the_mean_of_theirs():
-    _, scene = scene_of(lambda rng: [SPACE.narrowest, SPACE.widest])
-    objective = default_objective(distill=0.25)
-    total, values = over_networks(objective)(scene)
-    each = [objective(part) for part in scene.parts]
+    _, outputs = outputs_of(lambda rng: [SPACE.narrowest, SPACE.widest])
+    objective = gan() + 50 * reconstruction() + 0.25 * feature_kd()
+    total, values = objective.over("parts", "mean")(outputs)
+    each = [objective(part) for part in outputs.parts]
     torch.testing.assert_close(total, (each[0][0] + each[1][0]) / 2)
     torch.testing.assert_close(values["feature_kd"], (each[0][1]["feature_kd"] + each[1][1]["feature_kd"]) / 2)
-    assert str(over_networks(objective)) == str(objective) == "gan_lsgan + 50 * reconstruction + 0.25 * feature_kd"
+    assert (
+        str(objective.over("parts", "mean")) == str(objective) == "gan_lsgan + 50 * reconstruction + 0.25 * feature_kd"
+    )
 
 
 def test_the_teacher_looks_at_a_batch_once_for_all_networks():
-    models, scene = scene_of(lambda rng: [SPACE.narrowest, SPACE.widest])
+    models, outputs = outputs_of(lambda rng: [SPACE.narrowest, SPACE.widest])
     calls = []
     models["teacher"].register_forward_hook(lambda *_: calls.append(1))
-    over_networks(default_objective())(scene)
+    OBJECTIVE.over("parts", "mean")(outputs)
     assert len(calls) == 1
 
 
@@ -115,22 +113,21 @@ def test_the_teacher_looks_at_a_batch_once_for_all_networks():
 
 
 def test_feature_distillation_equals_its_plain_computation():
-    models, scene = scene_of(lambda rng: [SPACE.narrowest])
-    x, expected = scene.source, 0.0
+    models, outputs = outputs_of(lambda rng: [SPACE.narrowest])
+    x, expected = outputs.source, 0.0
     student = models["generator"].extract(SPACE.narrowest)
     for tap, (mine, theirs) in enumerate(zip(student.architecture.taps, TEACHER.taps, strict=True)):
         f, g = student(x, features=[mine])[1][mine], models["teacher"](x, features=[theirs])[1][theirs]
         layer = models["adaptors"].layers[tap]
         expected = expected + F.mse_loss(F.conv2d(f, layer.weight[:, : f.shape[1]], layer.bias), g)
-    torch.testing.assert_close(feature_kd()(scene.parts[0])[0], expected)
+    torch.testing.assert_close(feature_kd()(outputs.parts[0])[0], expected)
 
 
 def test_features_of_a_student_at_half_the_resolution_are_enlarged():
     space = ArchitectureSpace(TEACHER, SearchSpace(((16,),) * 8), resolutions=(0.5,))
-    models = build(nets.build(space), teacher(), noise_task(), default_objective(), critic_width=8)
-    scene = SupernetScene(models, Batches(noise_task().train, 3, 0, True).at(0), uniform(space))
-    assert scene.parts[0].features[0].shape[2:] == (2, 2)
-    assert torch.isfinite(feature_kd()(scene.parts[0])[0])
+    _, outputs = outputs_of(uniform(space), space)
+    assert outputs.parts[0].features[0].shape[2:] == (2, 2)
+    assert torch.isfinite(feature_kd()(outputs.parts[0])[0])
 
 
 def test_adaptors_take_the_leading_channels():
@@ -159,19 +156,17 @@ def test_networks_with_different_numbers_of_taps_are_named():
 
 def test_adaptors_learn_with_the_student_and_the_teacher_does_not():
     student, before = initialise(ResnetGenerator(SPACE.narrowest), 1), teacher()
-    trained = distil(student, before, noise_task(), short_config(), critic_width=8, progress=False)
-    fresh_ones = build(student, before, noise_task(), default_objective())["adaptors"]
-    assert not torch.equal(trained.models["adaptors"].layers[0].weight, fresh_ones.layers[0].weight)
+    trained = distil(student, before, noise_task(), short_config())
+    begun = game(student, before, noise_task(), short_config()).networks["adaptors"]
+    assert not torch.equal(trained.models["adaptors"].layers[0].weight, begun.layers[0].weight)
     for name, weight in teacher().state_dict().items():
         assert torch.equal(trained.models["teacher"].state_dict()[name], weight)
         assert torch.equal(before.state_dict()[name], weight)
 
 
 def test_without_feature_distillation_there_are_no_adaptors():
-    trained = distil(
-        ResnetGenerator(SPACE.narrowest), teacher(), noise_task(), short_config(), critic_width=8, progress=False,
-        objective=gan() + reconstruction(),
-    )  # fmt: skip
+    objective = gan() + reconstruction()
+    trained = distil(ResnetGenerator(SPACE.narrowest), teacher(), noise_task(), short_config(), objective=objective)
     assert set(trained.models) == {"generator", "teacher", "discriminator"}
     assert list(trained.history) == ["step", "critic_lsgan", "gan_lsgan", "reconstruction"]
 
@@ -179,7 +174,7 @@ def test_without_feature_distillation_there_are_no_adaptors():
 def test_a_critic_to_go_on_from_is_copied():
     given = initialise(PatchDiscriminator(2, 8, 2), 7)
     before = copy.deepcopy(given)
-    trained = distil(ResnetGenerator(TEACHER), teacher(), noise_task(), short_config(), critic=given, progress=False)
+    trained = distil(ResnetGenerator(TEACHER), teacher(), noise_task(), short_config(), discriminator=given)
     pairs = list(zip(before.parameters(), given.parameters(), strict=True))
     assert all(torch.equal(old, new) for old, new in pairs)
     learned = list(trained.models["discriminator"].parameters())
@@ -188,7 +183,7 @@ def test_a_critic_to_go_on_from_is_copied():
 
 def test_a_task_without_pairs_is_refused():
     with pytest.raises(GancompError, match="'tiny' has no pairs to distil with"):
-        train_supernet(nets.build(SPACE), teacher(), noise_task(paired=False), short_config(), progress=False)
+        train_supernet(nets.build(SPACE), teacher(), noise_task(paired=False), short_config())
 
 
 # --- the whole training
@@ -198,9 +193,8 @@ def test_a_supernet_of_one_network_trains_as_that_network_distilled():
     one = ArchitectureSpace(TEACHER, SearchSpace(((16,),) * 8))
     elastic = nets.build(one, seed=5)
     alone = elastic.extract()
-    options = {"critic_width": 8, "progress": False}
-    ours = train_supernet(elastic, teacher(), noise_task(), short_config(3), **options).models["generator"]
-    distil(alone, teacher(), noise_task(), short_config(3), **options)
+    ours = train_supernet(elastic, teacher(), noise_task(), short_config(3)).models["generator"]
+    distil(alone, teacher(), noise_task(), short_config(3))
     for name, weight in alone.state_dict().items():
         torch.testing.assert_close(ours.full.state_dict()[name], weight, rtol=1e-4, atol=1e-6)
 
@@ -212,16 +206,16 @@ def test_a_supernet_learns():
 
 
 def test_a_training_in_parts_draws_the_same_networks(tmp_path):
-    whole = fit(nets.build(SPACE), steps=4)
-    fit(nets.build(SPACE), steps=4, checkpoint=tmp_path / "a.ckpt", until=2)
-    resumed = fit(nets.build(SPACE, seed=9), steps=4, checkpoint=tmp_path / "a.ckpt")
-    for name, weight in whole.averaged["generator"].state_dict().items():
-        assert torch.equal(resumed.averaged["generator"].state_dict()[name], weight), name
+    whole, seeds = fit(nets.build(SPACE), steps=4), iter([0, 9])
+    resumed = in_two_parts(
+        lambda callbacks: fit(nets.build(SPACE, next(seeds)), steps=4, callbacks=callbacks), tmp_path / "a.ckpt", 2
+    )
+    assert_same_weights(whole, resumed)
 
 
 def test_the_preview_has_a_row_for_each_network():
-    _, scene = scene_of(sandwich(SPACE))
-    assert preview(scene).height >= 5 * 16
+    _, outputs = outputs_of(sandwich(SPACE))
+    assert preview(outputs).height >= 5 * 16
 
 
 # --- progressive shrinking
@@ -249,19 +243,18 @@ def test_a_space_without_elastic_kernels_has_no_stage_for_them():
 
 
 def test_progressive_shrinking_takes_as_many_steps_as_asked_for(tmp_path):
-    options = {"critic_width": 8, "progress": False}
     path = tmp_path / "a.ckpt"
-    trained = progressive_shrinking(noise_task(), ELASTIC, short_config(11), checkpoint=path, **options)
+    trained = progressive_shrinking(noise_task(), ELASTIC, short_config(11), callbacks=[Checkpoint(path)])
     steps = [load_state(path.with_suffix(f".{name}.ckpt"))["step"] for name in ("full", "kernel", "depth", "width")]
     assert steps == [4, 2, 2, 3]
     assert trained.averaged["generator"].space == ELASTIC
-    again = progressive_shrinking(noise_task(), ELASTIC, short_config(11), checkpoint=path, **options)
+    again = progressive_shrinking(noise_task(), ELASTIC, short_config(11), callbacks=[Checkpoint(path)])
     for name, weight in trained.averaged["generator"].state_dict().items():
         assert torch.equal(again.averaged["generator"].state_dict()[name], weight)
 
 
 def test_all_at_once_needs_no_teacher():
-    trained = all_at_once(noise_task(), ELASTIC, short_config(), critic_width=8, progress=False)
+    trained = all_at_once(noise_task(), ELASTIC, short_config())
     assert "teacher" not in trained.models
     assert trained.objective == "gan_lsgan + 50 * reconstruction"
 
@@ -270,7 +263,7 @@ def test_a_supernet_of_the_course_begins_as_its_teacher():
     given = zoo.load("edges2shoes/teacher")
     task = load_task("edges2shoes")
     space = only(given.generator.architecture)
-    begun = from_teacher(task, space, Settings(1, batch_size=2), teacher="edges2shoes/teacher", lr=0.0, progress=False)
+    begun = from_teacher(task, space, short_config(1, 2, lr=0.0), teacher="edges2shoes/teacher")
     x = task.test.batch(slice(0, 4)).source
     with torch.inference_mode():
         torch.testing.assert_close(begun.models["generator"](x), given.generator(x), atol=1e-4, rtol=1e-3)
@@ -331,14 +324,16 @@ def test_blocks_of_another_kind_begin_fresh_and_alike_each_time():
     assert torch.equal(first.extract(SPACE.widest)(x), dense.extract(SPACE.widest)(x))
 
 
-def test_players_own_the_adaptors_only_where_features_are_compared():
-    owned = [player.owns for player in players(default_objective(), critic(), 1e-4)]
-    assert owned == [("discriminator",), ("generator", "adaptors")]
-    assert players(gan(), critic(), 1e-4)[1].owns == ("generator",)
+def test_the_adaptors_learn_only_where_features_are_compared():
+    with_features, without = (
+        game(teacher(1), teacher(), noise_task(), short_config(), each).groups for each in (OBJECTIVE, gan())
+    )
+    assert [group.networks for group in with_features] == [("discriminator",), ("generator", "adaptors")]
+    assert without[1].networks == ("generator",)
 
 
-def test_a_distilled_scene_is_a_paired_scene_with_features():
-    models = build(teacher(1), teacher(), noise_task(), default_objective(), critic_width=8)
-    scene = DistilledScene(models, Batches(noise_task().train, 3, 0, True).at(0))
-    assert torch.equal(scene.fake, models["generator"](scene.source))
-    assert len(scene.features) == len(scene.teacher_features) == 4
+def test_outputs_of_a_distillation_are_paired_outputs_with_features():
+    models = game(teacher(1), teacher(), noise_task(), short_config()).networks
+    outputs = DistillationOutputs(models, Batches(noise_task().train, 3, 0, True).at(0), taps={})
+    assert torch.equal(outputs.fake, models["generator"](outputs.source))
+    assert len(outputs.features) == len(outputs.teacher_features) == 4

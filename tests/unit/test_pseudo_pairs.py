@@ -7,19 +7,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from factories import random_resnet
+from factories import random_resnet, short_config
 from gancomp_core import files
 from gancomp_core.data import Batches, PictureSet, to_float
 from gancomp_core.data.tasks import Task
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import evaluate_generator
 from gancomp_core.methods import teacher_pictures as module
-from gancomp_core.methods.feature_distillation import build, default_objective
-from gancomp_core.methods.pseudo_pairs import TaughtScene, distil_unpaired, pseudo_pairs
-from gancomp_core.methods.teacher_pictures import digest
+from gancomp_core.methods.feature_distillation import OBJECTIVE, game
+from gancomp_core.methods.pseudo_pairs import PseudoPairOutputs, RealPictures, distil_unpaired, pseudo_pairs
+from gancomp_core.methods.teacher_pictures import taught_by
 from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator, initialise
-from gancomp_core.train import Settings
-from gancomp_core.train.pix2pix import fresh_critic
+from gancomp_core.train.pix2pix import new_discriminator
 
 TEACHER = ResnetArchitecture(ChannelConfig.uniform(8), 3, in_channels=1, out_channels=1)
 teacher = functools.partial(random_resnet, TEACHER)
@@ -58,13 +57,13 @@ def test_pictures_are_made_once_for_the_same_weights(task, monkeypatch):
     assert again.fingerprint == first.fingerprint
 
 
-def test_the_digest_is_that_of_weights_and_architecture():
+def test_the_fingerprint_is_that_of_weights_and_architecture(task):
     changed = teacher()
     with torch.no_grad():
         changed.stages.stem[0].weight[0, 0, 0, 0] += 1e-6
     affine = initialise(ResnetGenerator(dataclasses.replace(TEACHER, affine=True)), 3, std=0.1)
-    assert digest(teacher()) == digest(teacher())
-    assert len({digest(network) for network in (teacher(), changed, affine)}) == 3
+    assert taught_by(teacher(), task) == taught_by(teacher(), task)
+    assert len({taught_by(network, task) for network in (teacher(), changed, affine)}) == 3
 
 
 def test_a_teacher_is_perfect_on_its_own_pictures_and_not_on_real_ones(task):
@@ -76,35 +75,25 @@ def test_a_teacher_is_perfect_on_its_own_pictures_and_not_on_real_ones(task):
 
 def test_the_student_follows_the_teacher_and_the_critic_sees_real_pictures(task):
     paired = pseudo_pairs(task, teacher())
-    models = build(
-        teacher(1),
-        teacher(),
-        paired,
-        default_objective(),
-        critic=fresh_critic(task, width=8, conditional=False),
-    )
-    scene = TaughtScene(models, Batches(paired.train, 4, 0, True).at(0), task.train.targets)
+    begun = new_discriminator(task, width=8, conditional=False)
+    models = game(teacher(1), teacher(), paired, short_config(), discriminator=begun).networks
+    real = RealPictures(task.train.targets, task.fingerprint)
+    outputs = PseudoPairOutputs(models, Batches(paired.train, 4, 0, True).at(0), real, taps={})
     real = to_float(task.train.targets)
-    assert all(any(torch.equal(picture, other) for other in real) for picture in scene.real)
-    torch.testing.assert_close(scene.judge_both()[0], models["discriminator"](scene.real), atol=1e-5, rtol=1e-4)
-    assert torch.equal(scene.teacher_picture, scene.target)
-    value = default_objective()(scene)[1]["reconstruction"]
-    torch.testing.assert_close(value, F.l1_loss(scene.fake, scene.target))
+    assert all(any(torch.equal(picture, other) for other in real) for picture in outputs.real)
+    torch.testing.assert_close(
+        outputs.discriminate_both()[0], models["discriminator"](outputs.real), atol=1e-5, rtol=1e-4
+    )
+    assert torch.equal(outputs.teacher_picture, outputs.target)
+    value = OBJECTIVE(outputs)[1]["reconstruction"]
+    torch.testing.assert_close(value, F.l1_loss(outputs.fake, outputs.target))
 
 
 def test_training_goes_towards_the_teachers_pictures(task):
     student = teacher(1)
-    given = fresh_critic(task, width=8, conditional=False)
+    given = new_discriminator(task, width=8, conditional=False)
     before = {name: value.clone() for name, value in given.state_dict().items()}
-    trained = distil_unpaired(
-        student,
-        teacher(),
-        task,
-        Settings(30, batch_size=4, precision="32-true"),
-        critic=given,
-        lr=3e-3,
-        progress=False,
-    )
+    trained = distil_unpaired(student, teacher(), task, short_config(30, 4, lr=3e-3), discriminator=given)
     distance = trained.history.reconstruction
     assert distance.iloc[-5:].mean() < 0.8 * distance.iloc[:5].mean()
     assert all(torch.equal(value, before[name]) for name, value in given.state_dict().items()), (

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 from torch import nn
 
-from factories import smooth
+from factories import short_config, smooth
 from gancomp_core import zoo
 from gancomp_core.data import PictureSet, Task, load_task
 from gancomp_core.errors import GancompError
@@ -65,7 +65,7 @@ from gancomp_core.nets import (
     build,
     initialise,
 )
-from gancomp_core.train import Settings, reconstruction
+from gancomp_core.train import Checkpoint, reconstruction
 
 SMALL = ResnetArchitecture("8_8_8_8_8_8_8_8", blocks=1)
 
@@ -336,17 +336,11 @@ def test_a_quantized_network_trains_in_the_loop_of_every_other_and_gets_better(t
             return float((network.eval()(x.source) - x.target).abs().mean())
 
     before = error(simulated)
-    settings = Settings(30, batch_size=4, precision="32-true", ema=0.5)
-    trained = distil(
-        simulated, None, task, settings, objective=reconstruction(), lr=2e-3, critic_width=8, progress=False,
-        checkpoint=tmp_path / "a.ckpt",
-    )  # fmt: skip
+    config, around = short_config(30, 4, lr=2e-3), [Checkpoint(tmp_path / "a.ckpt")]
+    trained = distil(simulated, None, task, config, objective=reconstruction(), callbacks=around)
     assert error(trained.averaged["generator"]) < 0.8 * before
     again = calibrate(simulate(student, scheme), x.source)
-    resumed = distil(
-        again, None, task, settings, objective=reconstruction(), lr=2e-3, critic_width=8, progress=False,
-        checkpoint=tmp_path / "a.ckpt",
-    )  # fmt: skip
+    resumed = distil(again, None, task, config, objective=reconstruction(), callbacks=around)
     assert error(resumed.averaged["generator"]) == error(trained.averaged["generator"])
     assert error(calibrate(simulate(plain(simulated), scheme), x.source)) < 0.9 * before
 

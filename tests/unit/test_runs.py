@@ -122,7 +122,7 @@ def test_a_killed_run_resumes_to_the_same_row(store, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     process = subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE)
     deadline = time.monotonic() + 120
-    while not list((store / "cache").glob("runs/*/curve.json")) and time.monotonic() < deadline:
+    while not list((store / "cache").glob("runs/*/training.ckpt")) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.kill() if sys.platform == "win32" else process.send_signal(signal.SIGKILL)
     process.wait()

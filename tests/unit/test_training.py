@@ -3,6 +3,7 @@ import math
 import pickle
 import subprocess
 import sys
+import time
 
 import pandas as pd
 import pytest
@@ -10,33 +11,41 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from factories import StopAfter, Stopped, assert_same_weights, in_two_parts, short_config
 from gancomp_core.data import Batch, Batches, PictureSet, load_task
 from gancomp_core.errors import GancompError, TrainingDiverged
 from gancomp_core.files import REPOSITORY
 from gancomp_core.nets import ChannelConfig, PatchDiscriminator, ResnetArchitecture, ResnetGenerator, initialise
 from gancomp_core.train import (
-    Objective,
-    Player,
-    Settings,
+    HINGE,
+    Callback,
+    Checkpoint,
+    Evaluate,
+    Game,
+    OptimizerGroup,
+    TrainConfig,
+    constant_rate,
     critic,
+    fit,
     gan,
-    objectives,
+    outputs,
+    pix2pix,
     reconstruction,
-    train,
+    term,
     train_pix2pix,
 )
 from gancomp_core.train.checkpoints import load_state, load_weights, read_about, save_state, save_weights
-from gancomp_core.train.loop import linear_decay
-from gancomp_core.train.pix2pix import PairedScene, build
+from gancomp_core.train.config import linear_decay
+from gancomp_core.train.outputs import PairedOutputs
 
 SMALL = ResnetArchitecture(ChannelConfig.uniform(8), blocks=1, in_channels=1, out_channels=1)
 
 
-class Scene:
-    """The smallest scene: a linear map, and its input as target."""
+class Outputs:
+    """The smallest step: a linear map, and its input as target."""
 
-    def __init__(self, models, batch):
-        self.fake, self.target = models["generator"](batch.source), batch.target
+    def __init__(self, networks, batch):
+        self.networks, self.fake, self.target = networks, networks["generator"](batch.source), batch.target
 
 
 def pictures(count=8):
@@ -44,21 +53,32 @@ def pictures(count=8):
     return PictureSet(grey, grey)
 
 
-def fit(objective=None, steps=20, lr=0.05, **options):
+def a_game(objective=None, lr=0.05, **changes):
     torch.manual_seed(0)
-    models = {"generator": nn.Conv2d(1, 1, 1)}
-    player = Player("generator", ("generator",), objective or reconstruction(), lr, (0.9, 0.999))
-    batches = Batches(pictures(), 4, seed=0, paired=True)
-    settings = Settings(steps, batch_size=4, precision="32-true", ema=options.pop("ema", 0.5))
-    return train(models, Scene, [player], batches, settings, progress=False, **options)
+    group = OptimizerGroup("generator", ("generator",), objective or reconstruction(), lr, (0.9, 0.999))
+    values = {"networks": {"generator": nn.Conv2d(1, 1, 1)}, "outputs": Outputs, "groups": (group,)}
+    return Game(**values | changes)
+
+
+def trained(game=None, *callbacks, steps=20, pairs=None, **changes):
+    config = short_config(steps, 4, **changes)
+    return fit(game or a_game(), Batches(pairs or pictures(), 4, config.seed, paired=True), config, callbacks)
+
+
+@term()
+def one(outputs):
+    return torch.tensor(1.0)
+
+
+@term()
+def given(outputs):
+    return torch.tensor(outputs)
 
 
 def test_an_objective_is_the_weighted_sum_of_its_terms_and_prints_like_one():
-    one = Objective(((1.0, "one", lambda scene: torch.tensor(1.0)),))
-    scene = Objective(((1.0, "scene", lambda scene: torch.tensor(scene)),))
-    total, parts = (one + 3 * (one.__class__(scene.terms)))(2.0)
+    total, parts = (one() + 3 * given())(2.0)
     assert total.item() == 7.0
-    assert {name: value.item() for name, value in parts.items()} == {"one": 1.0, "scene": 2.0}
+    assert {name: value.item() for name, value in parts.items()} == {"one": 1.0, "given": 2.0}
     assert str(gan() + 50 * reconstruction()) == "gan_lsgan + 50 * reconstruction"
     assert str(2 * (gan() + 5 * reconstruction())) == "2 * gan_lsgan + 10 * reconstruction"
 
@@ -74,46 +94,39 @@ def test_two_terms_of_one_name_are_refused_because_one_would_hide_the_other():
 
 @pytest.mark.parametrize("most", [8 * 24 * 24 - 1, 8 * 24 * 24])
 def test_real_and_fake_pictures_are_judged_alike_together_and_apart(most, monkeypatch):
-    monkeypatch.setattr(objectives, "TOGETHER", most)
+    monkeypatch.setattr(outputs, "TOGETHER", most)
     critic, seen = initialise(PatchDiscriminator(1, 8, 2), 0), []
     critic.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
     real, fake = torch.rand(2, 8, 1, 24, 24, generator=torch.Generator().manual_seed(0))
-    scores = objectives.scores_of_both(critic, real, fake)
+    scores = outputs.scores_of_both(critic, real, fake)
     assert seen == ([16] if most == 8 * 24 * 24 else [8, 8])
     for found, pictures in zip(scores, (real, fake), strict=True):
         torch.testing.assert_close(found, critic(pictures), rtol=1e-4, atol=1e-5)
 
 
-def test_two_players_with_a_term_of_one_name_are_refused():
-    models = {"generator": nn.Conv2d(1, 1, 1), "other": nn.Conv2d(1, 1, 1)}
-    players = [Player(name, (name,), reconstruction()) for name in models]
-    with pytest.raises(GancompError, match="Two players"):
-        train(models, Scene, players, Batches(pictures(), 4, 0, True), Settings(2, batch_size=4), progress=False)
+def test_two_groups_with_a_term_of_one_name_are_refused():
+    with pytest.raises(GancompError, match="Two groups"):
+        a_game(groups=[OptimizerGroup(name, ("generator",), reconstruction(), 0.1) for name in ("one", "other")])
 
 
-def test_batches_and_settings_must_agree():
-    player = Player("generator", ("generator",), reconstruction())
-    with pytest.raises(GancompError, match="make both from the same settings"):
-        train({"generator": nn.Conv2d(1, 1, 1)}, Scene, [player], Batches(pictures(), 2, 0, True), Settings(2))
+def test_batches_and_configuration_must_agree():
+    with pytest.raises(GancompError, match="make both from the same configuration"):
+        fit(a_game(), Batches(pictures(), 2, 0, True), TrainConfig(2))
 
 
 def test_weights_that_the_user_froze_stay_frozen():
-    task = load_task("edges2shoes")
-    models = build(task, SMALL, critic_width=8)
-    models["generator"].stages.stem.requires_grad_(False)
-    before = models["generator"].stages.stem[0].weight.clone()
-    players = [Player("d", ("discriminator",), critic()), Player("g", ("generator",), gan())]
-    batches = Batches(task.train, 2, 0, True)
-    trained = train(models, PairedScene, players, batches, Settings(3, batch_size=2), progress=False)
-    assert torch.equal(trained.models["generator"].stages.stem[0].weight, before)
+    task, config = load_task("edges2shoes"), short_config(3, 2)
+    game = pix2pix.game(task, SMALL, config, gan())
+    game.networks["generator"].stages.stem.requires_grad_(False)
+    before = game.networks["generator"].stages.stem[0].weight.clone()
+    assert torch.equal(fit(game, task, config).models["generator"].stages.stem[0].weight, before)
 
 
 def test_a_training_leaves_the_global_random_state_alone():
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    settings = Settings(2, batch_size=2)
-    train_pix2pix(load_task("edges2shoes"), SMALL, settings, critic_width=8, progress=False)
+    train_pix2pix(load_task("edges2shoes"), SMALL, short_config(2, 2))
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -121,20 +134,20 @@ def test_pix2pix_refuses_unpaired_tasks_and_tiny_pictures():
     task = load_task("edges2shoes")
     for wrong in (dataclasses.replace(task, paired=False), dataclasses.replace(task, size=8)):
         with pytest.raises(GancompError, match="paired task with pictures of one size, at least 16"):
-            train_pix2pix(wrong, SMALL, Settings(1))
+            train_pix2pix(wrong, SMALL, TrainConfig(1))
 
 
 def test_a_script_without_a_log_sees_the_progress_on_its_terminal():
     code = (
-        "from tests.unit.test_training import *; "
-        "train_pix2pix(load_task('edges2shoes'), SMALL, Settings(2, batch_size=2), critic_width=8)"
+        "import sys; sys.path[:0] = ['tests', 'tests/unit']; from test_training import *; "
+        "train_pix2pix(load_task('edges2shoes'), SMALL, TrainConfig(2, 2))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY)
     assert "step 2 of 2" in done.stderr, done.stderr
 
 
 def test_training_lowers_the_loss():
-    history = fit(steps=200).history
+    history = trained(steps=200).history
     assert history.reconstruction.iloc[-1] < 0.2 * history.reconstruction.iloc[0]
 
 
@@ -144,11 +157,11 @@ def test_learning_rate_stays_then_falls_to_zero():
 
 
 def test_loop_equals_the_same_game_written_out_in_plain_pytorch():
-    task, settings = load_task("edges2shoes"), Settings(5, batch_size=4, seed=1, precision="32-true", ema=0.9)
+    task, config = load_task("edges2shoes"), short_config(5, 4, seed=1, lr=1e-3)
     torch.set_num_threads(1)
-    ours = train_pix2pix(task, SMALL, settings, critic_width=8, lr=1e-3, progress=False)
+    ours = train_pix2pix(task, SMALL, config)
 
-    models = build(task, SMALL, seed=1, critic_width=8)
+    models = pix2pix.game(task, SMALL, config).networks
     g, d = models["generator"], models["discriminator"]
     adam = {n: torch.optim.Adam(m.parameters(), 1e-3, (0.5, 0.999), fused=True) for n, m in models.items()}
     batches = Batches(task.train, 4, 1, paired=True)
@@ -171,93 +184,293 @@ def test_loop_equals_the_same_game_written_out_in_plain_pytorch():
         torch.testing.assert_close(ours.models["generator"](x), g(x), rtol=0, atol=1e-3)
         pair = torch.cat([x, x], 1)
         torch.testing.assert_close(ours.models["discriminator"](pair), d(pair), rtol=0, atol=1e-3)
-        assert (g(x) - build(task, SMALL, seed=1, critic_width=8)["generator"](x)).abs().max() > 0.1
+        assert (g(x) - pix2pix.game(task, SMALL, config).networks["generator"](x)).abs().max() > 0.1
 
 
 def test_critic_learns_nothing_from_the_generators_turn_and_the_other_way_round():
     task = load_task("edges2shoes")
-    models = build(task, SMALL, critic_width=8)
-    scene = PairedScene(models, task.train.batch(slice(0, 2)))
-    critic()(scene)[0].backward()
+    models = pix2pix.game(task, SMALL, short_config()).networks
+    critic()(PairedOutputs(models, task.train.batch(slice(0, 2))))[0].backward()
     assert all(p.grad is None for p in models["generator"].parameters())
     assert all(p.grad is not None for p in models["discriminator"].parameters())
 
 
 def test_averaged_weights_lie_between_start_and_end():
-    trained = fit(ema=0.9, steps=30)
-    average, last = trained.averaged["generator"].weight, trained.models["generator"].weight
-    assert not torch.equal(average, last)
-    assert fit(ema=0.0).averaged["generator"].weight.equal(fit(ema=0.0).models["generator"].weight)
+    slow, at_once = trained(ema=0.9, steps=30), trained(ema=0.0)
+    assert not torch.equal(slow.averaged["generator"].weight, slow.models["generator"].weight)
+    assert at_once.averaged["generator"].weight.equal(at_once.models["generator"].weight)
 
 
-def exploding(step_value):
-    calls = []
+class Exploding:
+    """A term that is multiplied once, at the eighth step."""
 
-    def term(scene):
-        calls.append(None)
-        return reconstruction()(scene)[0] * (step_value if len(calls) == 8 else 1.0)
+    def __init__(self, factor):
+        self.factor, self.calls = factor, 0
 
-    return Objective(((1.0, "fragile", term),))
+    def __call__(self, outputs):
+        self.calls += 1
+        return reconstruction()(outputs)[0] * (self.factor if self.calls == 8 else 1.0)
+
+    def identity(self):
+        return f"times {self.factor} at the eighth step"
+
+
+def exploding(factor):
+    function = Exploding(factor)
+
+    @term("fragile")
+    def fragile(outputs):
+        return function(outputs)
+
+    return fragile()
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e9])
 def test_an_exploding_loss_stops_with_step_term_and_last_good_checkpoint(tmp_path, value):
     checkpoint = tmp_path / "training.ckpt"
     with pytest.raises(TrainingDiverged, match="step 7.*'fragile'.*training.ckpt") as caught:
-        fit(exploding(value), checkpoint=checkpoint, checkpoint_seconds=0.0)
+        trained(a_game(exploding(value)), Checkpoint(checkpoint, seconds=0.0))
     assert (caught.value.step, caught.value.term, caught.value.checkpoint) == (7, "fragile", checkpoint)
     saved = load_state(checkpoint)
     assert saved["step"] == 7
-    assert all(torch.isfinite(t).all() for t in saved["models"]["generator"].values())
+    assert all(torch.isfinite(t).all() for t in saved["networks"]["generator"].values())
+
+
+@pytest.mark.parametrize(("factor", "diverges"), [(1.0, False), (1e9, True)])
+def test_a_large_loss_is_no_divergence_and_one_that_grows_out_of_proportion_is(factor, diverges):
+    @term()
+    def summed(outputs):
+        return 1e7 * exploded(outputs)
+
+    exploded = Exploding(factor)
+    game = a_game(summed(), lr=1e-9)
+    if diverges:
+        with pytest.raises(TrainingDiverged, match="step 7.*'summed'"):
+            trained(game)
+    else:
+        assert trained(game).history.summed.max() > 1e5
 
 
 def test_losses_are_written_beside_the_checkpoint(tmp_path):
-    trained = fit(checkpoint=tmp_path / "training.ckpt")
-    assert list(pd.read_csv(tmp_path / "training.csv").step) == list(trained.history.step)
+    found = trained(a_game(), Checkpoint(tmp_path / "training.ckpt"))
+    assert list(pd.read_csv(tmp_path / "training.csv").step) == list(found.history.step)
 
 
-def test_a_checkpoint_of_another_training_is_refused(tmp_path):
-    fit(checkpoint=tmp_path / "training.ckpt")
+@term()
+def scaled(outputs, by=1.0, how=abs):
+    return by * how(outputs.fake - outputs.target).mean()
+
+
+class OtherOutputs(Outputs):
+    pass
+
+
+def frozen(seed):
+    torch.manual_seed(seed)
+    return {"generator": nn.Conv2d(1, 1, 1), "teacher": nn.Conv2d(1, 1, 1).requires_grad_(False)}
+
+
+#: A training, another one, and what is said to differ.
+OTHERS = {
+    "learning rate": (a_game, {}, {"lr": 0.1}, "objective of generator is .*lr 0.05.* and here .*lr 0.1"),
+    "weight": (a_game, {"objective": scaled()}, {"objective": 2 * scaled()}, "'scaled, .*'2 \\* scaled"),
+    "argument": (a_game, {"objective": scaled(1.0)}, {"objective": scaled(2.0)}, "'scaled, .*scaled.by=2.0"),
+    "function as argument": (a_game, {"objective": scaled()}, {"objective": scaled(how=torch.square)}, "objective"),
+    "lambda as argument": (
+        a_game, {"objective": scaled(how=lambda x: 2 * abs(x))}, {"objective": scaled(how=lambda x: 3 * abs(x))},
+        "objective",
+    ),
+    "another game": (a_game, {"objective": gan()}, {"objective": gan(HINGE)}, "objective"),
+    "outputs": (a_game, {}, {"outputs": OtherOutputs}, "outputs"),
+    "network": (a_game, {}, {"networks": {"generator": nn.Conv2d(1, 1, 3, padding=1)}}, "learning networks"),
+    "teacher": (a_game, {"networks": frozen(1)}, {"networks": frozen(2)}, "frozen teacher"),
+    "no teacher": (a_game, {"networks": frozen(1)}, {}, "frozen teacher is .* and here 'absent'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "first", "second", "told"), OTHERS.values(), ids=OTHERS)
+def test_a_checkpoint_of_another_training_is_refused(tmp_path, monkeypatch, make, first, second, told):
+    monkeypatch.setattr(Outputs, "discriminate", lambda outputs, picture: picture, raising=False)
+    path = tmp_path / "training.ckpt"
+    with pytest.raises(Stopped):
+        trained(make(**first), Checkpoint(path, seconds=0.0), StopAfter(1))
+    with pytest.raises(GancompError, match=f"belongs to another training: its .*{told}"):
+        trained(make(**second), Checkpoint(path))
+    assert trained(make(**first), Checkpoint(path)).step == 20
+
+
+@pytest.mark.parametrize("changes", [{"schedule": constant_rate}, {"seed": 1}, {"ema": 0.9}, {"lr": 1e-3}], ids=str)
+def test_a_checkpoint_of_another_configuration_is_refused(tmp_path, changes):
+    config = short_config(20, 4)
+    batches = [
+        Batches(pictures(), 4, each.seed, paired=True) for each in (config, dataclasses.replace(config, **changes))
+    ]
+    fit(a_game(), batches[0], config, [Checkpoint(tmp_path / "a.ckpt")])
+    with pytest.raises(GancompError, match="another training: its (configuration|schedule|pictures)"):
+        fit(a_game(), batches[1], dataclasses.replace(config, **changes), [Checkpoint(tmp_path / "a.ckpt")])
+
+
+@pytest.mark.parametrize(("first", "second"), [(2.0, 3.0), ([1, 2], [1, 3])])
+def test_the_values_that_a_term_takes_from_around_it_count(tmp_path, first, second):
+    def closed(around):
+        @term()
+        def error(outputs):
+            return (outputs.fake - outputs.target).abs().mean() * torch.tensor(around).sum()
+
+        return error()
+
+    trained(a_game(closed(first)), Checkpoint(tmp_path / "a.ckpt"))
     with pytest.raises(GancompError, match="another training"):
-        fit(lr=0.1, checkpoint=tmp_path / "training.ckpt")
+        trained(a_game(closed(second)), Checkpoint(tmp_path / "a.ckpt"))
+
+
+def test_what_has_no_complete_text_cannot_be_checkpointed_but_trained(tmp_path):
+    class Opaque:
+        def __call__(self, difference):
+            return difference.abs()
+
+    game = a_game(scaled(how=Opaque()))
+    with pytest.raises(GancompError, match="Opaque has no complete text; make it a frozen dataclass, or give it"):
+        trained(game, Checkpoint(tmp_path / "a.ckpt"))
+    assert trained(game).step == 20
+
+
+def test_frozen_networks_are_not_in_the_checkpoint_and_stay_as_they_are(tmp_path):
+    path = tmp_path / "a.ckpt"
+    with pytest.raises(Stopped):
+        trained(a_game(networks=frozen(1)), Checkpoint(path, seconds=0.0), StopAfter(3))
+    assert set(load_state(path)["networks"]) == {"generator"}
+    resumed = trained(a_game(networks=frozen(1)), Checkpoint(path))
+    assert torch.equal(resumed.models["teacher"].weight, frozen(1)["teacher"].weight)
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
-    settings, path = Settings(2, batch_size=2), tmp_path / "training.ckpt"
-    train_pix2pix(load_task("edges2shoes"), SMALL, settings, critic_width=8, checkpoint=path, progress=False)
+    config, around = short_config(2, 2), [Checkpoint(tmp_path / "training.ckpt")]
+    train_pix2pix(load_task("edges2shoes"), SMALL, config, callbacks=around)
     wider = dataclasses.replace(SMALL, blocks=2)
-    with pytest.raises(GancompError, match="another training"):
-        train_pix2pix(load_task("edges2shoes"), wider, settings, critic_width=8, checkpoint=path, progress=False)
+    with pytest.raises(GancompError, match="another training: its learning networks"):
+        train_pix2pix(load_task("edges2shoes"), wider, config, callbacks=around)
 
 
 def test_a_checkpoint_is_not_continued_on_other_pictures(tmp_path):
-    fit(checkpoint=tmp_path / "training.ckpt")
-    player = Player("generator", ("generator",), reconstruction(), 0.05, (0.9, 0.999))
+    trained(a_game(), Checkpoint(tmp_path / "training.ckpt"))
     others = PictureSet(*[255 - pictures().sources] * 2)
-    settings = Settings(20, batch_size=4, precision="32-true", ema=0.5)
-    with pytest.raises(GancompError, match="another training"):
-        train(
-            {"generator": nn.Conv2d(1, 1, 1)}, Scene, [player], Batches(others, 4, 0, True), settings,
-            checkpoint=tmp_path / "training.ckpt", progress=False,
-        )  # fmt: skip
-
-
-def test_a_checkpoint_beyond_the_wanted_step_is_refused(tmp_path):
-    fit(checkpoint=tmp_path / "training.ckpt", until=10)
-    with pytest.raises(GancompError, match="step 10, beyond 5"):
-        fit(checkpoint=tmp_path / "training.ckpt", until=5)
+    with pytest.raises(GancompError, match="another training: its pictures"):
+        trained(a_game(), Checkpoint(tmp_path / "training.ckpt"), pairs=others)
 
 
 def test_the_way_out_of_a_diverged_training_works(tmp_path):
     with pytest.raises(TrainingDiverged, match="another checkpoint file"):
-        fit(exploding(math.nan), checkpoint=tmp_path / "a.ckpt", checkpoint_seconds=0.0)
-    assert fit(lr=0.01, checkpoint=str(tmp_path / "b.ckpt")).step == 20
+        trained(a_game(exploding(math.nan)), Checkpoint(tmp_path / "a.ckpt", seconds=0.0))
+    assert trained(a_game(lr=0.01), Checkpoint(str(tmp_path / "b.ckpt"))).step == 20
+
+
+# --- callbacks
+
+
+class Counting(Callback):
+    """Counts the steps; a checkpoint keeps the number."""
+
+    def __init__(self, label="Counting"):
+        self.label, self.count, self.events = label, 0, []
+
+    @property
+    def name(self):
+        return self.label
+
+    def begin(self, training):
+        self.events.append(f"begin {training.step}")
+
+    def before_step(self, training):
+        self.events.append(f"before {training.step}")
+
+    def after_step(self, training):
+        self.count += 1
+        self.events.append(f"after {training.step}")
+
+    def end(self, training):
+        self.events.append(f"end {training.step}")
+
+    def close(self):
+        self.events.append("close")
+
+    def state_dict(self):
+        return {"count": self.count}
+
+    def load_state_dict(self, state):
+        self.count = state["count"]
+
+
+def test_callbacks_are_called_around_the_steps():
+    counting = Counting()
+    trained(a_game(), counting, steps=2)
+    assert counting.events == ["begin 0", "before 0", "after 1", "before 1", "after 2", "end 2", "close"]
+
+
+def test_checkpoints_keep_the_state_of_callbacks_and_left_trainings_close_them(tmp_path):
+    first, second = Counting(), Counting()
+    with pytest.raises(Stopped):
+        trained(a_game(), Checkpoint(tmp_path / "a.ckpt", seconds=0.0), first, StopAfter(3))
+    assert first.events[-2:] == ["after 3", "close"]
+    trained(a_game(), Checkpoint(tmp_path / "a.ckpt"), second)
+    assert second.count == 20
+    assert second.events[0] == "begin 0"
+
+
+def test_two_callbacks_of_one_name_are_refused():
+    with pytest.raises(GancompError, match="two callbacks named 'Counting'; give each its own name"):
+        trained(a_game(), Counting(), Counting())
+    assert trained(a_game(), Counting("one"), Counting("other")).step == 20
+
+
+def test_evaluations_draw_a_curve_and_keep_the_best_weights(tmp_path):
+    def bias_of(network):
+        return abs(network.bias.item() - 0.1)
+
+    def watch():
+        return Evaluate(bias_of, every=6)
+
+    straight = watch()
+    whole = trained(a_game(), straight)
+    assert list(straight.curve) == [6, 12, 18, 20]
+    assert straight.curve[20] == bias_of(whole.averaged["generator"])
+    assert straight.best_step == min(straight.curve, key=straight.curve.get)
+    again = nn.Conv2d(1, 1, 1)
+    again.load_state_dict(straight.best)
+    assert bias_of(again) == min(straight.curve.values())
+
+    second = watch()
+    with pytest.raises(Stopped):
+        trained(a_game(), Checkpoint(tmp_path / "a.ckpt", seconds=0.0), watch(), StopAfter(13))
+    trained(a_game(), Checkpoint(tmp_path / "a.ckpt"), second)
+    assert (second.curve, second.best_step) == (straight.curve, straight.best_step)
+    assert all(torch.equal(tensor, straight.best[name]) for name, tensor in second.best.items())
+
+
+def test_measuring_neither_counts_as_training_nor_changes_it():
+    def slow(network):
+        torch.manual_seed(3)
+        time.sleep(0.1)
+        return 0.0
+
+    watch = Evaluate(slow, every=1)
+    watched, alone = trained(a_game(), watch), trained(a_game())
+    assert_same_weights(watched, alone)
+    assert len(watch.curve) == 20
+    assert watched.seconds < 20 * 0.1
+
+
+def test_a_training_in_two_parts_is_the_same(tmp_path):
+    straight = trained(a_game())
+    resumed = in_two_parts(lambda callbacks: trained(a_game(), *callbacks), tmp_path / "a.ckpt", 7)
+    assert_same_weights(straight, resumed)
+    assert straight.history.equals(resumed.history)
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / "training.ckpt").write_bytes(b"not a checkpoint")
     with pytest.raises(GancompError, match=r"training\.ckpt cannot be read"):
-        fit(checkpoint=tmp_path / "training.ckpt")
+        trained(a_game(), Checkpoint(tmp_path / "training.ckpt"))
 
 
 class Malicious:
@@ -275,9 +488,9 @@ def test_a_checkpoint_that_hides_code_is_refused_unrun(tmp_path, capfd):
 
 
 @pytest.mark.parametrize("field", [{"steps": 0}, {"batch_size": 0}, {"ema": 1.0}])
-def test_impossible_settings_are_refused(field):
+def test_impossible_configurations_are_refused(field):
     with pytest.raises(GancompError, match="needs steps >= 1"):
-        dataclasses.replace(Settings(10), **field)
+        dataclasses.replace(TrainConfig(10), **field)
 
 
 def test_weights_survive_the_disk_with_what_is_said_about_them(tmp_path):

@@ -10,16 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from factories import COLOURS, DoubleBatches, map_task, short_config
+from factories import COLOURS, DoubleBatches, assert_same_weights, in_two_parts, map_task, short_config
 from gancomp_core.data import Batches, PictureSet, to_uint8
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import perceptual_distance
 from gancomp_core.nets import ChannelConfig, MultiScaleDiscriminator, SpadeArchitecture, SpadeGenerator, initialise
-from gancomp_core.train import Settings, critic, gan, reconstruction, train
+from gancomp_core.train import critic, fit, gan, gaugan, reconstruction
 from gancomp_core.train.batch_norm import recalibrate
-from gancomp_core.train.gaugan import SemanticScene, build, default_objective, players, train_gaugan
-from gancomp_core.train.loop import linear_decay
-from gancomp_core.train.objectives import HINGE, companions, feature_matching, perceptual
+from gancomp_core.train.callbacks import ShowProgress
+from gancomp_core.train.config import linear_decay
+from gancomp_core.train.gaugan import OBJECTIVE, train_gaugan
+from gancomp_core.train.objectives import HINGE, feature_matching, perceptual
+from gancomp_core.train.outputs import SemanticOutputs
 from gancomp_core.train.progress import paint
 
 SMALL = SpadeArchitecture(ChannelConfig.parse("8_4_2_2_2_2_4_8"), upsampling="normal", label_channels=3)
@@ -29,26 +31,25 @@ def tiny(count=8, **changes):
     return map_task(count, 16, **{"class_names": ("sea", "wood", "sand")} | changes)
 
 
-def fit(task=None, steps=3, batch_size=2, **options):
-    config = short_config(steps, batch_size)
-    return train_gaugan(task or tiny(), SMALL, config, critic_width=8, progress=False, **options)
+def fitted(task=None, steps=3, batch_size=2, lr=None, **options):
+    return train_gaugan(task or tiny(), SMALL, short_config(steps, batch_size, lr=lr), **options)
 
 
 @pytest.fixture(scope="module")
 def networks():
-    return build(tiny(), SMALL, critic_width=8) | companions(default_objective())
+    return gaugan.game(tiny(), SMALL, short_config()).networks
 
 
 @pytest.fixture(scope="module")
 def trained():
-    return fit()
+    return fitted()
 
 
 @pytest.fixture
-def scene(networks):
+def outputs(networks):
     """A step whose discriminator stands still, so that it may be asked again."""
     models = {name: copy.deepcopy(model).eval() for name, model in networks.items()}
-    return SemanticScene(models, tiny().train.batch(slice(0, 2)))
+    return SemanticOutputs(models, tiny().train.batch(slice(0, 2)))
 
 
 # --- the terms
@@ -74,70 +75,69 @@ def test_a_critic_that_is_sure_learns_nothing_but_the_generator_still_does():
 
 def test_losses_of_several_scales_are_averaged_however_large_each_is():
     fine, coarse = torch.full((2, 1, 6, 6), 0.5), torch.full((2, 1, 2, 2), -3.0)
-    scene = SimpleNamespace(
-        fake=None, judge=lambda picture: [fine, coarse], judge_both=lambda: ([fine, coarse], [coarse, fine])
-    )
-    assert gan(HINGE)(scene)[0].item() == pytest.approx((-0.5 + 3) / 2)
-    assert critic(HINGE)(scene)[0].item() == pytest.approx(0.5 * ((0.5 + 4) / 2 + (0 + 1.5) / 2))
-    assert gan()(scene)[0].item() == pytest.approx((0.25 + 16) / 2)
+    outputs = SimpleNamespace(fake=None, discriminate=lambda picture: [fine, coarse])
+    outputs.discriminate_both = lambda: ([fine, coarse], [coarse, fine])
+    assert gan(HINGE)(outputs)[0].item() == pytest.approx((-0.5 + 3) / 2)
+    assert critic(HINGE)(outputs)[0].item() == pytest.approx(0.5 * ((0.5 + 4) / 2 + (0 + 1.5) / 2))
+    assert gan()(outputs)[0].item() == pytest.approx((0.25 + 16) / 2)
 
 
-def test_terms_equal_their_plain_computation(scene):
-    d = scene.models["discriminator"]
+def test_terms_equal_their_plain_computation(outputs):
+    d = outputs.networks["discriminator"]
     with torch.no_grad():
-        both = [torch.cat([scene.source, picture], 1) for picture in (scene.fake, scene.target)]
+        both = [torch.cat([outputs.source, picture], 1) for picture in (outputs.fake, outputs.target)]
         fake, real = (d(pair, features=True) for pair in both)
         differences = [(a - b).abs().mean() for (_, f), (_, r) in zip(fake, real, strict=True) for a, b in zip(f, r)]  # noqa: B905
         expected = {
             "gan_hinge": -(fake[0][0].mean() + fake[1][0].mean()) / 2,
             "feature_matching": sum(differences) / 8,  # two scales, four layers
-            "perceptual": perceptual_distance(scene.fake, scene.target).mean(),
+            "perceptual": perceptual_distance(outputs.fake, outputs.target).mean(),
         }
-        total, parts = default_objective()(scene)
+        total, parts = OBJECTIVE(outputs)
         for name, value in expected.items():
             torch.testing.assert_close(parts[name], value, rtol=0, atol=1e-5)
         weighted = expected["gan_hinge"] + 10 * expected["feature_matching"] + 10 * expected["perceptual"]
         torch.testing.assert_close(total, weighted, rtol=0, atol=1e-4)
         losses = [(F.relu(1 - r).mean() + F.relu(1 + f).mean()) / 2 for (f, _), (r, _) in zip(fake, real, strict=True)]
-        torch.testing.assert_close(critic(HINGE)(scene)[0], (losses[0] + losses[1]) / 2, rtol=0, atol=1e-5)
-    assert str(default_objective()) == "gan_hinge + 10 * feature_matching + 10 * perceptual"
+        torch.testing.assert_close(critic(HINGE)(outputs)[0], (losses[0] + losses[1]) / 2, rtol=0, atol=1e-5)
+    assert str(OBJECTIVE) == "gan_hinge + 10 * feature_matching + 10 * perceptual"
 
 
-def test_feature_matching_moves_the_fakes_and_not_what_they_are_compared_with(scene):
-    scene.fake = scene.fake.detach().requires_grad_()
-    scene.target = scene.target.requires_grad_()
-    feature_matching()(scene)[0].backward()
-    assert all(of_one.any() for of_one in scene.fake.grad)
-    assert not scene.target.grad.any()
+def test_feature_matching_moves_the_fakes_and_not_what_they_are_compared_with(outputs):
+    outputs.fake = outputs.fake.detach().requires_grad_()
+    outputs.target = outputs.target.requires_grad_()
+    feature_matching()(outputs)[0].backward()
+    assert all(of_one.any() for of_one in outputs.fake.grad)
+    assert not outputs.target.grad.any()
 
 
-def test_feature_matching_takes_the_features_of_real_pictures_for_numbers(scene):
-    d, scene.fake = scene.models["discriminator"], scene.fake.detach()
-    feature_matching()(scene)[0].backward()
+def test_feature_matching_takes_the_features_of_real_pictures_for_numbers(outputs):
+    d, outputs.fake = outputs.networks["discriminator"], outputs.fake.detach()
+    feature_matching()(outputs)[0].backward()
     found = [p.grad.clone() for p in d.parameters() if p.grad is not None]
     d.zero_grad()
     with torch.no_grad():
-        real = [f for _, of_scale in d(torch.cat([scene.source, scene.target], 1), features=True) for f in of_scale]
-    fake = [f for _, of_scale in d(torch.cat([scene.source, scene.fake], 1), features=True) for f in of_scale]
+        real = [f for _, of_scale in d(torch.cat([outputs.source, outputs.target], 1), features=True) for f in of_scale]
+    fake = [f for _, of_scale in d(torch.cat([outputs.source, outputs.fake], 1), features=True) for f in of_scale]
     torch.stack([F.l1_loss(a, b) for a, b in zip(fake, real, strict=True)]).mean().backward()
     for one, other in zip(found, (p.grad for p in d.parameters() if p.grad is not None), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
 
 
-def test_the_perceptual_network_is_frozen_but_lets_the_generator_learn(scene):
-    perceptual()(scene)[0].backward()
-    assert all(p.grad is None for p in scene.models["perceptual"].parameters())
-    assert any(p.grad is not None and p.grad.any() for p in scene.models["generator"].parameters())
+def test_the_perceptual_network_is_frozen_but_lets_the_generator_learn(outputs):
+    perceptual()(outputs)[0].backward()
+    assert all(p.grad is None for p in outputs.networks["perceptual"].parameters())
+    assert any(p.grad is not None and p.grad.any() for p in outputs.networks["generator"].parameters())
 
 
-def test_the_critic_learns_nothing_for_the_generator(scene):
-    critic(HINGE)(scene)[0].backward()
-    assert all(p.grad is None for p in scene.models["generator"].parameters())
-    assert all(p.grad is not None for p in scene.models["discriminator"].parameters())
+def test_the_critic_learns_nothing_for_the_generator(outputs):
+    critic(HINGE)(outputs)[0].backward()
+    assert all(p.grad is None for p in outputs.networks["generator"].parameters())
+    assert all(p.grad is not None for p in outputs.networks["discriminator"].parameters())
 
 
 def test_the_critic_learns_four_times_as_fast_as_the_generator():
-    critics, generator = players(default_objective(), 2e-4)
+    critics, generator = gaugan.game(tiny(), SMALL, short_config(lr=2e-4)).groups
     assert (critics.lr, generator.lr) == (4e-4, 1e-4)
     assert critics.betas == generator.betas == (0.0, 0.9)
 
@@ -146,13 +146,12 @@ def test_the_critic_learns_four_times_as_fast_as_the_generator():
 
 
 def test_training_equals_a_gaugan_written_out_in_plain_pytorch():
-    task, settings = tiny(), Settings(3, batch_size=2, seed=4, precision="32-true")
-    game = gan(HINGE) + 10 * feature_matching() + reconstruction()  # the perceptual distance computes in float32 only
-    ours, theirs = (
-        {n: build(task, SMALL, 4, 8)[n].double().train() for n in ("generator", "discriminator")} for _ in range(2)
-    )
+    task, config = tiny(), short_config(3, 2, seed=4, lr=1e-3)
+    terms = gan(HINGE) + 10 * feature_matching() + reconstruction()  # the perceptual distance computes in float32 only
+    game, other = (dataclasses.replace(gaugan.game(task, SMALL, config, terms), callbacks=()) for _ in range(2))
+    ours, theirs = ({n: m.double().train() for n, m in each.networks.items()} for each in (game, other))
     batches = DoubleBatches(task.train, 2, 4, paired=True)
-    history = train(ours, SemanticScene, players(game, 1e-3), batches, settings, progress=False).history
+    history = fit(game, batches, config).history
 
     g, d = theirs.values()
     adam_g = torch.optim.Adam(g.parameters(), 0.5e-3, (0.0, 0.9))
@@ -186,12 +185,12 @@ def test_training_equals_a_gaugan_written_out_in_plain_pytorch():
 
 def test_gaugan_learns_to_colour_a_map():
     objective = gan(HINGE) + 10 * feature_matching() + 10 * reconstruction()  # L1 says what happens in few steps
-    history = fit(steps=25, batch_size=2, lr=4e-3, objective=objective).history
+    history = fitted(steps=25, batch_size=2, lr=4e-3, objective=objective).history
     assert history.reconstruction.iloc[-3:].mean() < 0.5 * history.reconstruction.iloc[:2].mean()
 
 
 def test_the_published_objective_learns_too():
-    history = fit(steps=12, batch_size=2, lr=4e-3).history
+    history = fitted(steps=12, batch_size=2, lr=4e-3).history
     assert list(history) == ["step", "critic_hinge", "gan_hinge", "feature_matching", "perceptual"]
     assert history.perceptual.iloc[-2:].mean() < 0.8 * history.perceptual.iloc[:2].mean()
 
@@ -272,19 +271,14 @@ def test_the_averaged_generator_comes_back_with_statistics_of_its_own(trained):
 
 
 def test_a_training_is_the_same_in_parts(tmp_path, trained):
-    assert fit(checkpoint=tmp_path / "a.ckpt", until=2).step == 2
-    resumed = fit(checkpoint=tmp_path / "a.ckpt")
-    for models in ("models", "averaged"):
-        for name, model in getattr(trained, models).items():
-            for key, tensor in model.state_dict().items():
-                assert torch.equal(tensor, getattr(resumed, models)[name].state_dict()[key]), (models, name, key)
+    assert_same_weights(trained, in_two_parts(lambda callbacks: fitted(callbacks=callbacks), tmp_path / "a.ckpt", 2))
 
 
 def test_building_the_networks_leaves_the_global_random_state_alone():
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    build(tiny(), SMALL, critic_width=8), companions(default_objective())
+    gaugan.game(tiny(), SMALL, short_config())
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -311,18 +305,14 @@ def test_the_live_picture_shows_painted_maps_fakes_and_targets(monkeypatch):
         def __init__(self, *_):
             pass
 
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
+        def close(self):
             pass
 
         def update(self, step, values, picture):
             shown.append(picture())
 
-    monkeypatch.setattr("gancomp_core.train.loop.Progress", Watched)
-    settings = Settings(1, batch_size=2, precision="32-true")
-    train_gaugan(tiny(), SMALL, settings, critic_width=8, objective=gan(HINGE))
+    monkeypatch.setattr("gancomp_core.train.callbacks.Progress", Watched)
+    fitted(steps=1, objective=gan(HINGE), callbacks=[ShowProgress()])
     assert shown[0].size == (2 * 64 * 2, 3 * 64 * 2)
     pixels = np.asarray(shown[0])
     assert (pixels[:128] == pixels[256:]).all()  # the targets of this task are its painted maps
@@ -332,9 +322,9 @@ def test_the_live_picture_shows_painted_maps_fakes_and_targets(monkeypatch):
 # --- refusals
 
 
-def refusal(task, architecture=SMALL, **settings):
+def refusal(task, architecture=SMALL, **changes):
     with pytest.raises(GancompError) as caught:
-        train_gaugan(task, architecture, Settings(1, **settings), critic_width=8, progress=False)
+        train_gaugan(task, architecture, short_config(1, **changes))
     said = str(caught.value)
     assert said.endswith(".")
     assert ". " not in said

@@ -7,15 +7,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from factories import a_task, map_task, refused, short_config, stripes
+from factories import a_task, assert_same_weights, in_two_parts, map_task, refused, short_config, stripes
+from gancomp_core import nets
 from gancomp_core.data import Batches, PictureSet
 from gancomp_core.data.photos import shrink
 from gancomp_core.errors import GancompError
 from gancomp_core.nets import RrdbArchitecture, Segmenter, SegmenterArchitecture, VdsrArchitecture
-from gancomp_core.train.loop import linear_decay
-from gancomp_core.train.pix2pix import PairedScene
+from gancomp_core.train import Checkpoint
+from gancomp_core.train.config import linear_decay
+from gancomp_core.train.outputs import PairedOutputs, preview
 from gancomp_core.train.segmentation import train_segmenter
-from gancomp_core.train.super_resolution import build, preview, train_super_resolution
+from gancomp_core.train.super_resolution import train_super_resolution
 
 RRDB = RrdbArchitecture(blocks=1, width=8, growth=8)
 VDSR = VdsrArchitecture(layers=3, width=8, scale=4)
@@ -26,18 +28,18 @@ def photos(**changes):
     return a_task(PictureSet(shrink(large, 4), large), **changes)
 
 
-def enlarge(architecture=RRDB, steps=3, task=None, batch_size=2, **options):
-    config = short_config(steps, batch_size, seed=1)
-    return train_super_resolution(task or photos(), architecture, config, progress=False, **{"crop": 16, **options})
+def enlarge(architecture=RRDB, steps=3, task=None, batch_size=2, callbacks=(), **changes):
+    config = short_config(steps, batch_size, seed=1, **{"crop": 16, **changes})
+    return train_super_resolution(task or photos(), architecture, config, callbacks=callbacks)
 
 
 def maps(**changes):
     return map_task(12, 4, **changes)
 
 
-def segment(steps=3, task=None, classes=3, batch_size=2, **options):
-    architecture, config = SegmenterArchitecture(classes, width=4), short_config(steps, batch_size)
-    return train_segmenter(task or maps(), architecture, config, progress=False, **options)
+def segment(steps=3, task=None, classes=3, batch_size=2, lr=None):
+    architecture, config = SegmenterArchitecture(classes, width=4), short_config(steps, batch_size, lr=lr)
+    return train_segmenter(task or maps(), architecture, config)
 
 
 # --- super-resolution
@@ -46,7 +48,7 @@ def segment(steps=3, task=None, classes=3, batch_size=2, **options):
 @pytest.mark.parametrize("architecture", [RRDB, VDSR], ids=["RRDBNet", "VDSR"])
 def test_training_equals_one_written_out_in_plain_pytorch(architecture):
     trained = enlarge(architecture, lr=1e-3)
-    plain = build(architecture, seed=1)["generator"]
+    plain = nets.build(architecture, seed=1)
     adam = torch.optim.Adam(plain.parameters(), 1e-3, (0.9, 0.999))
     batches, losses = Batches(photos().train, 2, 1, paired=True, crop=16, scale=4), []
     for step in range(3):
@@ -74,7 +76,7 @@ def distance(network, batch):
 def test_super_resolution_learns(architecture, share):
     trained = enlarge(architecture, steps=60, batch_size=4, lr=4e-3)
     batch = photos().test.batch(slice(0, 12))
-    untrained = build(architecture, seed=1)["generator"]
+    untrained = nets.build(architecture, seed=1)
     assert distance(trained.averaged["generator"], batch) < share * distance(untrained, batch)
     if architecture is RRDB:
         assert trained.history.reconstruction.iloc[-1] < 0.5 * trained.history.reconstruction.iloc[0]
@@ -86,22 +88,19 @@ def test_whole_pictures_are_enlarged_after_training_on_squares():
 
 
 def test_its_preview_shows_source_generated_and_target_of_one_size():
-    scene = PairedScene(build(RRDB), photos().train.batch(slice(0, 3)))
-    assert preview(scene).size == (3 * 32 * 2, 3 * 32 * 2)
+    outputs = PairedOutputs({"generator": nets.build(RRDB)}, photos().train.batch(slice(0, 3)))
+    assert preview(outputs).size == (3 * 32 * 2, 3 * 32 * 2)
 
 
 def test_super_resolution_in_parts_is_the_same(tmp_path):
     straight = enlarge()
-    assert enlarge(checkpoint=tmp_path / "a.ckpt", until=2).step == 2
-    resumed = enlarge(checkpoint=tmp_path / "a.ckpt")
-    for key, tensor in straight.averaged["generator"].state_dict().items():
-        assert torch.equal(tensor, resumed.averaged["generator"].state_dict()[key])
+    assert_same_weights(straight, in_two_parts(lambda callbacks: enlarge(callbacks=callbacks), tmp_path / "a.ckpt", 2))
 
 
 def test_a_checkpoint_with_another_crop_is_refused(tmp_path):
-    enlarge(checkpoint=tmp_path / "a.ckpt")
+    enlarge(callbacks=[Checkpoint(tmp_path / "a.ckpt")])
     with pytest.raises(GancompError, match="another training"):
-        enlarge(crop=8, checkpoint=tmp_path / "a.ckpt")
+        enlarge(crop=8, callbacks=[Checkpoint(tmp_path / "a.ckpt")])
 
 
 @pytest.mark.parametrize("changes", [{"scale": 1}, {"paired": False}], ids=["equal sizes", "unpaired"])
@@ -155,13 +154,13 @@ def test_the_segmenter_learns_to_read_maps():
 def test_its_loss_is_the_mean_cross_entropy_of_all_pixels():
     trained = segment(steps=1)
     batch = Batches(maps().train, 2, 0, paired=True).at(0)
-    network = fresh_segmenter().train()
+    network = new_segmenter().train()
     chances = network(batch.target).softmax(1)
     expected = -chances[batch.source > 0].log().mean()
     assert trained.history.cross_entropy[0] == pytest.approx(expected.item(), abs=1e-5)
 
 
-def fresh_segmenter(seed=0):
+def new_segmenter(seed=0):
     torch.manual_seed(seed)
     return Segmenter(SegmenterArchitecture(3, width=4))
 

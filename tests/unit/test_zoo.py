@@ -29,7 +29,7 @@ from gancomp_core.nets import (
     SegmenterArchitecture,
     SpadeArchitecture,
 )
-from gancomp_core.train import Settings
+from gancomp_core.train import TrainConfig
 
 NAMES = zoo.names()
 SUPERNET = "edges2shoes/supernet"
@@ -316,7 +316,7 @@ def tiny_zoo(tiny_root, monkeypatch) -> Callable[[str], zoo.ZooModel]:
         options = {"lr": 1e-4} | {
             option: small[option] for option in small if option in shipped_models.RECIPES[name].options
         }
-        changes = {"architecture": architecture, "settings": Settings(2, batch_size=2), "options": options}
+        changes = {"architecture": architecture, "settings": TrainConfig(2, batch_size=2), "options": options}
         monkeypatch.setitem(shipped_models.RECIPES, name, dataclasses.replace(shipped_models.RECIPES[name], **changes))
 
     def model(name: str) -> zoo.ZooModel:

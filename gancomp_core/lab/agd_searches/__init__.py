@@ -26,7 +26,7 @@ from gancomp_core.methods.agd.choices import Controller, MacTable
 from gancomp_core.methods.agd.searching import search, settled
 from gancomp_core.methods.agd.students import random_architectures, train_derived
 from gancomp_core.nets import AgdArchitecture, super_resolution_supernet, translation_supernet
-from gancomp_core.train.loop import Settings
+from gancomp_core.train import Checkpoint, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class RecordedSearch:
     base: int
     cells: int
     controller: Controller
-    settings: Settings
+    settings: TrainConfig
     back: bool = False
 
     @property
@@ -60,14 +60,14 @@ class RecordedSearch:
         return translation_supernet(self.base, self.cells, task.source_channels, task.target_channels)
 
 
-_SHOES = RecordedSearch("edges2shoes_unpaired", 16, 6, Controller(4e6, 5e6), Settings(600, 8))
-_GLOSS = RecordedSearch("flat2gloss_unpaired", 16, 6, Controller(16e6, 20e6), Settings(400, 4))
-_PHOTOS = RecordedSearch("photos_x4", 32, 5, Controller(900e6, 1.2e9, on_operators=2 / 7), Settings(400, 8))
+_SHOES = RecordedSearch("edges2shoes_unpaired", 16, 6, Controller(4e6, 5e6), TrainConfig(600, 8))
+_GLOSS = RecordedSearch("flat2gloss_unpaired", 16, 6, Controller(16e6, 20e6), TrainConfig(400, 4))
+_PHOTOS = RecordedSearch("photos_x4", 32, 5, Controller(900e6, 1.2e9, on_operators=2 / 7), TrainConfig(400, 8))
 #: "free" has a price of zero: its controller does nothing, as that of the released super-resolution configuration.
 SEARCHES: dict[str, RecordedSearch] = {
     "edges2shoes_unpaired": _SHOES,
-    "edges2shoes_unpaired, small": replace(_SHOES, controller=Controller(2.5e6, 3e6), settings=Settings(300, 8)),
-    "edges2shoes_unpaired, large": replace(_SHOES, controller=Controller(8.5e6, 9.5e6), settings=Settings(300, 8)),
+    "edges2shoes_unpaired, small": replace(_SHOES, controller=Controller(2.5e6, 3e6), settings=TrainConfig(300, 8)),
+    "edges2shoes_unpaired, large": replace(_SHOES, controller=Controller(8.5e6, 9.5e6), settings=TrainConfig(300, 8)),
     "edges2shoes_unpaired, free": replace(_SHOES, controller=Controller(4e6, 5e6, price=0.0)),
     "flat2gloss_unpaired": _GLOSS,
     "flat2gloss_unpaired, back": replace(_GLOSS, back=True),
@@ -108,7 +108,7 @@ def do(name: str) -> Recorded:
     chosen, path = _chosen(name), _path(name)
     kept = files.cache_root() / "agd" / f"{path.stem}.ckpt"
     given = (chosen.task, chosen.teacher, chosen.space, chosen.settings, chosen.controller)
-    found = search(*given, checkpoint=kept)
+    found = search(*given, callbacks=[Checkpoint(kept)])
     history = found.history.astype({"probability": "float32", "price": "float32"})
     about = {"minutes": f"{found.seconds / 60:.1f}", "machine": machine_class()}
     with files.atomic_write(path) as temporary:

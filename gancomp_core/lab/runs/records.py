@@ -21,8 +21,7 @@ from gancomp_core.lab.recorded_table import RecordedTable, key_of, lock
 from gancomp_core.measure import band_errors, cost, evaluate_generator, likeness, set_distance
 from gancomp_core.methods.pseudo_pairs import pseudo_pairs
 from gancomp_core.nets import build_generator
-from gancomp_core.train.checkpoints import load_weights, save_weights
-from gancomp_core.train.loop import Settings, Trained, fastest_precision
+from gancomp_core.train import Checkpoint, Evaluate, TrainConfig, fastest_precision
 
 log = logging.getLogger("gancomp")
 RUNS = RecordedTable("runs")
@@ -78,9 +77,9 @@ class Run:
         return PROTOCOLS[self.task]
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> TrainConfig:
         steps = self.protocol.steps if self.steps is None else self.steps
-        return Settings(steps, self.protocol.batch_size, self.seed, self.precision)
+        return TrainConfig(steps, self.protocol.batch_size, self.seed, precision=self.precision)
 
     @property
     def key(self) -> str:
@@ -88,12 +87,14 @@ class Run:
 
         Models of the zoo that a configuration names count with their weights.
         """
+        given = self.settings
         named = [value for value in self.configuration.values() if isinstance(value, str) and value in zoo.shown()]
         return key_of(
             load_task(self.task).fingerprint,
             self.method,
             self.configuration,
-            str(self.settings),
+            f"Settings(steps={given.steps}, batch_size={given.batch_size}, seed={given.seed}, "
+            f"precision={given.precision!r}, ema={given.ema})",
             str(self.protocol),
             *(zoo.card(name)["files"] for name in named),
         )
@@ -152,16 +153,26 @@ def trained_generator(run: Run) -> nn.Module:
     On one class of machine the same weights to the bit.
     """
     with lock(run.folder / "lock"):
-        trained = METHODS[run.method].train(run, load_task(run.task), run.folder / "training.ckpt", run.settings.steps)
+        trained = METHODS[run.method].train(run, load_task(run.task), [Checkpoint(run.folder / "training.ckpt")])
     return trained.averaged["generator"].eval()
 
 
 def _execute(run: Run, folder: Path) -> dict[str, Any]:
-    task = load_task(run.task)
-    curve, trained = _train_and_watch(run, task, folder)
+    task, method = load_task(run.task), METHODS[run.method]
+
+    def distance(network: nn.Module) -> float:
+        found = set_distance(network, task, split="search")
+        log.info("distance on the search split %.4g", found)
+        return found
+
+    watch = Evaluate(distance, every=-(-run.settings.steps // run.protocol.evaluations))
+    trained = method.train(run, task, [Checkpoint(folder / "training.ckpt"), *([watch] if method.watched else [])])
     last: Any = trained.averaged["generator"]
-    best_step = min(curve, key=lambda step: curve[step])
-    best = load_weights(build_generator(last.architecture.as_dict()), folder / f"{best_step}.safetensors").eval()
+    curve = watch.curve if method.watched else {run.settings.steps: distance(last)}
+    best, best_step = last, min(curve, key=lambda step: curve[step])
+    if best_step != run.settings.steps:
+        best = build_generator(last.architecture.as_dict()).eval()
+        best.load_state_dict(watch.best)
     quality = {"last": _evaluate(last, run, task)}
     quality["best"] = quality["last"] if best_step == run.settings.steps else _evaluate(best, run, task)
     expense = cost(last, task.size, task.size)
@@ -182,26 +193,6 @@ def _execute(run: Run, folder: Path) -> dict[str, Any]:
         "curve": json.dumps(curve),
         **{f"{name}_{which}": value for which, values in quality.items() for name, value in values.items()},
     }
-
-
-def _train_and_watch(run: Run, task: Task, folder: Path) -> tuple[dict[int, float], Trained]:
-    """Train in segments; after each, score the averaged generator on the search split and keep its weights."""
-    curve_file = folder / "curve.json"
-    curve = {int(step): fd for step, fd in json.loads(curve_file.read_text()).items()} if curve_file.exists() else {}
-    steps, parts = run.settings.steps, run.protocol.evaluations
-    method = METHODS[run.method]
-    parts = parts if method.watched else 1
-    for point in [steps * (part + 1) // parts for part in range(parts)]:
-        if point in curve and point != steps:
-            continue
-        trained = method.train(run, task, folder / "training.ckpt", point)
-        if point not in curve:
-            save_weights(trained.averaged["generator"], folder / f"{point}.safetensors")
-            curve[point] = set_distance(trained.averaged["generator"], task, split="search")
-            with files.atomic_write(curve_file) as temporary:
-                temporary.write_text(json.dumps(curve))
-            log.info("step %d: distance on the search split %.4g", point, curve[point])
-    return curve, trained
 
 
 def _evaluate(generator: nn.Module, run: Run, task: Task) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from gancomp_core.lab.shipped_models.recipes import Recipe
 from gancomp_core.lab.shipped_models.scores import Scores
 from gancomp_core.measure import cost, machine_class
 from gancomp_core.nets import AgdArchitecture, ArchitectureSpace
+from gancomp_core.train.config import TrainConfig
 from gancomp_core.train.loop import Trained
 from gancomp_core.train.progress import tile
 from gancomp_core.zoo.pictures import sample_rows
@@ -35,7 +35,7 @@ def describe(name: str, recipe: Recipe, trained: Trained, generator: nn.Module, 
         "command": f"gancomp zoo train {name}",
         "architecture": cast(Any, generator).architecture.as_dict(),
         "objective": trained.objective,
-        "settings": {**dataclasses.asdict(recipe.settings), **recipe.options, "precision": trained.precision},
+        "settings": {**settings_of(recipe.settings), **recipe.options, "precision": trained.precision},
         "minutes": round(trained.seconds / 60, 1),
         "device": trained.device,
         "threads": trained.threads,
@@ -44,6 +44,11 @@ def describe(name: str, recipe: Recipe, trained: Trained, generator: nn.Module, 
         "cost": expense(generator, task),
         "licence": f"MIT, like the rest of the course; trained on {recipe.pictures}",
     }
+
+
+def settings_of(config: TrainConfig) -> dict[str, Any]:
+    """What a card says of a configuration besides the recipe's options."""
+    return {name: getattr(config, name) for name in ("steps", "batch_size", "seed", "precision", "ema")}
 
 
 def expense(generator: nn.Module, task: Task) -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import lzma
 import shutil
@@ -18,6 +17,7 @@ from gancomp_core.files import atomic_write, cache_root, data_root, sha256, writ
 from gancomp_core.lab.shipped_models import cards
 from gancomp_core.lab.shipped_models.recipes import RECIPES, Recipe
 from gancomp_core.lab.shipped_models.scores import differences, grade
+from gancomp_core.train.callbacks import Checkpoint
 from gancomp_core.train.checkpoints import save_weights
 from gancomp_core.train.loop import Trained
 from gancomp_core.zoo.store import GRID, ZooModel, folder_of, load, names, packed, read_card, shown
@@ -39,9 +39,7 @@ def train(name: str) -> ZooModel:
     """
     recipe, cache = recipe_of(name), cache_root() / "zoo" / name.replace("/", "-")
     task, judge = load_task(recipe.task), _judge(name, recipe.task)  # the judge first: it may be missing
-    trained = recipe.method(
-        task, recipe.architecture, recipe.settings, checkpoint=cache.with_suffix(".ckpt"), **recipe.options
-    )
+    trained = recipe.train(task, [Checkpoint(cache.with_suffix(".ckpt"))])
     models = _networks(trained, recipe.keeps or SHOWN)
     for network, module in models.items():
         save_weights(module.half(), cache / f"{network}.safetensors", _about(module))
@@ -126,7 +124,7 @@ def table(write: bool = False) -> str:
 
 def _wanted(recipe: Recipe) -> dict[str, Any]:
     """What a recipe asks for, as a card would say it; the precision only where it is not left to the machine."""
-    settings = {**dataclasses.asdict(recipe.settings), **recipe.options}
+    settings = {**cards.settings_of(recipe.settings), **recipe.options}
     if recipe.settings.precision == "auto":
         del settings["precision"]
     wanted = {"task": recipe.task, "architecture": recipe.architecture.as_dict(), "settings": settings}

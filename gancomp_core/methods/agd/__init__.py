@@ -5,45 +5,33 @@ mixed by a softmax of their preferences, widths are drawn by a straight-through 
 learn by gradient, from the pictures of a teacher and from a price on multiply-accumulates. No discriminator plays.
 """
 
-from gancomp_core.methods.agd.choices import Choices, Controller, MacTable, kept_channels
-from gancomp_core.methods.agd.searching import (
-    Search,
-    SearchScene,
-    derived_from,
-    for_choices,
-    for_weights,
-    halves,
-    search,
-    settled,
-)
+from gancomp_core.methods.agd.choices import Choices, Controller, MacTable, PriceControl, kept_channels
+from gancomp_core.methods.agd.searching import HalvedBatches, Search, SearchOutputs, derived_from, search, settled
 from gancomp_core.methods.agd.students import (
-    TaughtScene,
     default_objective,
     describe,
     from_teacher,
+    pictures_with_teacher,
     random_architectures,
-    taught,
     train_derived,
 )
 
 __all__ = [
-    "derived_from",
     "Choices",
     "Controller",
+    "HalvedBatches",
     "MacTable",
+    "PriceControl",
     "Search",
-    "SearchScene",
-    "TaughtScene",
+    "SearchOutputs",
     "default_objective",
+    "derived_from",
     "describe",
-    "for_choices",
-    "for_weights",
     "from_teacher",
-    "halves",
     "kept_channels",
+    "pictures_with_teacher",
     "random_architectures",
     "search",
     "settled",
-    "taught",
     "train_derived",
 ]

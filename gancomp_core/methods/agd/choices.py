@@ -1,10 +1,10 @@
-"""What an AGD search chooses: preferences for operators and widths, what they cost, and the price of that."""
+"""Architecture parameters of an AGD search, what they cost, and the price of that."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,13 @@ from torch import Tensor, nn
 from gancomp_core.errors import GancompError
 from gancomp_core.nets.agd import AgdArchitecture, Picked, draft_operator
 from gancomp_core.nets.blueprint import PICTURE, Channels, Draft
+from gancomp_core.train.callbacks import Callback, State
+
+if TYPE_CHECKING:
+    from gancomp_core.train.loop import Training
 
 REACH = 8.0  # by how much a two-sided controller may raise or lower its price
-LOOKS = 100  # how often a search writes down its preferences, and the controller may change the price
+UPDATES = 100  # how often a search writes down its preferences, and the controller may change the price
 
 
 class MacTable:
@@ -80,12 +84,13 @@ class Controller:
     """Keeps a search within a range of MACs, by a price on them.
 
     ``low`` and ``high`` bound the MACs of the derived network. As published (``two_sided`` False), the ``price``
-    doubles at every look at which that network is above the range and halves when it is below. That cannot lift a
+    doubles at every update at which that network is above the range and halves when it is below. That cannot lift a
     network that is below because cheap operators learn faster, and a price that has halved often comes back late. So by
     default a price that has become small turns negative, and MACs are rewarded; within the range it becomes small
     again; and it is never larger or smaller than its start by more than ``REACH``. A price of 0 stays 0: then MACs cost
     nothing. The price weighs ``on_operators`` of the expected MACs over operators and the rest over widths, both as a
-    share of ``high``; a quarter as published for translation, 2/7 for super-resolution.
+    share of ``high``; a quarter as published for translation, 2/7 for super-resolution. Preferences learn at
+    ``choice_lr``, after the first share ``warm_up`` of the steps, which trains the weights alone.
     """
 
     low: float
@@ -93,9 +98,11 @@ class Controller:
     price: float = 0.05
     on_operators: float = 0.25
     two_sided: bool = True
+    choice_lr: float = 2e-2
+    warm_up: float = 0.25
 
     def next_price(self, price: float, macs: float) -> float:
-        """The price after a look at which the derived network has so many ``macs``."""
+        """The price after an update at which the derived network has this many ``macs``."""
         sign = int(macs > self.high) - int(macs < self.low)
         if not self.two_sided:
             return price * 2.0**sign
@@ -107,36 +114,27 @@ class Controller:
         return sign * least if sign else price
 
     def __post_init__(self) -> None:
-        if not 0 < self.low < self.high or self.price < 0 or not 0 <= self.on_operators <= 1:
+        shares = (self.on_operators, self.warm_up)
+        if not 0 < self.low < self.high or self.price < 0 or not all(0 <= share <= 1 for share in shares):
             raise GancompError(
-                f"A controller needs 0 < low < high MACs, a price from 0 and on_operators from 0 to 1, not low "
-                f"{self.low:g}, high {self.high:g}, price {self.price:g} and {self.on_operators:g}."
+                f"A controller needs 0 < low < high MACs, a price from 0, on_operators and warm_up from 0 to 1, not "
+                f"low {self.low:g}, high {self.high:g}, price {self.price:g}, {self.on_operators:g} and "
+                f"{self.warm_up:g}."
             )
 
 
 class Choices(nn.Module):
-    """The preferences of a search, layer by layer, the price of MACs, and a record of both.
+    """The preferences of a search, layer by layer.
 
-    ``operators`` and ``widths`` are logits, one vector a layer; all start equal but for a hair in favour of what costs
-    more, so that what is derived first is the costliest network. Every one of ``looks`` looks writes
-    down the probabilities and the MACs of the network that the largest of them make.
+    ``operators`` and ``widths`` are logits, one vector a layer; all start equal but for a tiny bias in favour of what
+    costs more, so that what is derived first is the costliest network.
     """
 
-    price: Tensor
-    record: Tensor
-    step: Tensor
-
-    def __init__(self, table: MacTable, controller: Controller, steps: int, looks: int = LOOKS) -> None:
+    def __init__(self, table: MacTable) -> None:
         super().__init__()
-        self.table, self.controller, self.steps = table, controller, steps
-        self.operators = nn.ParameterList(nn.Parameter(_hair(costs[:, -1, -1])) for costs in table.tables)
-        self.widths = nn.ParameterList(nn.Parameter(_hair(costs[0, -1])) for costs in table.tables)
-        self.looks = min(looks, steps)
-        self.register_buffer("price", torch.tensor(controller.price, dtype=torch.float64))
-        # a row a look: step, MACs, price, then all probabilities
-        columns = 3 + sum(len(p) for p in self.parameters())
-        self.register_buffer("record", torch.full((self.looks, columns), torch.nan, dtype=torch.float64))
-        self.register_buffer("step", torch.tensor(0))
+        self.table = table
+        self.operators = nn.ParameterList(nn.Parameter(_ranked(costs[:, -1, -1])) for costs in table.tables)
+        self.widths = nn.ParameterList(nn.Parameter(_ranked(costs[0, -1])) for costs in table.tables)
 
     def shares(self, kind: str) -> list[Tensor]:
         """The probabilities of each layer's "operators" or "widths"."""
@@ -170,47 +168,81 @@ class Choices(nn.Module):
         shares = self.shares("operators")
         return [Picked(share, which(layer.widths)) for layer, share in zip(layers, shares, strict=True)]
 
-    def budget(self) -> Tensor:
-        """The price times the expected MACs, as a share of the controller's ``high``."""
-        on_operators = self.table.of_operators(self.shares("operators"), self.best("widths"))
-        on_widths = self.table.of_widths(self.best("operators"), self.shares("widths"))
-        part = self.controller.on_operators
-        return self.price * (part * on_operators + (1 - part) * on_widths) / self.controller.high
+    def macs(self) -> int:
+        """MACs of the network of the most probable choices."""
+        return self.table.exact(self.best("operators"), self.best("widths"))
 
-    @torch.no_grad()
-    def look(self) -> None:
-        """One step has come: when a look is due, write down what is preferred and set the price anew."""
-        number = int(self.step) * self.looks // self.steps
-        if int(self.step) * self.looks % self.steps < self.looks:
-            self.record[number] = now = self._now()
-            if number:  # nothing has been learned before the first look
-                self.price.fill_(self.controller.next_price(float(self.price), float(now[1])))
+    def expected_macs(self, on_operators: float) -> Tensor:
+        """Expected MACs, differentiable: over operators with this weight, over widths with the rest; float64."""
+        over_operators = self.table.of_operators(self.shares("operators"), self.best("widths"))
+        over_widths = self.table.of_widths(self.best("operators"), self.shares("widths"))
+        return on_operators * over_operators + (1 - on_operators) * over_widths
+
+
+@dataclass
+class PriceControl(Callback):
+    """Sets the price of MACs during a search by its controller, and writes down how the preferences move.
+
+    Of all steps, ``updates`` evenly spaced ones (:data:`UPDATES`, or all where there are fewer) are preceded by an
+    update. Checkpoints keep the price and the record.
+    """
+
+    choices: Choices = field(repr=False)
+    controller: Controller
+    steps: int
+    updates: int = UPDATES
+    price: float = field(init=False, repr=False)
+    step: int = field(default=0, init=False, repr=False)
+    record: list[list[float]] = field(default_factory=list, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.updates, self.price = min(self.updates, self.steps), self.controller.price
+
+    def before_step(self, training: Training) -> None:
+        self.update()
+
+    def update(self) -> None:
+        """Before a step: where an update is due, write down what is preferred and set the price."""
+        if self.step * self.updates % self.steps < self.updates:
+            self.record.append(now := self._now())
+            if self.step:  # nothing has been learned before the first step
+                self.price = self.controller.next_price(self.price, now[1])
         self.step += 1
 
-    def _now(self) -> Tensor:
-        """A row of the record."""
-        macs = self.table.exact(self.best("operators"), self.best("widths"))
-        head = torch.tensor([float(self.step), float(macs), float(self.price)], dtype=torch.float64)
-        return torch.cat([head, *self.shares("operators"), *self.shares("widths")])
+    def penalty(self) -> Tensor:
+        """The price times the expected MACs, as a share of the controller's ``high``."""
+        expected = self.choices.expected_macs(self.controller.on_operators)
+        return (self.price * expected / self.controller.high).float()
+
+    @torch.no_grad()
+    def _now(self) -> list[float]:
+        """A row of the record: step, MACs, price, then all probabilities."""
+        shares = torch.cat([*self.choices.shares("operators"), *self.choices.shares("widths")])
+        return [float(self.step), float(self.choices.macs()), self.price, *shares.tolist()]
 
     def history(self) -> pd.DataFrame:
-        """The record as a table: a row for each look, layer, kind ("operator" or "width") and choice.
+        """The record as a table: a row for each update, layer, kind ("operator" or "width") and choice.
 
-        Columns: step, macs, price, layer, kind, choice, probability. The last look is at what is preferred now.
+        Columns: step, macs, price, layer, kind, choice, probability. The last update is what is preferred now.
         """
-        layers = self.table.architecture.layers
+        layers = self.choices.table.architecture.layers
         names = [(layer.name, "operator", choice) for layer in layers for choice in layer.operators]
         names += [(layer.name, "width", str(choice)) for layer in layers for choice in layer.widths]
         rows = []
-        looks = self.record[~self.record[:, 0].isnan()]
-        for step, macs, price, *shares in [*looks.tolist(), self._now().tolist()]:
+        for step, macs, price, *shares in [*self.record, self._now()]:
             now = {"step": int(step), "macs": int(macs), "price": price}
             for (layer, kind, choice), share in zip(names, shares, strict=True):
                 rows.append({**now, "layer": layer, "kind": kind, "choice": choice, "probability": share})
         return pd.DataFrame(rows)
 
+    def state_dict(self) -> State:
+        return {"price": self.price, "step": self.step, "record": self.record}
 
-def _hair(costs: Tensor) -> Tensor:
+    def load_state_dict(self, state: State) -> None:
+        self.price, self.step, self.record = state["price"], state["step"], state["record"]
+
+
+def _ranked(costs: Tensor) -> Tensor:
     """Logits that are nearly equal and rank as the costs do."""
     return 1e-3 * costs.argsort().argsort().float()
 

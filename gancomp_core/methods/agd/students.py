@@ -1,50 +1,31 @@
-"""What learns from a teacher without a discriminator: derived networks, and any other that is to be compared."""
+"""Train derived networks, and any other for comparison, by distillation alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 from torch import nn
 
 from gancomp_core import zoo
-from gancomp_core.data import Batch, Batches, PictureSet, Task
+from gancomp_core.data import PictureSet, Task
 from gancomp_core.errors import GancompError
 from gancomp_core.methods.agd.choices import MacTable
-from gancomp_core.methods.feature_distillation import pixel_kd
+from gancomp_core.methods.feature_distillation import PICTURE_TERMS, DistillationOutputs, pixel_kd
 from gancomp_core.methods.pseudo_pairs import pseudo_pairs
-from gancomp_core.methods.teacher_pictures import beside_targets
+from gancomp_core.methods.teacher_pictures import with_teacher_pictures
 from gancomp_core.nets import build
-from gancomp_core.nets.agd import SUPER_RESOLUTION, TRANSLATION, AgdArchitecture, Picked
-from gancomp_core.train.loop import Player, Settings, Trained, train
-from gancomp_core.train.objectives import (
-    Objective,
-    companions,
-    content,
-    reconstruction,
-    style,
-    total_variation,
-)
-from gancomp_core.train.pix2pix import PairedScene
+from gancomp_core.nets.agd import SUPER_RESOLUTION, TRANSLATION, AgdArchitecture
+from gancomp_core.train.callbacks import Callback
+from gancomp_core.train.config import TrainConfig
+from gancomp_core.train.loop import Game, Trained, batches_of, fit
+from gancomp_core.train.objectives import Objective, content, reconstruction, style, total_variation
+from gancomp_core.train.super_resolution import generator_alone
 
-
-class TaughtScene(PairedScene):
-    """One step with pictures of a teacher, ``teacher_picture``, stacked under the targets where it is paired.
-
-    Without pairs the targets are the teacher's pictures themselves.
-    """
-
-    def __init__(self, models: Mapping[str, nn.Module], batch: Batch, picked: Sequence[Picked] | None = None) -> None:
-        self.models, self.source = models, batch.source
-        generator: Any = models["generator"]
-        self.target, *painted = batch.target.split(generator.architecture.out_channels, dim=1)
-        self.teacher_picture = painted[0] if painted else self.target
-        how = {} if picked is None else {"picked": picked}
-        self.fake = generator(batch.source, **how)
+LEARNING_RATE = 3e-3
 
 
 def default_objective(kind: str) -> Objective:
@@ -60,33 +41,53 @@ def default_objective(kind: str) -> Objective:
 def train_derived(
     task: Task,
     architecture: AgdArchitecture | nn.Module,
-    settings: Settings,
+    config: TrainConfig,
     *,
     teacher: nn.Module,
     objective: Objective | None = None,
-    lr: float = 3e-3,
-    crop: int | None = None,
     features: nn.Module | None = None,
-    **options: Any,
+    callbacks: Sequence[Callback] = (),
 ) -> Trained:
     """Train a derived network from scratch on the pictures of a teacher, without a discriminator.
 
-    ``architecture`` may also be another generator of the library, trained in place: so methods compare by one recipe.
-    ``options`` go to :func:`gancomp_core.train.loop.train`; the others are those of :func:`search`.
+    Args:
+        task: To train on.
+        architecture: Derived, or another generator of the library, trained in place: so methods compare by one recipe.
+        config: How; the learning rate is 3e-3 by default.
+        teacher: Whose pictures are imitated.
+        objective: :func:`default_objective` of the kind of task by default.
+        features: Replaces the network that content and style are read from.
+        callbacks: What else happens around the steps.
     """
-    network = architecture if isinstance(architecture, nn.Module) else build(architecture, settings.seed)
+    network = architecture if isinstance(architecture, nn.Module) else build(architecture, config.seed)
     objective = objective or default_objective(SUPER_RESOLUTION if task.scale > 1 else TRANSLATION)
-    models = {"generator": network} | companions(objective) | ({"features": features} if features else {})
-    batches = batches_of(task, taught(task, teacher), settings, crop)
-    player = Player("generator", ("generator",), objective, lr, (0.9, 0.999))
-    return train(models, TaughtScene, [player], batches, settings, **options)
+    pictures = pictures_with_teacher(task, teacher)
+    networks = {"generator": network} | auxiliary(objective, features)
+    game = Game(
+        networks=networks | teacher_if_asked(objective, pictures, teacher),
+        outputs=DistillationOutputs,
+        groups=generator_alone(objective, config.rate(LEARNING_RATE)),
+    )
+    return fit(game, batches_of(task, config, pictures, paired=True), config, callbacks)
 
 
-def taught(task: Task, teacher: nn.Module) -> PictureSet:
-    """Training pictures with what a teacher makes of them: as targets, or under them where the task is paired."""
+def auxiliary(objective: Objective, features: nn.Module | None) -> dict[str, nn.Module]:
+    """The auxiliary networks of an objective; ``features`` replaces what content and style are read from."""
+    return objective.auxiliary_networks() | ({"features": features} if features else {})
+
+
+def teacher_if_asked(objective: Objective, pictures: PictureSet, teacher: nn.Module) -> dict[str, nn.Module]:
+    """A frozen copy of the teacher, where a term compares with its pictures and they do not come with the batches."""
+    if pictures.teacher is not None or not objective.find(*PICTURE_TERMS):
+        return {}
+    return {"teacher": copy.deepcopy(teacher).eval().requires_grad_(False)}
+
+
+def pictures_with_teacher(task: Task, teacher: nn.Module) -> PictureSet:
+    """Training pictures with what a teacher makes of them, which are the targets where the task has no pairs."""
     if not task.paired:
         return pseudo_pairs(task, teacher).train
-    return beside_targets(teacher, task, visited=len(task.train))
+    return with_teacher_pictures(teacher, task, visited=len(task.train))
 
 
 def check_pictures_of(task: Task, architecture: AgdArchitecture) -> None:
@@ -99,35 +100,33 @@ def check_pictures_of(task: Task, architecture: AgdArchitecture) -> None:
         )
 
 
-def batches_of(task: Task, pictures: PictureSet, settings: Settings, crop: int | None) -> Batches:
-    """Batches of a task's pictures, where it enlarges in squares of ``crop`` target pixels (64)."""
-    side = (crop or 64) if task.scale > 1 else None
-    return Batches(pictures, settings.batch_size, settings.seed, paired=True, crop=side, scale=task.scale)
-
-
 def from_teacher(
-    task: Task, architecture: AgdArchitecture, settings: Settings, *, teacher: str, backward: str = "", **options: Any
+    task: Task,
+    architecture: AgdArchitecture,
+    config: TrainConfig,
+    *,
+    teacher: str,
+    backward: str = "",
+    callbacks: Sequence[Callback] = (),
 ) -> Trained:
     """A derived network under a teacher of the zoo; with ``backward``, also one for the way back of a CycleGAN.
 
     ``backward`` is the text of that network's architecture (:meth:`AgdArchitecture.parse`); it learns from the
-    teacher's backward generator by the same ``options``, which are those of :func:`train_derived`.
+    teacher's backward generator in the same way.
     """
     model = zoo.load(teacher)
-    there = train_derived(task, architecture, settings, teacher=model.generator, **options)
+    there = train_derived(task, architecture, config, teacher=model.generator, callbacks=callbacks)
     if not backward:
         return there
     way_back = AgdArchitecture.parse(architecture.kind, backward, architecture.out_channels, architecture.in_channels)
-    kept = options.pop("checkpoint", None)
-    again = kept and Path(kept).with_suffix(".backward.ckpt")
-    back = train_derived(
-        task.reversed(), way_back, settings, teacher=model.models["backward_generator"], checkpoint=again, **options
+    theirs, around = model.models["backward_generator"], [each.for_stage("backward") for each in callbacks]
+    back = train_derived(task.reversed(), way_back, config, teacher=theirs, callbacks=around)
+    return replace(
+        there,
+        models={**there.models, "backward_generator": back.models["generator"]},
+        averaged={**there.averaged, "backward_generator": back.averaged["generator"]},
+        seconds=there.seconds + back.seconds,
     )
-    both: dict[str, Any] = {
-        part: {**getattr(there, part), "backward_generator": getattr(back, part)["generator"]}
-        for part in ("models", "averaged")
-    }
-    return replace(there, **both, seconds=there.seconds + back.seconds)
 
 
 def describe(architecture: AgdArchitecture, height: int, width: int) -> pd.DataFrame:
