@@ -60,7 +60,7 @@ def folder_task(
 ) -> Task:
     """Your own pictures as a task, from a folder in one of the layouts "AB", "paired" or "unpaired".
 
-    Transparency is laid on white; 16-bit grey is scaled to 8 bit; EXIF orientation is applied.
+    Transparency is laid on white; 16-bit gray is scaled to 8 bit; EXIF orientation is applied.
 
     Splits come from the sub-folders ``train``, ``val`` (used as ``search``) and ``test``. With ``val`` alone, it is
     ``test``. What is missing is taken from ``train``: a tenth each, chosen by a hash of ``seed`` and the file's name,
@@ -72,7 +72,7 @@ def folder_task(
         size: Height and width in pixels, a multiple of 4 from 8 on; pictures are resized to it by their shorter side
             and cropped in the middle. None keeps them as they are, if all are equal squares.
         layout: One of those in :data:`LAYOUTS`; None finds out.
-        channels: 1 (grey) or 3 (RGB), or a pair (source, target).
+        channels: 1 (gray) or 3 (RGB), or a pair (source, target).
         seed: Of the choice of pictures for splits that are missing.
         reverse: Swaps source and target.
         decode_all: Decodes every picture at once instead of when needed, to find damaged ones before a training starts.
@@ -279,7 +279,7 @@ def _place(stem: str, seed: int) -> float:
 def _checked_channels(channels: int | tuple[int, int]) -> tuple[int, int]:
     pair = (channels, channels) if isinstance(channels, int) else tuple(channels)
     if len(pair) != 2 or not set(pair) <= {1, 3}:
-        raise GancompError(f"channels is {channels!r}; it must be 1 (grey), 3 (RGB) or a pair of these, as in (1, 3).")
+        raise GancompError(f"channels is {channels!r}; it must be 1 (gray), 3 (RGB) or a pair of these, as in (1, 3).")
     return pair[0], pair[1]
 
 

@@ -76,12 +76,12 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def decode(path: Path, size: int, channels: int, half: int | None = None) -> Tensor:
-    """One file as uint8 ``channels`` x ``size`` x ``size``: upright, on white, shorter side resized, centre cropped.
+    """One file as uint8 ``channels`` x ``size`` x ``size``: upright, on white, shorter side resized, center cropped.
 
     Args:
         path: The picture.
         size: Height and width of the result in pixels.
-        channels: 1 (grey) or 3 (RGB).
+        channels: 1 (gray) or 3 (RGB).
         half: 0 or 1 takes the left or right half of the picture.
 
     Raises:

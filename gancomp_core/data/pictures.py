@@ -250,6 +250,6 @@ def _warped(pictures: Tensor, maps: Tensor) -> Tensor:
 
 
 def _generator(*key: int | str) -> torch.Generator:
-    # hashed, because generators with neighbouring seeds start out alike
+    # hashed, because generators with neighboring seeds start out alike
     seed = int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:8], "big") >> 1
     return torch.Generator().manual_seed(seed)

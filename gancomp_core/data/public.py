@@ -60,15 +60,23 @@ def public_names() -> list[str]:
 
 
 def public_task(name: str, size: int | None = None) -> Task:
-    """A public set as a task; the first call fetches and unpacks it, which may take gigabytes and hours.
+    """A public set as a task; the first call downloads and unpacks it, which may take gigabytes and hours.
 
-    ``size``: height and width of the targets in pixels, a multiple of 4 from 32 on; None takes 256, or tiles of 192 in
-    super-resolution. What each set holds and which way it goes stands in ``data/README.md``. ``search`` is ``val``
-    where a set has ``val`` and ``test``, and a tenth of the training pictures elsewhere; with ``val`` alone that is
-    ``test``. The benchmarks Set5, Set14, BSD100 and Urban100 have nothing but ``test``.
+    What each set contains and its direction is described in ``data/README.md``. ``search`` is ``val`` where a set has
+    ``val`` and ``test``, and a tenth of the training pictures elsewhere; with ``val`` alone, that is ``test``. The
+    benchmarks Set5, Set14, BSD100 and Urban100 have only ``test``.
 
-    Raises :class:`GancompError` for an unknown name, an address that cannot be reached, a wrong checksum, and an
-    archive that is damaged or tries to write outside its folder.
+    Args:
+        name: "public:..." as in :func:`public_names`.
+        size: Height and width of the targets in pixels, a multiple of 4 from 32 on; None takes 256, or tiles of 192 in
+            super-resolution.
+
+    Returns:
+        The task.
+
+    Raises:
+        GancompError: For an unknown name, an address that cannot be reached, a wrong checksum, and an archive that is
+            damaged or tries to write outside its folder.
     """
     chosen = _known(name)
     size = size if size is not None else 256 if chosen.photos is None else TILE
@@ -84,8 +92,17 @@ def public_task(name: str, size: int | None = None) -> Task:
 def public_photos(name: str) -> Iterator[Photo]:
     """The whole test photos of a super-resolution set, one at a time; see :func:`gancomp_core.data.whole_photos`.
 
-    The target is cut to exactly 4 times the source, as the literature does. Its PSNR are of whole photos:
-    the tiles of :func:`public_task` give other numbers. Raises :class:`GancompError` as :func:`public_task` does.
+    The target is cut to exactly 4 times the source, as in the literature, whose PSNR values are of whole photos: the
+    tiles of :func:`public_task` give other numbers.
+
+    Args:
+        name: "public:..." as in :func:`public_names`.
+
+    Yields:
+        The photos.
+
+    Raises:
+        GancompError: As :func:`public_task` does.
     """
     chosen = _known(name)
     if chosen.photos is None:

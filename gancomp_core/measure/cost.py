@@ -1,14 +1,13 @@
 """What a network costs before it runs: multiply-accumulates, parameters, bytes.
 
-Two conventions of counting MACs stand side by side, because the literature mixes them:
+There are two conventions of counting MACs, because the literature mixes them:
 
 ``macs`` (true)
     multiply-accumulates of convolutions and linear layers for one picture; a transposed convolution multiplies once
     for every *input* pixel. All ratios of the course use these.
 ``published_macs``
     what the GAN Compression paper and its followers print: transposed convolutions counted at *output* resolution
-    (4 times too much at stride 2), plus one operation for every element that an InstanceNorm or a SPADE layer puts
-    out.
+    (4 times too much at stride 2), plus one operation for every output element of an InstanceNorm or a SPADE layer.
 """
 
 from __future__ import annotations
@@ -32,14 +31,24 @@ _PER_ELEMENT = (nn.LayerNorm, nn.RMSNorm)  # their weights may have several axes
 
 
 def cost(network: nn.Module | Architecture, height: int, width: int, in_channels: int | None = None) -> Cost:
-    """The :class:`Cost` of a network at ``height`` x ``width`` input pixels.
+    """The :class:`Cost` of a network for one picture.
 
-    ``network`` is a module, which is traced on torch's meta device (shapes only, no arithmetic), or an architecture,
-    whose blueprint is added up. A network that enlarges takes the size of the small picture. ``in_channels`` is needed
-    only for a module that does not tell (no ``architecture`` or ``in_channels`` attribute, no convolution first).
-    Convolutions and transposed convolutions of one, two or three dimensions and linear layers are counted. Raises
-    :class:`GancompError` for sizes that the network cannot take, and for layers with a weight matrix of another kind,
-    which would be left out silently.
+    Convolutions and transposed convolutions of one, two or three dimensions and linear layers are counted.
+
+    Args:
+        network: A module, which is traced on torch's meta device (shapes only, no arithmetic), or an architecture,
+            whose blueprint is added up.
+        height: Height of the input in pixels; the small picture where a network enlarges.
+        width: Its width.
+        in_channels: Channels of the input; needed only for a module without an ``architecture`` or ``in_channels``
+            attribute whose first layer is not a convolution.
+
+    Returns:
+        The cost.
+
+    Raises:
+        GancompError: For sizes that the network cannot take, and for layers with a weight matrix of another kind, which
+            would be left out silently.
     """
     if isinstance(network, Architecture):
         return network.cost(height, width)
@@ -66,8 +75,14 @@ def cost(network: nn.Module | Architecture, height: int, width: int, in_channels
 class LayerCost:
     """What one layer does for one picture.
 
-    ``name`` is its path in the module, ``kind`` one of "conv", "transposed conv", "linear", "norm"; ``elements`` counts
-    the numbers it puts out, ``weights`` those of its kernel (bias left out).
+    Attributes:
+        name: Its path in the module.
+        kind: "conv", "transposed conv", "linear" or "norm".
+        macs: True multiply-accumulates.
+        published_macs: Operations as the papers count them.
+        elements: Numbers in its output.
+        weights: Numbers in its kernel, without bias.
+        out_channels: Channels of its output.
     """
 
     name: str
@@ -80,9 +95,19 @@ class LayerCost:
 
 
 def layer_costs(network: nn.Module, height: int, width: int, in_channels: int | None = None) -> list[LayerCost]:
-    """Every convolution, linear, InstanceNorm and SPADE layer of a module in the order in which they run.
+    """Every convolution, linear, InstanceNorm and SPADE layer of a module, in the order in which they run.
 
-    Sizes, ``in_channels`` and errors are those of :func:`cost`.
+    Args:
+        network: A module.
+        height: As for :func:`cost`.
+        width: As for :func:`cost`.
+        in_channels: As for :func:`cost`.
+
+    Returns:
+        A cost for each layer.
+
+    Raises:
+        GancompError: As :func:`cost` does.
     """
     if isinstance(network, Generator):
         network = network.standalone()
@@ -94,10 +119,10 @@ def layer_costs(network: nn.Module, height: int, width: int, in_channels: int | 
         if isinstance(layer, _Multiplying):
             layer.register_forward_hook(lambda layer, x, y, name=name: found.append(_multiplying(name, layer, x[0], y)))
         elif is_instance_norm(layer):
-            layer.register_forward_hook(lambda layer, x, y, name=name: found.append(_normalising(name, y)))
+            layer.register_forward_hook(lambda layer, x, y, name=name: found.append(_normalizing(name, y)))
             layer.forward = _unchanged  # the shape is all that matters, and torch is slow to find that out
         elif isinstance(layer, Spade):
-            layer.register_forward_hook(lambda layer, x, y, name=name: found.append(_normalising(name, y)))
+            layer.register_forward_hook(lambda layer, x, y, name=name: found.append(_normalizing(name, y)))
     try:
         with torch.no_grad():
             shadow(torch.empty(1, channels, height, width, device="meta"))
@@ -142,7 +167,7 @@ def _unchanged(x: Tensor) -> Tensor:
     return x
 
 
-def _normalising(name: str, y: Tensor) -> LayerCost:
+def _normalizing(name: str, y: Tensor) -> LayerCost:
     return LayerCost(name, INSTANCE_NORM, 0, y.numel(), y.numel(), 0, y.shape[1])
 
 
@@ -155,5 +180,5 @@ def _input_channels(network: nn.Module) -> int:
             return layer.in_channels
     raise GancompError(
         f"{type(network).__name__} does not tell how many channels its pictures have; "
-        "pass in_channels, 1 for grey or 3 for colour."
+        "pass in_channels, 1 for gray or 3 for color."
     )

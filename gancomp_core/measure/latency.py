@@ -1,7 +1,7 @@
-"""How long one call takes on this machine, and what machine this is.
+"""Time of one call on this machine, and the class of the machine.
 
-MACs are not milliseconds: latency is measured, with warm-up, the thread count stated, the GPU waited for, and given as
-median and 95th percentile.
+MACs are not milliseconds: latency is measured, after warm-up, with a stated number of threads, waiting for the GPU, and
+given as median and 95th percentile.
 """
 
 from __future__ import annotations
@@ -26,7 +26,16 @@ from gancomp_core.measure.running import check_input_shape, evaluating, first_li
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds of one call: median and 95th percentile over ``repeats`` calls, with what they depend on."""
+    """Milliseconds of one call, with what they depend on.
+
+    Attributes:
+        median_ms: Median over the calls.
+        p95_ms: 95th percentile.
+        repeats: Number of calls.
+        threads: Threads of the runtime.
+        device: "cpu" or "cuda".
+        runtime: "eager" or "onnxruntime".
+    """
 
     median_ms: float
     p95_ms: float
@@ -52,11 +61,22 @@ def latency(
     device: torch.device | str = "cpu",
     runtime: str = "eager",
 ) -> Latency:
-    """Time ``run``: ``warmup`` calls unmeasured, then at least ``repeats`` calls and at least ``min_seconds``.
+    """Time a function: some calls unmeasured, then at least ``repeats`` calls and at least ``min_seconds``.
 
-    ``threads`` sets PyTorch's threads for the duration (None: as they are); the setting is restored. On CUDA every call
-    is waited for. ``runtime`` is the label of the result. Raises :class:`GancompError` for zero repeats, negative
-    warm-up, zero threads, and a CUDA device that is not there.
+    Args:
+        run: The function.
+        warmup: Calls before the measurement, 0 or more.
+        repeats: Measured calls, at least 1.
+        min_seconds: Least total time of the measured calls.
+        threads: PyTorch's threads during the measurement; None leaves them. The setting is restored.
+        device: "cpu" or "cuda"; every call on CUDA is waited for.
+        runtime: Label of the result.
+
+    Returns:
+        The latency.
+
+    Raises:
+        GancompError: For zero repeats, negative warm-up, zero threads, and a CUDA device that does not exist.
     """
     device = _checked_device(device)
     if repeats < 1 or warmup < 0 or min_seconds < 0:
@@ -91,9 +111,22 @@ def eager_latency(
     repeats: int = 20,
     min_seconds: float = 0.5,
 ) -> Latency:
-    """Latency of a module in PyTorch: eval mode, no gradients, one fixed random input of ``input_shape`` (N, C, H, W).
+    """Latency of a module in PyTorch: eval mode, no gradients, one fixed random input.
 
-    The input is float32. The module runs on ``device``; its mode and its own device are restored.
+    Args:
+        module: The network; its mode and device are restored.
+        input_shape: (N, C, H, W), float32.
+        threads: As for :func:`latency`.
+        device: Where the module runs.
+        warmup: As for :func:`latency`.
+        repeats: As for :func:`latency`.
+        min_seconds: As for :func:`latency`.
+
+    Returns:
+        The latency.
+
+    Raises:
+        GancompError: For a shape that the network cannot take, and as :func:`latency` does.
     """
     device = _checked_device(device)
     x = _input(input_shape).to(device)
@@ -118,9 +151,21 @@ def onnx_latency(
     repeats: int = 20,
     min_seconds: float = 0.5,
 ) -> Latency:
-    """Latency of an exported network in onnxruntime on the CPU, one fixed random input of ``input_shape`` (N, C, H, W).
+    """Latency of an exported network in onnxruntime on the CPU, with one fixed random input.
 
-    ``threads`` is onnxruntime's own thread count; None takes PyTorch's, so that the two compare.
+    Args:
+        path: The ONNX file.
+        input_shape: (N, C, H, W), float32.
+        threads: onnxruntime's thread count; None takes PyTorch's, so that the two can be compared.
+        warmup: As for :func:`latency`.
+        repeats: As for :func:`latency`.
+        min_seconds: As for :func:`latency`.
+
+    Returns:
+        The latency.
+
+    Raises:
+        GancompError: For a file or a shape that onnxruntime refuses, and as :func:`latency` does.
     """
     used = torch.get_num_threads() if threads is None else threads
     generator = OnnxGenerator(path, threads=used)
@@ -138,10 +183,10 @@ def onnx_latency(
 
 @functools.cache
 def machine_class() -> str:
-    """The kind of machine in a few words, to stand beside every minute and millisecond; nothing that names the machine.
+    """The class of machine in a few words, to be stated with every time; it does not identify the machine.
 
-    For example ``2 cores x86-64, AVX-512 VNNI bf16, 24 GB`` or ``8 cores arm64, NEON, 16 GB``, with a GPU's model
-    after it.
+    For example ``2 cores x86-64, AVX-512 VNNI bf16, 24 GB`` or ``8 cores arm64, NEON, 16 GB``, followed by the GPU's
+    model if there is one.
     """
     parts = [f"{_cores()} cores {platform.machine().lower().replace('amd64', 'x86_64').replace('x86_64', 'x86-64')}"]
     parts += [text for text in (_vector_units(), _memory()) if text]

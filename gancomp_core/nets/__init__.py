@@ -1,4 +1,4 @@
-"""What is compressed: generators, discriminators and the strings that describe their widths."""
+"""Networks: generators, discriminators, and the values that describe them."""
 
 from gancomp_core.nets.agd import (
     AgdArchitecture,

@@ -36,7 +36,13 @@ ENDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class AgdLayer:
-    """The choices of one layer: its ``operators`` by name, and its ``widths`` (channels put out), ascending."""
+    """The choices of one layer.
+
+    Attributes:
+        name: Its name, such as "cell3".
+        operators: Operators by name, see :data:`OPERATORS`.
+        widths: Output channels, ascending.
+    """
 
     name: str
     operators: tuple[str, ...]
@@ -61,8 +67,14 @@ class AgdArchitecture(Architecture, family="agd"):
     """A chain of layers for pictures of equal size ("translation") or four times larger ones ("super-resolution").
 
     Layers of a translation are ``stem, down1, down2, cell1 ..., up1, up2``, those of super-resolution ``first, cell1.1,
-    cell1.2 ..., up1, up2, high``; the last convolution, to the ``out_channels`` of the picture, is not chosen. Use
-    :func:`translation_supernet` and :func:`super_resolution_supernet` to begin with, :meth:`chosen` to go on.
+    cell1.2 ..., up1, up2, high``; the last convolution, to the ``out_channels`` of the picture, is not chosen. Begin
+    with :func:`translation_supernet` or :func:`super_resolution_supernet`, and choose with :meth:`chosen`.
+
+    Attributes:
+        kind: "translation" or "super-resolution".
+        layers: The layers in order.
+        in_channels: Channels of the source.
+        out_channels: Channels of the picture.
     """
 
     kind: str
@@ -85,8 +97,8 @@ class AgdArchitecture(Architecture, family="agd"):
                 f"The layers of a {self.kind} network begin with {', '.join(first)} and end with {', '.join(last)}, "
                 f"each name once, not {', '.join(names)}."
             )
-        check_whole("in_channels", self.in_channels, 1, 1024, "3 for colour")
-        check_whole("out_channels", self.out_channels, 1, 1024, "3 for colour")
+        check_whole("in_channels", self.in_channels, 1, 1024, "3 for color")
+        check_whole("out_channels", self.out_channels, 1, 1024, "3 for color")
         if self.kind == SUPER_RESOLUTION:
             self._check_outer_width()
 
@@ -129,7 +141,7 @@ class AgdArchitecture(Architecture, family="agd"):
 
     @property
     def derived(self) -> bool:
-        """Whether nothing is left to choose."""
+        """Whether every layer has only one choice."""
         return all(len(layer.operators) == len(layer.widths) == 1 for layer in self.layers)
 
     @property
@@ -160,9 +172,17 @@ class AgdArchitecture(Architecture, family="agd"):
         return replace(self, layers=tuple(layer(each.name) for each in self.layers))
 
     def chosen(self, operators: Sequence[int], widths: Sequence[int]) -> AgdArchitecture:
-        """The network of these choices: for each layer the place of its operator, and of its width.
+        """The network of these choices.
 
-        Raises :class:`GancompError` where a layer does not have that choice.
+        Args:
+            operators: For each layer the index of its operator.
+            widths: For each layer the index of its width.
+
+        Returns:
+            The architecture.
+
+        Raises:
+            GancompError: For an index that a layer does not have.
         """
         layers = []
         for layer, operator, width in zip(self.layers, operators, widths, strict=True):
@@ -197,7 +217,7 @@ class AgdArchitecture(Architecture, family="agd"):
         return super().cost(height, width)
 
     def path_of(self, layer: AgdLayer) -> str:
-        """Where the operators of a layer lie in the network."""
+        """The path of the operators of a layer in the network."""
         return f"layers.{layer.name.replace('.', '_')}.operators"
 
     def network(self) -> AgdNetwork:
@@ -248,7 +268,17 @@ def widths(full: int, multiple: int = 8) -> tuple[int, ...]:
 def translation_supernet(
     base: int = 64, cells: int = 9, in_channels: int = 3, out_channels: int = 3
 ) -> AgdArchitecture:
-    """The paper's space for pictures of equal size: base 64, nine cells. Smaller bases keep its ratios."""
+    """The paper's space for pictures of equal size: base 64, nine cells. Smaller bases keep its ratios.
+
+    Args:
+        base: Channels of the stem at full width.
+        cells: Number of cells.
+        in_channels: Channels of the source.
+        out_channels: Channels of the picture.
+
+    Returns:
+        The architecture of the supernet.
+    """
     check_whole("The base width", base, 8, 1024, "64 as published")
     check_whole("The number of cells", cells, 1, 32, "9 as published")
     multiple = max(1, base // 8)
@@ -271,6 +301,15 @@ def super_resolution_supernet(base: int = 64, cells: int = 5, depth: int = 5, ch
     """The paper's space for pictures four times larger: base 64, five cells of five layers.
 
     The outer width of the cells is ``base``; the widths inside them and in the enlarging part are chosen.
+
+    Args:
+        base: Outer width of the cells.
+        cells: Number of cells.
+        depth: Layers of a cell.
+        channels: Channels of the pictures.
+
+    Returns:
+        The architecture of the supernet.
     """
     check_whole("The base width", base, 8, 1024, "64 as published")
     check_whole("The number of cells", cells, 1, 32, "5 as published")
@@ -328,7 +367,7 @@ class AnyUpsamplingConv(nn.ConvTranspose2d):
 
 
 class AnyNorm(nn.GroupNorm):
-    """InstanceNorm of as many channels as come."""
+    """InstanceNorm of any number of channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, affine=False)
@@ -441,8 +480,11 @@ def draft_operator(draft: Draft, operator: str, path: str, reads: Channels, writ
 class Picked(NamedTuple):
     """What a supernet runs in one layer.
 
-    ``shares`` [operators] weigh the outputs of its operators; ``width`` channels go on. ``kept`` [width], where given,
-    multiplies them: ones, by whose gradient a choice of width learns (see :mod:`gancomp_core.methods.agd`).
+    Attributes:
+        shares: Weights [operators] of the outputs of its operators.
+        width: Output channels that are used.
+        kept: [width], or None: ones that multiply the channels, by whose gradient a choice of width learns (see
+            :mod:`gancomp_core.methods.agd`).
     """
 
     shares: Tensor
@@ -451,7 +493,7 @@ class Picked(NamedTuple):
 
 
 class MixedLayer(nn.Module):
-    """The operators of one layer, side by side; their outputs are summed with the shares that are picked."""
+    """The operators of one layer; their outputs are summed with the picked shares."""
 
     def __init__(self, plan: Blueprint, path: str, operators: Iterable[str]) -> None:
         super().__init__()
@@ -475,9 +517,9 @@ class AgdNetwork(Generator):
     """The network of an :class:`AgdArchitecture`: a derived one, or the supernet of all that can be chosen.
 
     Maps float32 [N, in_channels, H, W] in [-1, 1] to [N, out_channels, H, W] in [-1, 1] (translation; H and W are
-    multiples of 4, at least 8) or to [N, out_channels, 4H, 4W], unbounded (super-resolution, where the network adds to
-    the bicubic enlargement what that lacks). A supernet also takes what is ``picked`` in each layer. Start training
-    from ``build(architecture, seed)``.
+    multiples of 4, at least 8) or to [N, out_channels, 4H, 4W], unbounded (super-resolution, where the network adds
+    what the bicubic enlargement lacks). A supernet also takes what is ``picked`` in each layer. Start training from
+    ``build(architecture, seed)``.
     """
 
     architecture: AgdArchitecture
@@ -521,9 +563,16 @@ class AgdNetwork(Generator):
         return enlarge_bicubically(x, self.architecture.scale) + self.tail(y)
 
     def extract(self, architecture: AgdArchitecture) -> AgdNetwork:
-        """A network of its own with the weights that it has here: the leading channels of its operators.
+        """A separate network with the weights that it has here: the leading channels of its operators.
 
-        Raises :class:`GancompError` for an architecture that holds an operator or a width which this one lacks.
+        Args:
+            architecture: A network of this supernet's space.
+
+        Returns:
+            The network.
+
+        Raises:
+            GancompError: For an architecture with an operator or a width that this one lacks.
         """
         with torch.device("meta"):  # draws no random numbers
             network = AgdNetwork(architecture)

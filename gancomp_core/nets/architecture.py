@@ -1,4 +1,4 @@
-"""What describes a network, and the base of all generators.
+"""Descriptions of networks, and the base class of all generators.
 
 A family of generators is one file: a frozen dataclass that derives from :class:`Architecture` with ``family="name"``,
 and a module that derives from :class:`Generator`. Cost, plain values, stages and taps follow.

@@ -1,7 +1,7 @@
-"""What a network consists of, layer by layer, and what follows from that: cost, stages, channel groups, modules.
+"""The layers of a network, and what follows from them: cost, stages, channel groups, modules.
 
-A family writes its layers down once, in :meth:`Architecture.blueprint`. Numbers of channels may be columns (one number
-a network) where only a cost is asked for: everything here is arithmetic.
+A family lists its layers once, in :meth:`Architecture.blueprint`. Numbers of channels may be columns (one number per
+network) where only a cost is needed: everything here is arithmetic.
 """
 
 from __future__ import annotations
@@ -30,9 +30,12 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 class Cost:
     """The cost of one network for one picture.
 
-    ``macs`` and ``published_macs`` count multiply-accumulates (see :mod:`gancomp_core.measure.cost`); ``params``
-    trainable numbers; ``bytes_int8`` the weights of convolutions and linear layers at one byte each, one float32 scale
-    per output channel, and everything else (biases, norms) in float32.
+    Attributes:
+        macs: Multiply-accumulates (see :mod:`gancomp_core.measure.cost`).
+        published_macs: Operations as the papers count them.
+        params: Trainable numbers.
+        bytes_int8: Weights of convolutions and linear layers at one byte each, one float32 scale per output channel,
+            and everything else (biases, norms) in float32.
     """
 
     macs: int
@@ -53,7 +56,7 @@ class Cost:
 
 
 class Channels(NamedTuple):
-    """Some channels with a name: layers that name the same ones read or write the same channels.
+    """Channels with a name: layers that use the same name read or write the same channels.
 
     Without a name they are those of pictures, whose order is given.
     """
@@ -74,11 +77,23 @@ class Axis(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """One layer: its path in the network, what it is, and the channels that it reads and writes.
+    """One layer.
 
-    ``size`` is the height and width of what it puts out; 0 x 0 where that does not matter. ``affine`` is a learned
-    scale and shift of a norm, ``bias`` that of a convolution; ``counted`` norms are those that published costs count.
-    ``elastic`` convolutions may have another kernel in other networks of a space.
+    Attributes:
+        name: Its path in the network.
+        kind: "conv", "transposed conv", "linear", a norm or an activation.
+        reads: The channels that it reads.
+        writes: The channels that it writes.
+        size: Height and width of its output; (0, 0) where that does not matter.
+        kernel: Kernel size.
+        stride: Stride.
+        depthwise: Whether every channel is convolved separately.
+        bias: Whether a convolution has a bias.
+        padding: "zeros" or "reflect".
+        dilation: Dilation.
+        affine: Whether a norm has a learned scale and shift.
+        counted: Whether published costs count this norm.
+        elastic: Whether the convolution may have another kernel in other networks of a space.
     """
 
     name: str
@@ -122,7 +137,7 @@ class Layer(NamedTuple):
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates; a transposed convolution multiplies once for every pixel that comes in."""
+        """Multiply-accumulates; a transposed convolution multiplies once for every input pixel."""
         pixels = self.size[0] * self.size[1]
         return self.weights * (pixels // self.stride**2 if self.kind == TRANSPOSED else pixels)
 

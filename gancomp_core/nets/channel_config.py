@@ -1,4 +1,4 @@
-"""Channel configs: one short string that says how wide every layer of a generator is.
+"""Channel configurations: one short string with the width of every layer of a generator.
 
 The grammar is that of GAN Compression (Li et al., CVPR 2020, arXiv 2003.08936): ``c0_c1_c2_c3_c4_c5_c6_c7``.
 """
@@ -28,9 +28,13 @@ LARGEST_ENTRY = 1024
 class ChannelConfig:
     """The widths of a generator, in units of the paper's ``ngf``.
 
-    ``entries`` are the six or eight numbers of the string. ``legacy`` is the block rule of the paper's own six-entry
-    models: in each group of three residual blocks the first has inner width ``4*c3``, the other two ``4*c2``.
-    Raises :class:`GancompError` for anything outside the grammar.
+    Attributes:
+        entries: The six or eight numbers of the string.
+        legacy: The block rule of the paper's own six-entry models: in each group of three residual blocks the first has
+            inner width ``4*c3``, the other two ``4*c2``.
+
+    Raises:
+        GancompError: For anything outside the grammar.
     """
 
     entries: tuple[int, ...]
@@ -78,12 +82,12 @@ def inner_widths(c: tuple[int, ...], blocks: int, legacy: bool = False) -> tuple
 
 
 def third_of(block: int, blocks: int) -> int:
-    """Which third (0, 1, 2) of ``blocks`` residual blocks the block with this index belongs to."""
+    """The third (0, 1 or 2) of ``blocks`` residual blocks to which the block with this index belongs."""
     return 3 * block // blocks
 
 
 def kept_blocks(blocks: int, of: int) -> list[int]:
-    """Which of ``of`` residual blocks a network with ``blocks`` of them keeps: the first ones of each third."""
+    """The residual blocks, of ``of``, that a network with ``blocks`` of them has: the first ones of each third."""
     thirds, full = _thirds(blocks), _thirds(of)
     return [full.index(third) + block - thirds.index(third) for block, third in enumerate(thirds)]
 
@@ -111,7 +115,7 @@ def _validate(entries: tuple[int, ...], legacy: bool) -> None:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """All channel configs that take their entry ``i`` from ``choices[i]``; an ordered, countable set."""
+    """All channel configurations whose entry ``i`` is one of ``choices[i]``; an ordered, countable set."""
 
     choices: tuple[tuple[int, ...], ...]
 
@@ -127,7 +131,7 @@ class SearchSpace:
         return all(entry in choice for entry, choice in zip(config.entries, self.choices, strict=True))
 
     def sample(self, rng: random.Random) -> ChannelConfig:
-        """One config, each entry drawn uniformly."""
+        """One configuration, each entry drawn uniformly."""
         return ChannelConfig(tuple(rng.choice(choice) for choice in self.choices))
 
     @property
@@ -156,7 +160,11 @@ SEARCH_SPACES = {
 
 
 def search_space(name: str) -> SearchSpace:
-    """A published search space by name; raises :class:`GancompError` with the list of names."""
+    """A published search space.
+
+    Raises:
+        GancompError: For an unknown name, with the list of names.
+    """
     if name not in SEARCH_SPACES:
         raise GancompError(f"There is no search space {name!r}; choose one of {', '.join(SEARCH_SPACES)}.")
     return SEARCH_SPACES[name]

@@ -1,8 +1,7 @@
-"""Which tensors of a generator share a channel: sorting channels by importance, and any other change of their order.
+"""Which tensors of a generator share a channel: for sorting channels by importance, and any other reordering.
 
-A channel is written by a convolution, scaled by a norm, read by the next layers. Whoever reorders it has to reorder all
-of these; then the network's function stays what it was. The blueprint of a network names the channels that
-layers share.
+A channel is written by a convolution, scaled by a norm, read by the next layers. Reordering it means reordering all of
+these; then the network's function stays the same. The blueprint of a network names the channels that layers share.
 """
 
 from __future__ import annotations
@@ -23,8 +22,10 @@ Axes = tuple[tuple[Tensor, int], ...]
 class ChannelGroup:
     """Channels that exist once, wherever they appear.
 
-    ``carried`` are the tensors that make or scale the channels, ``read`` the weights of the layers that take them in,
-    each with the dimension along which the channels lie.
+    Attributes:
+        name: Their name in the blueprint.
+        carried: Tensors that make or scale the channels, each with the dimension of the channels.
+        read: Weights of the layers that read the channels, likewise.
     """
 
     name: str
@@ -33,7 +34,10 @@ class ChannelGroup:
 
     @property
     def importance(self) -> Tensor:
-        """L1 norm of what the next layers multiply each channel with, float [channels]. Source: Once-for-All."""
+        """L1 norm of the weights by which the next layers multiply each channel, float [channels].
+
+        Source: Once-for-All.
+        """
         return torch.stack([_l1_along(weight, dim) for weight, dim in self.read]).sum(0)
 
     @torch.no_grad()
@@ -44,10 +48,10 @@ class ChannelGroup:
 
 
 def sort_channels(generator: nn.Module) -> None:
-    """Bring the most important channels of a ResNet or SPADE generator to the front, in place; its function stays.
+    """Move the most important channels of a ResNet or SPADE generator to the front, in place.
 
-    Important is what the next layers multiply with large weights. Networks that keep the leading channels then start
-    from the best ones.
+    The network's function stays the same. Channels are important if the next layers multiply them with large weights.
+    Networks that keep the leading channels then start from the best ones.
     """
     for group in channel_groups(generator):
         group.reorder(group.importance.argsort(descending=True, stable=True))
@@ -56,7 +60,8 @@ def sort_channels(generator: nn.Module) -> None:
 def channel_groups(generator: nn.Module) -> list[ChannelGroup]:
     """The groups of channels whose number may differ between networks of a space, as the blueprint names them.
 
-    Raises :class:`GancompError` for a network without any.
+    Raises:
+        GancompError: For a network without any.
     """
     carried: dict[str, list[tuple[Tensor, int]]] = {}
     read: dict[str, list[tuple[Tensor, int]]] = {}

@@ -1,4 +1,4 @@
-"""Discriminators: the critics that make a generator's pictures look real."""
+"""Discriminators, which tell real from generated pictures."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def strided_layers_for(size: int) -> int:
 class PatchDiscriminator(nn.Module):
     """PatchGAN: scores overlapping patches instead of the whole picture.
 
-    Maps float32 [N, in_channels, H, W] in [-1, 1] to one unbounded score a patch, [N, 1, h, w]; H and W are at least
-    ``3 * 2 ** strided_layers``. ``strided_layers`` stride-2 convolutions, then two of stride 1; widths
-    ``width * (1, 2, 4, 8)``. A conditional discriminator sees source and target side by side, ``in_channels`` counting
-    both. ``spectral`` divides the convolutions before an InstanceNorm by their largest singular value, as GauGAN does.
-    Source: Isola et al., CVPR 2017 (arXiv 1611.07004); ``width=64, strided_layers=3`` is its 70x70 PatchGAN.
+    Maps float32 [N, in_channels, H, W] in [-1, 1] to one unbounded score per patch, [N, 1, h, w]; H and W are at least
+    ``3 * 2 ** strided_layers``. It has ``strided_layers`` stride-2 convolutions, then two of stride 1, with widths
+    ``width * (1, 2, 4, 8)``. A conditional discriminator gets source and target concatenated, and ``in_channels``
+    counts both. ``spectral`` divides the convolutions before an InstanceNorm by their largest singular value, as GauGAN
+    does. Source: Isola et al., CVPR 2017 (arXiv 1611.07004); ``width=64, strided_layers=3`` is its 70x70 PatchGAN.
     """
 
     def __init__(self, in_channels: int, width: int = 64, strided_layers: int = 3, spectral: bool = False) -> None:

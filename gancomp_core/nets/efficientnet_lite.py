@@ -1,8 +1,8 @@
-"""EfficientNet-Lite0: the network whose features our distances between sets of pictures are measured in.
+"""EfficientNet-Lite0: the network in whose features distances between sets of pictures are measured.
 
 Tan and Le's EfficientNet-B0 without squeeze-and-excitation and with ReLU6 for swish, trained on ImageNet. It is never
-trained here, so batch normalisation is folded into the convolutions once, when the shipped weights are built
-(``data/features/build.py``): the network that remains is convolutions, ReLU6 and additions.
+trained here, so batch normalization is folded into the convolutions once, when the shipped weights are built
+(``data/features/build.py``); the remaining network consists of convolutions, ReLU6 and additions.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ TAPS = (0, 2, 4, 10, 15)
 
 
 class SameConv(nn.Conv2d):
-    """A convolution padded as TensorFlow's "SAME": ``ceil(size / stride)`` outputs, an odd zero right and below.
+    """A convolution padded like TensorFlow's "SAME": ``ceil(size / stride)`` outputs, an odd zero right and below.
 
-    PyTorch pads both sides alike, which at stride 2 shifts every feature by a pixel against the trained network.
+    PyTorch pads both sides equally, which at stride 2 would shift every feature by a pixel.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class SameConv(nn.Conv2d):
 
 
 class InvertedResidual(nn.Module):
-    """Expand with a 1x1 convolution, filter each channel by itself, project back; add the input where shapes allow."""
+    """Expand with a 1x1 convolution, filter each channel separately, project back; add the input where shapes allow."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class EfficientNetLite0(nn.Module):
     """Pictures to features: float32 [N, 3, H, W], values ``(v - 127) / 128`` of v in [0, 255], to [N, 1280].
 
     Features are averaged over the picture. Any height and width from 1 pixel; the classifier is left out. There are no
-    normalisation layers to train it with, but gradients reach the pictures: no in-place operation overwrites what they
+    normalization layers to train it with, but gradients reach the pictures: no in-place operation overwrites what they
     need. A new object has random weights, see :func:`load_efficientnet_lite0`.
     """
 
@@ -122,15 +122,16 @@ class EfficientNetLite0(nn.Module):
 
 
 def weights_path() -> Path:
-    """Where the shipped weights lie."""
+    """The path of the shipped weights."""
     return files.data_root() / "features" / WEIGHTS
 
 
 @functools.lru_cache(maxsize=2)
 def weights_hash(path: Path | None = None) -> str:
-    """SHA-256 of the shipped weights, checked against ``manifest.json`` beside them (once per process and path).
+    """SHA-256 of the shipped weights, checked against ``manifest.json`` next to them (once per process and path).
 
-    Raises :class:`GancompError` when the file is missing or is not the one the manifest names.
+    Raises:
+        GancompError: When the file is missing or is not the one in the manifest.
     """
     path = path or weights_path()
     manifest = path.parent / "manifest.json"
@@ -153,7 +154,8 @@ def weights_hash(path: Path | None = None) -> str:
 def load_efficientnet_lite0(path: Path | None = None) -> EfficientNetLite0:
     """The trained network, float32, frozen, in eval mode and channels-last memory format.
 
-    Raises :class:`GancompError` when the weights are missing, damaged or of another network.
+    Raises:
+        GancompError: When the weights are missing, damaged or of another network.
     """
     path = path or weights_path()
     weights_hash(path)

@@ -1,8 +1,8 @@
-"""Elastic networks: one set of weights that holds every network of a space (Cai et al., ICLR 2020, arXiv 1908.09791).
+"""Elastic networks: one set of weights for every network of a space (Cai et al., ICLR 2020, arXiv 1908.09791).
 
-A smaller network is *cut* from the shared weights: the leading channels, the first blocks of each third, the centre of
-the kernels. What is cut runs in the generator class that every other network of the library is, so there is no second
-definition of any layer.
+A smaller network is *cut* from the shared weights: the leading channels, the first blocks of each third, the center of
+the kernels. It runs in the same generator class as every other network of the library, so there is no second definition
+of any layer.
 """
 
 from __future__ import annotations
@@ -27,13 +27,17 @@ from gancomp_core.nets.staged import THIRDS, GeneratorArchitecture
 
 @dataclass(frozen=True)
 class ArchitectureSpace(Space[GeneratorArchitecture], Architecture, family="elastic"):
-    """All ResNet or SPADE generators that differ from ``base`` in what may be chosen; what builds an elastic generator.
+    """All ResNet or SPADE generators that differ from ``base`` in what may be chosen; it builds an elastic generator.
 
-    ``channels`` gives the choices for each entry of the channel config (:func:`gancomp_core.nets.search_space`);
-    ``depths`` those for the number of blocks (of a ResNet generator) or middle blocks (of a SPADE generator),
-    ``kernels`` those for the size of the kernels in each third of the blocks, ``separable`` whether each third may be
-    dense (False), separable (True) or either, ``resolutions`` the shares of the picture's size. An empty choice
-    keeps what ``base`` has.
+    An empty choice keeps the value of ``base``.
+
+    Attributes:
+        base: What all networks have in common.
+        channels: Choices for each entry of the channel configuration (:func:`gancomp_core.nets.search_space`).
+        depths: Choices for the number of blocks (ResNet) or of middle blocks (SPADE).
+        kernels: Choices for the kernel size in each third of the blocks.
+        separable: Whether each third may be dense (False), separable (True) or either.
+        resolutions: Choices for the share of the picture's size.
     """
 
     base: GeneratorArchitecture
@@ -104,9 +108,9 @@ class ElasticGenerator(Generator):
     """Every generator of an :class:`ArchitectureSpace`, in the weights of the widest one.
 
     :meth:`activate` chooses the network that ``forward`` runs (at first the widest); :meth:`extract` returns it as a
-    generator of its own, whose output is the same to the last bit. ``forward`` takes and returns what the generator
-    does. Where smaller kernels may be chosen, each is the centre of the next larger one times a learned matrix, which
-    starts as the identity and is shared by all channels of a layer.
+    separate generator, whose output is the same to the last bit. ``forward`` takes and returns what the generator does.
+    Where smaller kernels may be chosen, each is the center of the next larger one times a learned matrix, which starts
+    as the identity and is shared by all channels of a layer.
     """
 
     architecture: ArchitectureSpace
@@ -152,7 +156,11 @@ class ElasticGenerator(Generator):
         return self.extract()
 
     def activate(self, architecture: GeneratorArchitecture) -> None:
-        """Choose the network that runs; raises :class:`GancompError` for one outside the space."""
+        """Choose the network that runs.
+
+        Raises:
+            GancompError: For an architecture outside the space.
+        """
         if architecture not in self.space:
             raise GancompError(
                 f"{architecture} is none of the {len(self.space):,} networks of this elastic generator"
@@ -170,7 +178,17 @@ class ElasticGenerator(Generator):
         return made
 
     def extract(self, architecture: GeneratorArchitecture | None = None) -> StagedGenerator:
-        """A generator with its own copy of the weights, of ``architecture`` or else the active network."""
+        """A generator with its own copy of the weights.
+
+        Args:
+            architecture: One of the space; None takes the active network.
+
+        Returns:
+            The generator, on the same device and in the same precision.
+
+        Raises:
+            GancompError: For an architecture outside the space.
+        """
         before, chosen = self.active, architecture or self.active
         self.activate(chosen)
         self.active = before
@@ -182,7 +200,7 @@ class ElasticGenerator(Generator):
         return network.train(self.training)
 
     def cut(self, architecture: GeneratorArchitecture) -> dict[str, Tensor]:
-        """Weights of one network by the names that its generator gives them: views of the shared ones if possible."""
+        """Weights of one network by the names in its generator: views of the shared weights where possible."""
         ours, sizes, found = self.state_dict(keep_vars=True), architecture.group_sizes, {}
         for part in self._template(architecture).parts:
             weight = ours[part.shared]
@@ -196,14 +214,14 @@ class ElasticGenerator(Generator):
         return self.__dict__ | {"_templates": {}}  # copies and files make their own when they need them
 
     def _smaller_kernel(self, layer: str, weight: Tensor, kernel: int) -> Tensor:
-        """Step by step: the centre of the kernel, flattened, times the matrix of this layer and size."""
+        """Step by step: the center of the kernel, flattened, times the matrix of this layer and size."""
         with torch.autocast(weight.device.type, enabled=False):  # the same numbers inside a training as extracted
             for size in sorted(self.space.kernels, reverse=True):
                 if kernel <= size < weight.shape[-1]:
                     margin = (weight.shape[-1] - size) // 2
-                    centre = weight[:, :, margin : margin + size, margin : margin + size]
+                    center = weight[:, :, margin : margin + size, margin : margin + size]
                     matrix = self.kernel_maps[_map_name(layer, size)]
-                    weight = (centre.flatten(2) @ matrix).unflatten(2, (size, size))
+                    weight = (center.flatten(2) @ matrix).unflatten(2, (size, size))
         return weight
 
     def _template(self, architecture: GeneratorArchitecture) -> _Template:

@@ -1,4 +1,4 @@
-"""The random numbers that training starts from."""
+"""Random weights with which training starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 Network = TypeVar("Network", bound=nn.Module)
 Network_co = TypeVar("Network_co", bound=nn.Module, covariant=True)
 
-POWER_ITERATIONS = 15  # as many as torch makes when it applies spectral normalisation
+POWER_ITERATIONS = 15  # as many as torch makes when it applies spectral normalization
 
 
 class Buildable(Protocol[Network_co]):
@@ -28,11 +28,17 @@ def build(what: Buildable[Network], seed: int = 0) -> Network: ...
 @overload
 def build(what: Callable[[], Network], seed: int = 0) -> Network: ...
 def build(what: Buildable[Network] | Callable[[], Network], seed: int = 0) -> Network:
-    """A network to begin a training with: of an architecture, or what a function makes, such as a discriminator.
+    """A network with random weights to start a training with.
 
-    The weights are drawn as the architecture's ``initialise`` says, those of a function's network as
-    :func:`initialise` does; they depend on ``seed`` and the order of the layers alone. torch's own random numbers are
-    left as they were.
+    The weights depend on ``seed`` and the order of the layers alone; torch's random state is left as it was.
+
+    Args:
+        what: An architecture, whose ``initialise`` draws the weights, or a function that makes a network, such as a
+            discriminator, for which :func:`initialise` does.
+        seed: Seed of the weights.
+
+    Returns:
+        The network.
     """
     with torch.random.fork_rng():  # torch fills new layers with random numbers, which are replaced
         if callable(what):
@@ -45,8 +51,16 @@ def build(what: Buildable[Network] | Callable[[], Network], seed: int = 0) -> Ne
 def initialise(module: Network, seed: int, std: float = 0.02) -> Network:
     """Draw every convolution and linear weight from N(0, std) and set biases to zero, as pix2pix does.
 
-    Spectral normalisation (torch's parametrization) keeps the drawn weight and starts its power iteration anew. The
-    numbers depend on ``seed`` and the layer order alone. Returns the module.
+    Spectral normalization (torch's parametrization) keeps the drawn weight and restarts its power iteration. The
+    numbers depend on ``seed`` and the order of the layers alone.
+
+    Args:
+        module: The network, which is changed.
+        seed: Seed of the weights.
+        std: Standard deviation.
+
+    Returns:
+        The module.
     """
     generator = torch.Generator().manual_seed(seed)
     for layer in module.modules():

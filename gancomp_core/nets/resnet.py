@@ -22,14 +22,19 @@ from gancomp_core.nets.staged import GeneratorArchitecture
 class ResnetArchitecture(GeneratorArchitecture, family="resnet"):
     """Everything that determines a ResNet generator.
 
-    ``channels`` is a :class:`ChannelConfig` (or its string), ``blocks`` the number of residual blocks (1-32),
-    ``separable`` makes the blocks depthwise-separable (the "mobile" variant: stem, downsampling, upsampling and tail
-    stay dense), ``in_channels`` and ``out_channels`` are those of the pictures. ``affine`` gives every norm a learned
-    scale and shift, which the published generators do without and some public checkpoints have. ``kernels`` are the
-    sizes (3, 5 or 7) of the convolutions in each third of the blocks; ``separable`` may name the thirds, too.
-    ``resolution`` is the share of the picture's height and width at which the network works (1, 0.75 or 0.5).
-    ``separable_ends`` names what is depthwise-separable beside the blocks: "down", "up" or both. It serves to show what
-    that costs in quality; elastic generators keep these ends dense.
+    Attributes:
+        channels: A :class:`ChannelConfig`, or its string.
+        blocks: Number of residual blocks, 1 to 32.
+        separable: Whether the blocks are depthwise-separable (the "mobile" variant: stem, downsampling, upsampling and
+            tail stay dense), for all or for each third of the blocks.
+        in_channels: Channels of the source.
+        out_channels: Channels of the picture.
+        affine: Whether every norm has a learned scale and shift, which the published generators lack and some public
+            checkpoints have.
+        kernels: Kernel sizes (3, 5 or 7) of the convolutions in each third of the blocks.
+        resolution: Share of the picture's height and width at which the network works (1, 0.75 or 0.5).
+        separable_ends: What else is depthwise-separable: "down", "up" or both, to show what that costs in quality;
+            elastic generators keep these ends dense.
     """
 
     channels: ChannelConfig
@@ -54,7 +59,7 @@ class ResnetArchitecture(GeneratorArchitecture, family="resnet"):
         if min(self.in_channels, self.out_channels) < 1:
             raise GancompError(
                 f"Pictures have at least one channel, not {self.in_channels} in and {self.out_channels} out; "
-                "use 1 for grey, 3 for colour."
+                "use 1 for gray, 3 for color."
             )
         self._check_common()
         given = self.separable

@@ -1,4 +1,4 @@
-"""A small network that names the class of every pixel."""
+"""A small network that predicts the class of every pixel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from gancomp_core.nets.values import check_whole
 
 @dataclass(frozen=True)
 class SegmenterArchitecture(Architecture, family="segmenter"):
-    """What determines a :class:`Segmenter`: its ``classes`` (from 2), the ``width`` of its first layer."""
+    """What determines a :class:`Segmenter`.
+
+    Attributes:
+        classes: Number of classes, at least 2.
+        width: Channels of its first layer.
+        in_channels: Channels of the pictures.
+    """
 
     classes: int
     width: int = 24
@@ -24,9 +30,9 @@ class SegmenterArchitecture(Architecture, family="segmenter"):
     smallest = 8
 
     def __post_init__(self) -> None:
-        check_whole("The number of classes of a segmenter", self.classes, 2, 1024, "one for each colour of the map")
+        check_whole("The number of classes of a segmenter", self.classes, 2, 1024, "one for each color of the map")
         check_whole("The width of a segmenter", self.width, 1, 1024, "24 as shipped")
-        check_whole("in_channels", self.in_channels, 1, 1024, "3 for colour")
+        check_whole("in_channels", self.in_channels, 1, 1024, "3 for color")
 
     @property
     def out_channels(self) -> int:

@@ -1,8 +1,7 @@
-"""Spaces of architectures: what a search may choose, and what an elastic network holds.
+"""Spaces of architectures: what a search may choose, and what an elastic network contains.
 
-A space is a base architecture and, for each named gene, what it may be. A network of it has three spellings: the
-architecture itself, its plain values (``as_dict``), and an *index row*, which says for each gene in order which of its
-choices it takes.
+A space is a base architecture and the choices for each named gene. A network of it can be written in three ways: as the
+architecture, as its plain values (``as_dict``), and as an *index row*, the index of the choice for each gene in order.
 """
 
 from __future__ import annotations
@@ -57,7 +56,11 @@ class Space(ABC, Generic[A]):
         return self.base.with_genes(genes)
 
     def encode(self, architecture: A) -> Row:
-        """The index row of an architecture; raises :class:`GancompError` for one outside the space."""
+        """The index row of an architecture.
+
+        Raises:
+            GancompError: For an architecture outside the space.
+        """
         row = self._row(architecture)
         if row is None:
             raise GancompError(

@@ -41,12 +41,16 @@ class BlockShape(NamedTuple):
 class SpadeArchitecture(GeneratorArchitecture, family="spade"):
     """Everything that determines a SPADE generator.
 
-    ``channels`` is a :class:`ChannelConfig` of eight entries (or its string); ``separable`` makes the convolutions that
-    give gamma and beta depthwise-separable; ``upsampling`` is "more" (the first map is 64 times smaller than the
-    picture) or "normal" (32 times); ``label_channels`` counts the channels of the label map, which for published
-    Cityscapes are 35 labels and the edges between objects. ``middles`` is the number of blocks between head and ups (1
-    or 2), ``kernels`` the sizes (3, 5 or 7) of the convolutions of head and middles, of the first two ups and of the
-    last two, ``resolution`` the share of the picture's height and width at which the network works (1, 0.75 or 0.5).
+    Attributes:
+        channels: A :class:`ChannelConfig` of eight entries, or its string.
+        separable: Whether the convolutions that compute gamma and beta are depthwise-separable.
+        upsampling: "more" (the first map is 64 times smaller than the picture) or "normal" (32 times).
+        label_channels: Channels of the label map; for published Cityscapes 35 labels and the edges between objects.
+        out_channels: Channels of the picture.
+        middles: Number of blocks between head and ups, 1 or 2.
+        kernels: Kernel sizes (3, 5 or 7) of the convolutions of head and middles, of the first two ups and of the last
+            two.
+        resolution: Share of the picture's height and width at which the network works (1, 0.75 or 0.5).
     """
 
     channels: ChannelConfig
@@ -74,7 +78,7 @@ class SpadeArchitecture(GeneratorArchitecture, family="spade"):
                 "of 64 pixels) or 'normal' (multiples of 32)."
             )
         check_whole("label_channels", self.label_channels, 1, 4096, "one a label")
-        check_whole("out_channels", self.out_channels, 1, 1024, "3 for colour")
+        check_whole("out_channels", self.out_channels, 1, 1024, "3 for color")
         check_whole("middles", self.middles, 1, 2, "2 as published")
         if not isinstance(self.separable, bool):
             raise GancompError(
@@ -167,7 +171,7 @@ def _enlarged(draft: Draft, before: int, shrink: int) -> int:
 
 
 class Spade(nn.Module):
-    """Spatially-adaptive normalisation: ``batch_norm(x) * (1 + gamma(labels)) + beta(labels)``.
+    """Spatially-adaptive normalization: ``batch_norm(x) * (1 + gamma(labels)) + beta(labels)``.
 
     ``x`` is [N, channels, H, W], ``labels`` [N, label_channels, H, W] of the same size. gamma and beta share one
     convolution to ``hidden`` channels. Source: Park et al., CVPR 2019 (arXiv 1903.07291).
@@ -213,11 +217,10 @@ class SpadeBlock(nn.Module):
 class SpadeGenerator(StagedGenerator):
     """A convolution of the smallest label map, seven SPADE blocks with nearest upsampling before each, a convolution.
 
-    Maps float32 labels [N, label_channels, H, W] (one-hot; 1 and -1, as the tasks give them, in the shipped teacher) to
-    pictures [N, out_channels, H, W] in [-1, 1]; H
-    and W are multiples of 64 (upsampling "more") or 32 ("normal"). ``stages`` holds the layers by name:
-    ``fc, head, middle_0, middle_1, up_0 ... up_3, tail``. No upsampling precedes ``head``, nor with "normal" the block
-    ``middle_1``. Source: GauGAN (arXiv 1903.07291); separable: GAN Compression (arXiv 2003.08936).
+    Maps float32 labels [N, label_channels, H, W] (one-hot: 1 and -1 in the shipped tasks) to pictures [N, out_channels,
+    H, W] in [-1, 1]; H and W are multiples of 64 (upsampling "more") or 32 ("normal"). ``stages`` holds the layers by
+    name: ``fc, head, middle_0, middle_1, up_0 ... up_3, tail``. There is no upsampling before ``head``, nor with
+    "normal" before ``middle_1``. Source: GauGAN (arXiv 1903.07291); separable: GAN Compression (arXiv 2003.08936).
     """
 
     architecture: SpadeArchitecture

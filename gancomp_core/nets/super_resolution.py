@@ -1,4 +1,4 @@
-"""The two networks that make small pictures large: RRDBNet of ESRGAN, and VDSR."""
+"""Two networks that enlarge pictures: RRDBNet of ESRGAN, and VDSR."""
 
 from __future__ import annotations
 
@@ -16,16 +16,21 @@ from gancomp_core.nets.values import check_whole
 
 DENSE_CONVOLUTIONS = 5
 DENSE_BLOCKS = 3
-RESIDUAL_SCALE = 0.2  # keeps a deep sum of blocks without normalisation from growing
+RESIDUAL_SCALE = 0.2  # keeps a deep sum of blocks without normalization from growing
 SLOPE = 0.2
 
 
 @dataclass(frozen=True)
 class RrdbArchitecture(Architecture, family="rrdb"):
-    """Everything that determines an RRDBNet.
+    """Everything that determines an RRDBNet; the default is the published ESRGAN generator (and Real-ESRGAN's for x4).
 
-    ``blocks`` residual-in-residual dense blocks (1-64) of ``width`` channels, whose convolutions each add ``growth``
-    channels; ``scale`` is 2 or 4. The default is the published ESRGAN generator (and Real-ESRGAN's for x4).
+    Attributes:
+        blocks: Number of residual-in-residual dense blocks, 1 to 64.
+        width: Channels of the blocks.
+        growth: Channels that each convolution of a dense block adds.
+        scale: How many times larger the picture becomes, 2 or 4.
+        in_channels: Channels of the source.
+        out_channels: Channels of the picture.
     """
 
     blocks: int = 23
@@ -41,8 +46,8 @@ class RrdbArchitecture(Architecture, family="rrdb"):
         check_whole("The number of blocks of an RRDBNet", self.blocks, 1, 64, "23 as published")
         check_whole("The width of an RRDBNet", self.width, 1, 1024, "64 as published")
         check_whole("The growth of an RRDBNet", self.growth, 1, 1024, "32 as published")
-        check_whole("in_channels", self.in_channels, 1, 1024, "3 for colour")
-        check_whole("out_channels", self.out_channels, 1, 1024, "3 for colour")
+        check_whole("in_channels", self.in_channels, 1, 1024, "3 for color")
+        check_whole("out_channels", self.out_channels, 1, 1024, "3 for color")
         if self.scale not in (2, 4):
             raise GancompError(f"An RRDBNet enlarges 2 or 4 times, not {self.scale!r}; 4 is the published scale.")
 
@@ -120,8 +125,8 @@ class RrdbNet(Generator):
     """First convolution, blocks and a trunk convolution around which they are residual, upsampling, two convolutions.
 
     Maps float32 [N, in_channels, h, w] in [-1, 1] to [N, out_channels, scale*h, scale*w], which is unbounded; clamp to
-    [-1, 1] before looking at it. Layers are registered in the order in which they run. Source: ESRGAN (Wang et al.,
-    2018, arXiv 1809.00219); start training from ``build(architecture, seed)``.
+    [-1, 1] before showing it. Layers are registered in the order in which they run. Source: ESRGAN (Wang et al., 2018,
+    arXiv 1809.00219). Start training from ``build(architecture, seed)``.
     """
 
     architecture: RrdbArchitecture
@@ -151,8 +156,11 @@ class RrdbNet(Generator):
 class VdsrArchitecture(Architecture, family="vdsr"):
     """Everything that determines a VDSR.
 
-    ``layers`` 3x3 convolutions (2-64), ``width`` channels between them, ``channels`` those of the pictures. With
-    ``scale=1`` the input is already enlarged, as published; with 2, 3, 4 or 8 the network enlarges it bicubically.
+    Attributes:
+        layers: Number of 3x3 convolutions, 2 to 64.
+        width: Channels between them.
+        channels: Channels of the pictures.
+        scale: 1 if the input is already enlarged, as published; with 2, 3, 4 or 8 the network enlarges it bicubically.
     """
 
     layers: int = 20
@@ -165,7 +173,7 @@ class VdsrArchitecture(Architecture, family="vdsr"):
     def __post_init__(self) -> None:
         check_whole("The number of layers of a VDSR", self.layers, 2, 64, "20 as published")
         check_whole("The width of a VDSR", self.width, 1, 1024, "64 as published")
-        check_whole("channels", self.channels, 1, 1024, "3 for colour")
+        check_whole("channels", self.channels, 1, 1024, "3 for color")
         if self.scale not in (1, 2, 3, 4, 8):
             raise GancompError(
                 f"A VDSR enlarges 1, 2, 3, 4 or 8 times, not {self.scale!r}; 1 takes pictures enlarged already."
@@ -201,7 +209,7 @@ class VdsrArchitecture(Architecture, family="vdsr"):
     def initialise(self, network: nn.Module, seed: int) -> None:
         """He's normal distribution, the last layer's a hundredth of it.
 
-        An untrained network so returns nearly the bicubic enlargement.
+        So an untrained network nearly returns the bicubic enlargement.
         """
         generator = torch.Generator().manual_seed(seed)
         convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
@@ -214,8 +222,8 @@ class Vdsr(Generator):
     """A stack of convolutions without bias that adds what a bicubic enlargement lacks.
 
     Maps float32 [N, channels, h, w] in [-1, 1] to [N, channels, scale*h, scale*w], which is unbounded; clamp to [-1, 1]
-    before looking at it. ReLU between the convolutions, none after the last. Source: Kim et al., CVPR 2016 (arXiv
-    1511.04587); start training from ``build(architecture, seed)``.
+    before showing it. ReLU between the convolutions, none after the last. Source: Kim et al., CVPR 2016 (arXiv
+    1511.04587). Start training from ``build(architecture, seed)``.
     """
 
     architecture: VdsrArchitecture
@@ -233,10 +241,10 @@ class Vdsr(Generator):
 
 
 def enlarge_bicubically(x: Tensor, scale: int) -> Tensor:
-    """Pictures [N, C, H, W] ``scale`` times larger: [N, C, scale * H, scale * W], which may leave [-1, 1] a little.
+    """Pictures [N, C, H, W] ``scale`` times larger: [N, C, scale * H, scale * W], which may slightly leave [-1, 1].
 
-    Keys' kernel with a = -0.5, as in MATLAB and Pillow. torch has that one only in its antialiasing variant (which has
-    nothing to smooth when enlarging), and not for bfloat16; its plain one has a = -0.75.
+    Keys' kernel with a = -0.5, as in MATLAB and Pillow. torch has it only in its antialiasing variant (which smooths
+    nothing when enlarging), and not for bfloat16; its plain variant has a = -0.75.
     """
     x = x.float() if x.dtype == torch.bfloat16 else x
     return F.interpolate(x, scale_factor=float(scale), mode="bicubic", align_corners=False, antialias=True)

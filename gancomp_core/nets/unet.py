@@ -10,10 +10,10 @@ from gancomp_core.nets.architecture import check_picture
 
 
 class UnetGenerator(nn.Module):
-    """``depth`` stride-2 convolutions down to one pixel's neighbourhood, as many back up, skips concatenated.
+    """``depth`` stride-2 convolutions down to one pixel, as many back up, skips concatenated.
 
-    Maps float32 [N, in_channels, H, W] in [-1, 1] to [N, out_channels, H, W] in [-1, 1]; H and W are multiples of
-    ``2 ** depth``. Widths are ``width * (1, 2, 4, 8, 8, ...)``. BatchNorm everywhere except on the first and innermost
+    Maps float32 [N, in_channels, H, W] in [-1, 1] to [N, out_channels, H, W] in [-1, 1]; H and W are multiples of ``2
+    ** depth``. Widths are ``width * (1, 2, 4, 8, 8, ...)``. BatchNorm everywhere except on the first and innermost
     downsampling and the last upsampling layer, which alone has a bias. Source: Isola et al., CVPR 2017 (arXiv
     1611.07004); ``width=64, depth=8`` is its U-Net-256.
     """

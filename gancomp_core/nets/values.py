@@ -6,7 +6,18 @@ from gancomp_core.errors import GancompError
 
 
 def check_whole(what: str, value: object, least: int, most: int, published: str) -> None:
-    """Raise :class:`GancompError` unless ``value`` is a whole number from ``least`` to ``most``."""
+    """Check that a value is a whole number in a range.
+
+    Args:
+        what: The value's name in the error.
+        value: The value.
+        least: The smallest that is allowed.
+        most: The largest that is allowed.
+        published: What is usual, to end the sentence with.
+
+    Raises:
+        GancompError: For anything else.
+    """
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise GancompError(f"{what} is {value!r}; it must be a whole number from {least} to {most}, {published}.")
 

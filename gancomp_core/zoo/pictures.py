@@ -16,9 +16,16 @@ from gancomp_core.train.progress import paint
 
 @torch.inference_mode()
 def sample_rows(models: Mapping[str, nn.Module], task: Task, indices: Tensor) -> dict[str, Tensor]:
-    """What a model makes of the test pictures at ``indices``: rows of float32 [N, 1 or 3, H, W] in [-1, 1] by label.
+    """What a model makes of test pictures.
 
-    Semantic maps are painted in their palette; of large photos a square of 128 pixels is cut from the middle.
+    Args:
+        models: Networks by name, as in :class:`ZooModel`.
+        task: The task.
+        indices: Which test pictures.
+
+    Returns:
+        Rows by label: float32 [N, 1 or 3, H, W] in [-1, 1]. Semantic maps are painted in their palette; of large photos
+        a square of 128 pixels is cut from the middle.
     """
     generator, batch = models["generator"], task.test.batch(indices)
     if task.scale > 1:

@@ -29,8 +29,11 @@ CARD_KEYS = {"name", "task", "architecture", "settings", "data", "cost", "qualit
 class ZooModel:
     """A trained model.
 
-    ``models`` holds its networks by name, in eval mode: "generator", and what else was trained with it (a
-    "discriminator", the "backward_generator" of a CycleGAN ...). ``card`` holds the plain values of its model card.
+    Attributes:
+        name: Its name, "task/model".
+        models: Its networks by name, in eval mode: "generator", and what was trained with it (a "discriminator", the
+            "backward_generator" of a CycleGAN ...).
+        card: The plain values of its model card.
     """
 
     name: str
@@ -43,7 +46,11 @@ class ZooModel:
 
     @property
     def discriminator(self) -> nn.Module:
-        """The critic it was trained against; raises :class:`GancompError` for a model that ships without one."""
+        """The discriminator that it was trained against.
+
+        Raises:
+            GancompError: For a model that ships without one.
+        """
         if "discriminator" not in self.models:
             raise GancompError(
                 f"'{self.name}' has no discriminator in the zoo, only {', '.join(self.models)}; start with a fresh one "
@@ -58,18 +65,24 @@ def names() -> list[str]:
 
 
 def shown() -> list[str]:
-    """The models that have a card; one whose pictures are too poor ships it without weights."""
+    """The models that have a card; those whose pictures are too poor ship without weights."""
     return sorted(path.parent.relative_to(_zoo()).as_posix() for path in _zoo().glob("*/*/card.json"))
 
 
 def load(name: str) -> ZooModel:
-    """A trained model of the zoo by name, float32, on the CPU, in eval mode.
+    """A trained model of the zoo.
 
-    Its files are read once and kept in memory; every call gives a copy of its own, which may be trained or changed.
+    Its files are read once and kept in memory; every call returns a separate copy, which may be trained or changed.
+
+    Args:
+        name: "task/model", one of :func:`names`.
+
+    Returns:
+        The model: float32, on the CPU, in eval mode.
 
     Raises:
         GancompError: For an unknown name, for weights that are missing, damaged or of another architecture, and for a
-            model that is shown but not shipped.
+            model that ships without weights.
     """
     folder = folder_of(name)
     card = read_card(folder)
@@ -112,7 +125,7 @@ def card(name: str) -> Json:
 
 
 def samples(name: str, count: int = 8) -> dict[str, Tensor]:
-    """What a model makes of ``count`` test pictures, evenly spread and not chosen: see :func:`sample_rows`."""
+    """What a model makes of test pictures, evenly spread over the split and not chosen; see :func:`sample_rows`."""
     model = load(name)
     task = load_task(model.card["task"])
     return sample_rows(model.models, task, torch.linspace(0, len(task.test) - 1, count).long())

@@ -311,7 +311,7 @@ def test_channels_may_differ_between_the_sides_and_other_numbers_are_refused(tmp
     batch = task.train.batch(torch.tensor([0, 2]))
     assert (batch.source.shape[1], batch.target.shape[1]) == (task.source_channels, task.target_channels) == (1, 3)
     for wrong in (2, 4, (1, 2), (1, 1, 1)):
-        with pytest.raises(GancompError, match=r"must be 1 \(grey\), 3 \(RGB\)"):
+        with pytest.raises(GancompError, match=r"must be 1 \(gray\), 3 \(RGB\)"):
             folder_task(tmp_path, channels=wrong)
 
 
