@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
+from gancomp_core.files import Json
 from gancomp_core.nets.architecture import NO_COLUMNS, Architecture, Columns, Gene, Generator
 from gancomp_core.nets.blueprint import Blueprint, Channels, Cost, Draft, Padding
 from gancomp_core.nets.space import GeneSpace
@@ -85,7 +86,7 @@ class AgdArchitecture(Architecture, family="agd"):
     title = "AGD network"
 
     def __post_init__(self) -> None:
-        given: Iterable[AgdLayer | Mapping[str, Any]] = self.layers
+        given: Iterable[AgdLayer | Json] = self.layers
         layers = tuple(layer if isinstance(layer, AgdLayer) else AgdLayer(**layer) for layer in given)
         object.__setattr__(self, "layers", layers)
         if self.kind not in ENDS:
@@ -254,7 +255,7 @@ class AgdArchitecture(Architecture, family="agd"):
     def __str__(self) -> str:
         """One line: the layers in order with operator and width, as "cell1 dwsblock 40"; choices in braces."""
 
-        def shown(choice: Sequence[Any]) -> str:
+        def shown(choice: Sequence[object]) -> str:
             return str(choice[0]) if len(choice) == 1 else "{" + ", ".join(map(str, choice)) + "}"
 
         return ", ".join(f"{layer.name} {shown(layer.operators)} {shown(layer.widths)}" for layer in self.layers)
@@ -348,9 +349,9 @@ class AnyConv(nn.Conv2d):
             return super().forward(x)
         weight = self.weight[:outputs] if depthwise else self.weight[:outputs, :inputs]
         bias = None if self.bias is None else self.bias[:outputs]
-        padding: Any = self.padding
+        padding = cast(tuple[int, int], self.padding)
         if self.padding_mode == "reflect":
-            x, padding = F.pad(x, self._reversed_padding_repeated_twice, mode="reflect"), 0
+            x, padding = F.pad(x, self._reversed_padding_repeated_twice, mode="reflect"), (0, 0)
         return F.conv2d(x, weight, bias, self.stride, padding, self.dilation, inputs if depthwise else 1)
 
 
@@ -362,8 +363,8 @@ class AnyUpsamplingConv(nn.ConvTranspose2d):
         if inputs == self.in_channels and outputs == self.out_channels:
             return super().forward(x)
         bias = None if self.bias is None else self.bias[:outputs]
-        padding: Any = (self.padding, self.output_padding)
-        return F.conv_transpose2d(x, self.weight[:inputs, :outputs], bias, self.stride, *padding)
+        padding, extra = cast(tuple[int, int], self.padding), cast(tuple[int, int], self.output_padding)
+        return F.conv_transpose2d(x, self.weight[:inputs, :outputs], bias, self.stride, padding, extra)
 
 
 class AnyNorm(nn.GroupNorm):

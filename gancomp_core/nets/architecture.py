@@ -10,15 +10,19 @@ import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import field, fields, is_dataclass
-from typing import Any, ClassVar, Self, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
+from gancomp_core.files import Json
 from gancomp_core.nets.blueprint import Blueprint, Cost
 from gancomp_core.nets.channel_config import ChannelConfig, SearchSpace
 from gancomp_core.nets.initialisation import initialise
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 T = TypeVar("T")
 Gene = int | float | bool | str
@@ -142,15 +146,15 @@ class Architecture(ABC):
             allowed = f"that are multiples of {self.multiple}{least}" if self.multiple > 1 else "of at least 1 pixel"
             raise GancompError(f"This {self.title} takes heights and widths {allowed}, not {height} x {width}.")
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Json:
         """Plain values for JSON; :meth:`from_dict` reads them back."""
-        values = {each.name: getattr(self, each.name) for each in fields(cast(Any, self))}
-        late = {each.name: each.default for each in fields(cast(Any, self)) if "added" in each.metadata}
+        values = {each.name: getattr(self, each.name) for each in fields(cast("DataclassInstance", self))}
+        late = {each.name: each.default for each in fields(cast("DataclassInstance", self)) if "added" in each.metadata}
         kept = {name: value for name, value in values.items() if name not in late or value != late[name]}
         return {"family": self.family} | {name: _plain(value) for name, value in kept.items()}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+    def from_dict(cls, values: Json) -> Self:
         """The architecture whose :meth:`as_dict` gave these values; those that are missing keep their defaults.
 
         Values without a family are those of a ResNet generator. Raises :class:`GancompError` for a family that is
@@ -166,9 +170,9 @@ class Architecture(ABC):
         return cast(Self, found)
 
     @classmethod
-    def _read(cls, values: dict[str, Any]) -> Self:
+    def _read(cls, values: Json) -> Self:
         """:meth:`from_dict` of this family."""
-        known = [each.name for each in fields(cast(Any, cls))]
+        known = [each.name for each in fields(cast("type[DataclassInstance]", cls))]
         if unknown := sorted(set(values) - set(known)):
             raise GancompError(
                 f"A {cls.__name__} has no value '{unknown[0]}'; it has {', '.join(known)}, "
@@ -240,7 +244,7 @@ class StagedGenerator(Generator):
         return (x, found) if features else x
 
 
-def build_generator(values: Mapping[str, Any]) -> nn.Module:
+def build_generator(values: Json) -> nn.Module:
     """A network with torch's random weights from its architecture's ``as_dict``; see :meth:`Architecture.from_dict`."""
     found: Architecture = Architecture.from_dict(values)
     return found.network()
@@ -269,7 +273,7 @@ def _group_sizes(architecture: Architecture) -> dict[str, int]:
     return architecture.blueprint(architecture.smallest, architecture.smallest).group_sizes
 
 
-def _plain(value: object) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, Architecture):
         return value.as_dict()
     if isinstance(value, ChannelConfig):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,6 +15,10 @@ from gancomp_core.nets.values import check_whole
 def strided_layers_for(size: int) -> int:
     """Depth of a PatchGAN for pictures of ``size`` pixels: patches of 34 pixels below 64, else the published 70."""
     return 2 if size < 64 else 3
+
+
+#: Of a PatchGAN: the scores, or with them the feature map after every LeakyReLU.
+Scores = Tensor | tuple[Tensor, list[Tensor]]
 
 
 class PatchDiscriminator(nn.Module):
@@ -52,12 +54,13 @@ class PatchDiscriminator(nn.Module):
             layers += [instance_norm(c_out), nn.LeakyReLU(0.2, inplace=True)]
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 1))
 
-    def forward(self, x: Tensor, features: bool = False) -> Any:
+    def forward(self, x: Tensor, features: bool = False) -> Scores:
         """The scores; with ``features`` a pair: scores and the feature map after every LeakyReLU."""
         _check(x, self.in_channels, self.smallest, "PatchGAN")
         if not features:
-            return self.layers(x)
-        found = []
+            scores: Tensor = self.layers(x)
+            return scores
+        found: list[Tensor] = []
         for layer in self.layers:
             x = layer(x)
             if isinstance(layer, nn.LeakyReLU):
@@ -92,7 +95,7 @@ class MultiScaleDiscriminator(nn.Module):
             "spectral": spectral,
         }
 
-    def forward(self, x: Tensor, features: bool = False) -> list[Any]:
+    def forward(self, x: Tensor, features: bool = False) -> list[Scores]:
         """Scores [N, 1, h, w] of each scale, finest first; with ``features`` pairs: scores and feature maps."""
         _check(x, self.in_channels, self.smallest, "multi-scale discriminator")
         found = []

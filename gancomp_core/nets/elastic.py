@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from gancomp_core.errors import GancompError
+from gancomp_core.files import Json
 from gancomp_core.nets.architecture import NO_COLUMNS, Architecture, Columns, Gene, Generator, StagedGenerator, added
 from gancomp_core.nets.blocks import ResidualBlock
 from gancomp_core.nets.blueprint import INSTANCE_NORM, ONE_PIXEL_NORM, Axis, Blueprint
@@ -93,12 +94,12 @@ class ArchitectureSpace(Space[GeneratorArchitecture], Architecture, family="elas
         raise GancompError("A space has no cost of its own; choose one of its networks, such as space.widest, first.")
 
     @classmethod
-    def _read(cls, values: dict[str, Any]) -> Self:
+    def _read(cls, values: Json) -> Self:
         base, channels = values.get("base"), values.get("channels")
         rest = values.keys() - {"base", "channels"}
         given: dict[str, object] = {name: tuple(values[name]) for name in rest}
         if isinstance(base, Mapping):
-            given["base"] = Architecture.from_dict(base)
+            given["base"] = Architecture.from_dict(dict(base))
         if channels is not None:
             given["channels"] = SearchSpace(tuple(map(tuple, channels)))
         return super()._read(given)
@@ -210,7 +211,7 @@ class ElasticGenerator(Generator):
             found[part.name] = self._smaller_kernel(part.shared, weight, part.kernel) if part.kernel else weight
         return found
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_templates": {}}  # copies and files make their own when they need them
 
     def _smaller_kernel(self, layer: str, weight: Tensor, kernel: int) -> Tensor:

@@ -6,11 +6,12 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
+from gancomp_core.files import Json
 from gancomp_core.nets.architecture import NO_COLUMNS, Architecture, Columns, StagedGenerator, added
 from gancomp_core.nets.blocks import ResidualBlock, resized
 from gancomp_core.nets.blueprint import Blueprint, Channels, Draft, Padding
@@ -130,11 +131,11 @@ class ResnetArchitecture(GeneratorArchitecture, family="resnet"):
     def network(self) -> ResnetGenerator:
         return ResnetGenerator(self)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Json:
         return super().as_dict() | {"legacy": self.channels.legacy}
 
     @classmethod
-    def _read(cls, values: dict[str, Any]) -> Self:
+    def _read(cls, values: Json) -> Self:
         channels, legacy = values.get("channels"), values.pop("legacy", False)
         return super()._read(values | ({"channels": ChannelConfig.parse(channels, legacy)} if channels else {}))
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Self, cast
 
 from gancomp_core.errors import GancompError
+from gancomp_core.files import Json
 from gancomp_core.nets.architecture import Architecture, Columns, Gene, StagedGenerator
 from gancomp_core.nets.channel_config import ChannelConfig
 from gancomp_core.nets.values import check_resolution, checked_kernels, working_multiple
@@ -67,7 +68,7 @@ class GeneratorArchitecture(Architecture):
         return tuple(f"c{i}" for i in range(len(self.channels.entries)))
 
     def with_genes(self, genes: Mapping[str, Gene]) -> Self:
-        chosen: dict[str, Any] = {
+        chosen: Json = {
             "channels": ChannelConfig(tuple(cast(int, genes[name]) for name in self.width_genes)),
             self.depth_field: genes["depth"],
             "kernels": tuple(genes[f"kernel{i}"] for i in THIRDS),

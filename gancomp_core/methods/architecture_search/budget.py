@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,11 +43,11 @@ class Budget:
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: limit for name, limit in found.items() if limit is not None}
 
-    def admits(self, row: Mapping[str, Any]) -> bool:
+    def admits(self, row: Mapping[str, float]) -> bool:
         """Whether a network with these costs keeps within every limit; ``row`` is a row of a frontier or a dict."""
         return bool(self.mask(row))
 
-    def mask(self, columns: Mapping[str, Any]) -> NDArray[np.bool_]:
+    def mask(self, columns: Mapping[str, float] | Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
         """The same for many networks: ``columns`` holds an array for each limit."""
         if missing := [name for name in self.limits if name not in columns]:
             raise GancompError(
@@ -74,6 +73,6 @@ def amount(name: str, value: float) -> str:
     return f"{value:.4g} {UNITS[name]}"
 
 
-def amounts(row: Mapping[str, Any], names: Iterable[str]) -> str:
+def amounts(row: Mapping[str, float], names: Iterable[str]) -> str:
     """Several costs of one network in words."""
     return " and ".join(amount(name, row[name]) for name in names)

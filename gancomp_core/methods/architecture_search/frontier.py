@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import pandas as pd
 
@@ -117,7 +117,7 @@ class Frontier(Generic[A]):
         return pd.DataFrame(found)
 
 
-def _shown(name: str, value: Any) -> str:
+def _shown(name: str, value: float) -> str:
     if name in UNITS:
         return amount(name, value)
     return f"{value:.4g}" if name == "score" else str(value)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 from gancomp_core import files
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import eager_latency, latency, machine_class
-from gancomp_core.methods.architecture_search.rows import ENUMERABLE, Rows, blueprints, every_row
+from gancomp_core.methods.architecture_search.rows import ENUMERABLE, A, Rows, blueprints, every_row
 from gancomp_core.nets import Architecture, Generator, Space
 
 ROUNDS = 3  # the least of their medians counts: other programs only add time
@@ -60,7 +60,7 @@ class LatencyTable:
     stages: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def build(cls, space: Space[Any], pixels: tuple[int, int], threads: int | None = None) -> LatencyTable:
+    def build(cls, space: Space[A], pixels: tuple[int, int], threads: int | None = None) -> LatencyTable:
         """Time every distinct stage of a space on this machine, some 0.05 s each.
 
         ``threads`` are PyTorch's, None for as many as it has now. Of a space of more than 200,000 networks nothing is
@@ -78,7 +78,7 @@ class LatencyTable:
         self._measure(architecture, keys)
         return float(sum(self.stages[key] for key in keys))
 
-    def of(self, space: Space[Any], rows: Rows) -> NDArray[np.float64]:
+    def of(self, space: Space[A], rows: Rows) -> NDArray[np.float64]:
         """Milliseconds of many networks, given as index rows."""
         self._check_kin(space.base)
         found = np.zeros(len(rows))

@@ -6,7 +6,7 @@ An index row says for each gene of the space which of its choices a network take
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ def costs(space: Space[A], architectures: Iterable[A] | None, pixels: tuple[int,
     return cost_table(space, every_row(space) if architectures is None else rows_of(space, architectures), pixels)
 
 
-def every_row(space: Space[Any]) -> Rows:
+def every_row(space: Space[A]) -> Rows:
     """The index rows of all networks of a space, in the order in which it iterates: int64 [len(space), genes]."""
     sizes = [len(choice) for choice in space.choices.values()]
     return np.stack(np.unravel_index(np.arange(len(space)), sizes), axis=1).astype(np.int64)
@@ -48,7 +48,7 @@ def as_row(row: NDArray[np.int64]) -> Row:
     return tuple(row.tolist())
 
 
-def blueprints(space: Space[Any], rows: Rows, pixels: tuple[int, int]) -> Iterator[tuple[NDArray[np.int64], Blueprint]]:
+def blueprints(space: Space[A], rows: Rows, pixels: tuple[int, int]) -> Iterator[tuple[NDArray[np.int64], Blueprint]]:
     """The networks in groups that differ in nothing but their widths: places in ``rows``, and one blueprint for all.
 
     Its numbers of channels are columns, one number a network.
@@ -69,7 +69,7 @@ def blueprints(space: Space[Any], rows: Rows, pixels: tuple[int, int]) -> Iterat
         yield places, space.decode(rows[places[0]]).blueprint(*pixels, columns)
 
 
-def cost_table(space: Space[Any], rows: Rows, pixels: tuple[int, int]) -> pd.DataFrame:
+def cost_table(space: Space[A], rows: Rows, pixels: tuple[int, int]) -> pd.DataFrame:
     """:func:`costs` of index rows."""
     found = np.zeros((3, len(rows)), dtype=np.int64)
     for places, plan in blueprints(space, rows, pixels):
