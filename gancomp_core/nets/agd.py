@@ -561,7 +561,8 @@ class AgdNetwork(Generator):
             y = y + RESIDUAL_SCALE * inside
         for layer, pick in zip(layers[place:], picks[place:], strict=True):
             y = layer(y, pick)
-        return enlarge_bicubically(x, self.architecture.scale) + self.tail(y)
+        lacking: Tensor = self.tail(y)
+        return enlarge_bicubically(x, self.architecture.scale) + lacking
 
     def extract(self, architecture: AgdArchitecture) -> AgdNetwork:
         """A separate network with the weights that it has here: the leading channels of its operators.

@@ -71,7 +71,7 @@ class ArchitectureSpace(Space[GeneratorArchitecture], Architecture, family="elas
                 self.base.with_genes({**first, name: gene})
 
     @cached_property
-    def choices(self) -> Choices:  # type: ignore[override]  # a property, computed once
+    def choices(self) -> Choices:  # a property, computed once
         now = self.base.genes
         given: dict[str, tuple[Gene, ...]] = {f"c{i}": choice for i, choice in enumerate(self.channels.choices)}
         given |= {"depth": self.depths or (now["depth"],)}

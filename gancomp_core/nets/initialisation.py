@@ -83,7 +83,7 @@ def _draw_parametrized(
 ) -> None:
     """Draw the weight under a parametrization: what ``layer.weight`` gives is only computed from it."""
     layer.weight = torch.empty_like(layer.weight).normal_(0.0, std, generator=generator)
-    for vector in layer.parametrizations.weight.buffers():  # type: ignore[union-attr, operator]
+    for vector in layer.parametrizations.weight.buffers():  # type: ignore[union-attr]
         vector.copy_(F.normalize(torch.empty_like(vector).normal_(generator=generator), dim=0))
     training = layer.training
     layer.train()  # when training, every look at the weight is one step of the power iteration

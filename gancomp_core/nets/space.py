@@ -155,7 +155,7 @@ class GeneSpace(Space[A]):
             raise GancompError(f"A {self.base.title} has no gene '{unknown[0]}'; it has {', '.join(self.base.genes)}.")
 
     @cached_property
-    def choices(self) -> Choices:  # type: ignore[override]  # a property, computed once
+    def choices(self) -> Choices:  # a property, computed once
         return {name: tuple(self.genes.get(name, (gene,))) for name, gene in self.base.genes.items()}
 
 

@@ -75,7 +75,8 @@ class GeneratorArchitecture(Architecture):
             "separable": tuple(genes[f"separable{i}"] for i in THIRDS),
             "resolution": genes["resolution"],
         }
-        return replace(cast(Any, self), **chosen)
+        made: Self = replace(cast(Any, self), **chosen)
+        return made
 
     def check_elastic(self) -> None:
         """Raise :class:`GancompError` for what no elastic generator can be based on."""

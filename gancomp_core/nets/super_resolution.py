@@ -106,7 +106,8 @@ class DenseBlock(nn.Module):
         seen = [x]
         for convolution in self.convolutions[:-1]:
             seen.append(_leaky(convolution(torch.cat(seen, 1))))
-        return x + RESIDUAL_SCALE * self.convolutions[-1](torch.cat(seen, 1))
+        found: Tensor = self.convolutions[-1](torch.cat(seen, 1))
+        return x + RESIDUAL_SCALE * found
 
 
 class ResidualDenseBlocks(nn.Module):
@@ -118,7 +119,8 @@ class ResidualDenseBlocks(nn.Module):
         self.dense_blocks = nn.Sequential(*(DenseBlock(plan.sequence(each)) for each in paths))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + RESIDUAL_SCALE * self.dense_blocks(x)
+        found: Tensor = self.dense_blocks(x)
+        return x + RESIDUAL_SCALE * found
 
 
 class RrdbNet(Generator):
@@ -237,7 +239,8 @@ class Vdsr(Generator):
         self.check(x)
         if self.architecture.scale != 1:
             x = enlarge_bicubically(x, self.architecture.scale)
-        return x + self.layers(x)
+        lacking: Tensor = self.layers(x)
+        return x + lacking
 
 
 def enlarge_bicubically(x: Tensor, scale: int) -> Tensor:

@@ -55,13 +55,13 @@ class MacTable:
     def of_operators(self, shares: Sequence[Tensor], widths: Sequence[int]) -> Tensor:
         """Expected MACs when operators are drawn with these shares, at fixed widths; differentiable in the shares."""
         places = zip(self.tables, shares, (0, *widths), widths, strict=False)
-        return sum(share.double() @ table[:, i, j] for table, share, i, j in places) + self.tail[widths[-1]]  # type: ignore[return-value]
+        return sum(share.double() @ table[:, i, j] for table, share, i, j in places) + self.tail[widths[-1]]
 
     def of_widths(self, operators: Sequence[int], shares: Sequence[Tensor]) -> Tensor:
         """Expected MACs when widths are drawn with these shares, with fixed operators; differentiable in the shares."""
         ours = [share.double() for share in shares]
         places = zip(self.tables, operators, (ours[0].new_ones(1), *ours), ours, strict=False)
-        return sum(i @ table[o] @ j for table, o, i, j in places) + self.tail @ ours[-1]  # type: ignore[return-value]
+        return sum(i @ table[o] @ j for table, o, i, j in places) + self.tail @ ours[-1]
 
     @property
     def widest(self) -> int:

@@ -55,7 +55,7 @@ class Budget:
                 f"give their {missing[0]}, or a budget without that limit."
             )
         found = [np.asarray(columns[name]) <= limit for name, limit in self.limits.items()]
-        return np.logical_and.reduce(found)
+        return np.asarray(np.logical_and.reduce(found))
 
     def __str__(self) -> str:
         return " and ".join(f"at most {amount(name, limit)}" for name, limit in self.limits.items())

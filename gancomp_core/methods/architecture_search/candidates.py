@@ -144,7 +144,8 @@ class Candidates:
     def _worst_share(self, rows: Rows) -> NDArray[np.float64]:
         """How much of its limit the quantity nearest to (or furthest over) it takes."""
         table = self._limited(rows)
-        return np.max([table[name].to_numpy() / limit for name, limit in self.budget.limits.items()], axis=0)
+        shares = [table[name].to_numpy() / limit for name, limit in self.budget.limits.items()]
+        return np.asarray(np.max(shares, axis=0))
 
     def _cheapest(self, name: str) -> dict[str, float]:
         return self._extreme("least", name, lambda rows: self._limited(rows)[name].to_numpy())
