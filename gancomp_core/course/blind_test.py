@@ -22,7 +22,7 @@ UNANSWERED = "choose"
 class BlindTest:
     """Numbered pictures in random order, a menu under each, and a button that scores the answers.
 
-    ``answers[i]`` is who made picture i + 1. Made by :func:`blind_test`.
+    ``answers[i]`` is the maker of picture i + 1. Made by :func:`blind_test`.
     """
 
     def __init__(self, pictures: list[Tensor], answers: list[str], columns: int, scale: int) -> None:
@@ -49,7 +49,7 @@ class BlindTest:
         return sum(menu.value == answer for menu, answer in zip(self.menus, self.answers, strict=True))
 
     def reveal(self) -> None:
-        """Show the score, and for each maker how often its pictures were recognised."""
+        """Show the score, and for each maker how often its pictures were recognized."""
         if all(menu.value == UNANSWERED for menu in self.menus):
             self.verdict.value = "<p>Choose a maker under at least one picture first.</p>"
             return
@@ -59,7 +59,7 @@ class BlindTest:
         ]
         for maker in makers:
             mine = [menu.value for menu, answer in zip(self.menus, self.answers, strict=True) if answer == maker]
-            lines.append(f"{html.escape(maker)}: recognised {mine.count(maker)} of {len(mine)} times")
+            lines.append(f"{html.escape(maker)}: recognized {mine.count(maker)} of {len(mine)} times")
         self.verdict.value = "<br>".join(lines)
 
     def static_twin(self) -> None:
@@ -79,9 +79,19 @@ class BlindTest:
 def blind_test(makers: Mapping[str, Tensor], seed: int = 0, columns: int = 4, scale: int = 4) -> BlindTest:
     """Show pictures without saying who made them.
 
-    ``makers`` maps a name to pictures [N, C, H, W] in [-1, 1], all of the same N subjects; each subject is shown once,
-    by a maker drawn at random so that every maker gets an equal share. Returns the test; its ``static_twin()`` shows
-    the same pictures on paper. Raises :class:`GancompError` when the makers have different numbers of pictures.
+    Each subject is shown once, by a maker drawn at random so that every maker gets an equal share.
+
+    Args:
+        makers: Pictures [N, C, H, W] in [-1, 1] by the name of their maker, all of the same N subjects.
+        seed: Seed of the draw.
+        columns: Pictures in a row.
+        scale: Enlargement on the screen.
+
+    Returns:
+        The test; its ``static_twin()`` shows the same pictures on paper.
+
+    Raises:
+        GancompError: When the makers have different numbers of pictures.
     """
     counts = {name: len(pictures) for name, pictures in makers.items()}
     if len(makers) < 2 or len(set(counts.values())) > 1 or not all(counts.values()):

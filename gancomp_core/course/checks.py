@@ -53,7 +53,7 @@ def exercises() -> dict[str, Exercise]:
 
 
 class Checks:
-    """``check.<exercise>(your_function)``: tells whether the function is right, and if not, what to look at."""
+    """``check.<exercise>(your_function)`` says whether the function is right, and if not, what is wrong with it."""
 
     def __getattr__(self, name: str) -> Callable[[Attempt], CheckResult]:
         if name.startswith("_"):  # asked by tools that look for special methods
@@ -79,7 +79,7 @@ check = Checks()
 
 
 def judge(exercise: Exercise, attempt: Attempt) -> CheckResult:
-    """The verdict on ``attempt``; whatever the learner's function does, nothing is raised."""
+    """The verdict on an attempt; no error of the learner's function is raised."""
     if not callable(attempt):
         name = exercise.name
         return CheckResult(
@@ -97,7 +97,7 @@ def judge(exercise: Exercise, attempt: Attempt) -> CheckResult:
 
 
 def show_result(result: CheckResult) -> None:
-    """Display a verdict as HTML, with plain text beside it for terminals."""
+    """Display a verdict as HTML, and as plain text for terminals."""
     border = {"passed": "#009E73", "not done yet": "#999999", "wrong": "#D55E00"}[result.status]
     head, _, _ = str(result).partition(". ")
     body = f'<div style="border-left:4px solid {border};padding:4px 12px"><b>{html.escape(head)}.</b> '

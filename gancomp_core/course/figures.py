@@ -1,4 +1,4 @@
-"""One look for every figure of the course: colour-blind safe, readable, nothing told by colour alone."""
+"""One style for every figure of the course: safe for color-blind readers, and nothing is shown by color alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gancomp_core.nets.agd import CELL_OPERATORS, draft_operator
 from gancomp_core.nets.blueprint import Channels, Draft, Layer
 from gancomp_core.nets.channel_config import kept_blocks
 
-# Okabe and Ito's palette, told apart with every common kind of colour blindness; without its yellow, too pale.
+# Okabe and Ito's palette, told apart with every common kind of color blindness; without its yellow, too pale.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo")
@@ -58,10 +58,20 @@ def use_style() -> None:
 def picture_grid(
     rows: Mapping[str, Tensor | np.ndarray], titles: Sequence[str] | None = None, *, scale: float = 1.0, title: str = ""
 ) -> Figure:
-    """A labelled row for each entry of ``rows``: label -> float tensor or array, NCHW in [-1, 1], 1 or 3 channels.
+    """Rows of pictures with labels.
 
-    All pictures must have the same height and width; rows may differ in length. ``titles`` stand above the columns, and
-    ``scale`` enlarges everything (at 1 a picture is about 1 inch high).
+    Args:
+        rows: By label: float tensor or array, NCHW in [-1, 1], 1 or 3 channels. All pictures have the same height and
+            width; rows may differ in length.
+        titles: A title for each column.
+        scale: Enlargement; at 1 a picture is about 1 inch high.
+        title: Title of the figure.
+
+    Returns:
+        The figure.
+
+    Raises:
+        GancompError: For no rows, pictures of different sizes, and another number of titles.
     """
     strips = {label: _as_nhwc(label, pictures) for label, pictures in rows.items()}
     if not strips:
@@ -121,9 +131,19 @@ def bar_by_layer(
     shares: bool = True,
     legend: bool = True,
 ) -> Figure:
-    """Horizontal bars, a layer each from the top down, with its value; ``groups`` get colour *and* hatch.
+    """Horizontal bars with their values, one per layer, from the top down.
 
-    ``shares`` adds each bar's percentage of the sum; ``legend`` names the groups below the figure.
+    Args:
+        names: The layers.
+        values: Their values.
+        unit: Unit of the values.
+        groups: A group for each layer, shown by color *and* hatch.
+        title: Title of the figure.
+        shares: Whether to add each bar's percentage of the sum.
+        legend: Whether to name the groups below the figure.
+
+    Returns:
+        The figure.
     """
     if len(names) != len(values) or not len(names) or (groups is not None and len(groups) != len(names)):
         raise GancompError("bar_by_layer() needs as many values (and groups) as names, and at least one.")
@@ -132,8 +152,8 @@ def bar_by_layer(
     figure, axes = plt.subplots(figsize=(7.5, 0.27 * len(names) + 1.0), layout="constrained")
     total, places = float(sum(values)) or 1.0, np.arange(len(names))
     for place, value in zip(places, values, strict=True):
-        colour, hatch = styles[groups[int(place)] if groups is not None else ""]
-        axes.barh(place, value, color=colour, hatch=hatch, edgecolor="white", height=0.78)
+        color, hatch = styles[groups[int(place)] if groups is not None else ""]
+        axes.barh(place, value, color=color, hatch=hatch, edgecolor="white", height=0.78)
         axes.annotate(
             f"{value:,.3g} ({value / total:.0%})" if shares else f"{value:,.4g}",
             (value, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9,
@@ -155,7 +175,12 @@ def bar_by_layer(
 def generator_diagram(architecture: ResnetArchitecture, size: int) -> Figure:
     """A ResNet generator as a row of boxes: height is the picture's side, width its channels (both on root scales).
 
-    ``size`` is the height and width of the input in pixels.
+    Args:
+        architecture: The generator.
+        size: Height and width of the input in pixels.
+
+    Returns:
+        The figure.
     """
     stem, down1, down2, up1, up2 = architecture.channels.ends
     plan = [("input", size, architecture.in_channels), ("stem", size, stem), ("down", size // 2, down1)]
@@ -193,9 +218,21 @@ def scatter_tradeoff(
     log: bool = False,
     title: str = "",
 ) -> Figure:
-    """Named points, e.g. quality against cost: labels keep clear of each other, groups differ by colour *and* marker.
+    """Named points, such as quality against cost; labels do not overlap, groups differ by color *and* marker.
 
-    ``spread`` draws error bars of that half-height; ``log`` makes the x axis logarithmic.
+    Args:
+        x: Values across.
+        y: Values up.
+        labels: A label for each point.
+        xlabel: Name and unit of x.
+        ylabel: Name and unit of y.
+        groups: A group for each point.
+        spread: Half-height of an error bar for each point.
+        log: Whether the x axis is logarithmic.
+        title: Title of the figure.
+
+    Returns:
+        The figure.
     """
     if not len(x) == len(y) == len(labels) or not len(x):
         raise GancompError(
@@ -282,8 +319,15 @@ def _as_nhwc(label: str, pictures: Tensor | np.ndarray) -> np.ndarray:
 def channel_bars(architecture: ResnetArchitecture, widest: ResnetArchitecture, axes: Axes | None = None) -> Figure:
     """The channels of a sub-network, layer by layer, inside those of the widest network of its space.
 
-    Filled is what runs, outlined what was cut away; a block that is skipped is outlined alone, a separable one hatched.
-    Draws into ``axes``, or into a figure of its own.
+    Filled is what runs, outlined what was cut away; a block that is skipped is only outlined, a separable one hatched.
+
+    Args:
+        architecture: The sub-network.
+        widest: The widest network of the space.
+        axes: Where to draw; None makes a figure.
+
+    Returns:
+        The figure.
     """
     if axes is None:
         _, axes = plt.subplots(figsize=(7.5, 2.8), layout="constrained")
@@ -324,15 +368,15 @@ _CHOSEN = {name: (PALETTE[i], HATCHES[i]) for i, name in enumerate(CELL_OPERATOR
 
 
 def operator_diagram(c_in: int, c_out: int) -> Figure:
-    """The operators of an AGD cell as rows of boxes: a box is a convolution, as high as channels come out of it."""
+    """The operators of an AGD cell as rows of boxes: each box is a convolution, as high as its output channels."""
     figure, panels = plt.subplots(1, len(CELL_OPERATORS), figsize=(9.5, 2.6), sharey=True, layout="constrained")
     for axes, name in zip(panels, CELL_OPERATORS, strict=True):
-        steps, (colour, hatch) = _convolutions(name, c_in, c_out), _CHOSEN[name]
+        steps, (color, hatch) = _convolutions(name, c_in, c_out), _CHOSEN[name]
         heights = [math.sqrt(channels) for channels in (c_in, *(step.writes.width for step in steps))]
         axes.bar(0, heights[0], width=0.3, color="#BBBBBB")
         axes.text(0, heights[0] + 0.3, str(c_in), ha="center", fontsize=9)
         for place, (step, high) in enumerate(zip(steps, heights[1:], strict=True), start=1):
-            axes.bar(place, high, width=0.62, color=colour, hatch=hatch, edgecolor="white")
+            axes.bar(place, high, width=0.62, color=color, hatch=hatch, edgecolor="white")
             axes.text(place, high + 0.3, str(step.writes.width), ha="center", fontsize=9)
             size = f"{step.kernel}x{step.kernel}"
             below = f"{size}\ndepthwise" if step.depthwise else size
@@ -355,11 +399,16 @@ def _convolutions(operator: str, c_in: int, c_out: int) -> list[Layer]:
 
 
 def layer_bars(description: pd.DataFrame, most: Sequence[int] = (), axes: Axes | None = None) -> Figure:
-    """The layers of an AGD network: a bar each, as high as it is wide, named and hatched by its operator.
+    """The layers of an AGD network: a bar for each, as high as it is wide, named and hatched by its operator.
 
-    ``description`` has the columns layer, operator and width, as :func:`gancomp_core.methods.agd.describe` gives them;
-    what is no choice of a search carries no name. ``most`` outlines the largest width of each layer. Draws into
-    ``axes``, or into a figure of its own.
+    Args:
+        description: Columns layer, operator and width, as :func:`gancomp_core.methods.agd.describe` gives them; layers
+            without a choice have no name.
+        most: The largest width of each layer, to be outlined.
+        axes: Where to draw; None makes a figure.
+
+    Returns:
+        The figure.
     """
     if axes is None:
         _, axes = plt.subplots(figsize=(max(7.5, 0.32 * len(description)), 3.0), layout="constrained")
@@ -367,8 +416,8 @@ def layer_bars(description: pd.DataFrame, most: Sequence[int] = (), axes: Axes |
     axes.bar(range(len(most)), most, width=0.82, facecolor="white", edgecolor="#777777", linewidth=1)
     for place, (name, operator, width) in enumerate(zip(names, operators, widths, strict=True)):
         chosen = operator in _CHOSEN and name.startswith("cell")
-        colour, hatch = _CHOSEN[operator] if chosen else (PALETTE[0], "")
-        axes.bar(place, width, width=0.82, color=colour, hatch=hatch, edgecolor="white", linewidth=0)
+        color, hatch = _CHOSEN[operator] if chosen else (PALETTE[0], "")
+        axes.bar(place, width, width=0.82, color=color, hatch=hatch, edgecolor="white", linewidth=0)
         axes.annotate(
             f"{width} {operator}" if chosen else str(width), (place, width), xytext=(0, 3), textcoords="offset points",
             ha="center", va="bottom", fontsize=8.5, rotation=90 if chosen else 0,

@@ -30,7 +30,11 @@ _PROGRESS_BAR = re.compile(r"\d+%\|.*\||\d+it \[|\d+/\d+ \[")
 
 
 def read_notebook(path: Path) -> NotebookNode:
-    """The notebook at ``path``; a file that is none raises :class:`GancompError`."""
+    """The notebook at ``path``.
+
+    Raises:
+        GancompError: For a file that is not a notebook.
+    """
     try:
         found: NotebookNode = nbformat.read(path, as_version=4)
         return found
@@ -69,7 +73,15 @@ def choose(wanted: Sequence[str], folder: Path = NOTEBOOKS) -> list[Path]:
 
     The word "solutions" stands for all the notebooks with solutions.
 
-    Raises :class:`GancompError` for a number that no notebook has, and for a folder without notebooks.
+    Args:
+        wanted: Numbers, ranges and names.
+        folder: The folder of notebooks.
+
+    Returns:
+        Their paths.
+
+    Raises:
+        GancompError: For a number that no notebook has, and for a folder without notebooks.
     """
     there = {path.stem: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
     if not there:
@@ -203,7 +215,15 @@ def read_costs() -> dict[str, dict[str, NotebookCost]]:
 
 
 def record_cost(name: str, profile: str, minutes: float, memory_mb: float, disk_mb: float = 0.0) -> None:
-    """Keep the measured cost of a notebook in ``data/results/notebook_costs.json``."""
+    """Store the measured cost of a notebook in ``data/results/notebook_costs.json``.
+
+    Args:
+        name: The notebook.
+        profile: Its profile.
+        minutes: Wall time.
+        memory_mb: Peak memory of kernel and children, in MB.
+        disk_mb: New files in the cache, in MB.
+    """
     costs = read_costs()
     today = datetime.date.today().isoformat()
     cost = NotebookCost(round(minutes, 2), round(memory_mb), machine_class(), today, round(disk_mb))
@@ -214,7 +234,7 @@ def record_cost(name: str, profile: str, minutes: float, memory_mb: float, disk_
 
 
 def costs_line(costs: dict[str, NotebookCost]) -> str:
-    """The sentence that stands in a notebook's header."""
+    """The sentence in a notebook's header."""
     if not costs:
         return "not measured yet"
     parts = [

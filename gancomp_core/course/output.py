@@ -1,4 +1,4 @@
-"""What leaves a notebook's cell: widgets with words for readers who have no kernel, pictures with alt text."""
+"""Output of cells: widgets with text for readers without a kernel, pictures with alt text."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from PIL import Image, ImageChops, ImageStat
 from gancomp_core.errors import GancompError
 
 LARGEST_PICTURE = 150_000  # bytes a committed picture may take
-COLOURS = (16, 32, 64, 128, 256)
-UNSEEN = 1.5  # of 255 levels: what fewer colours may change a picture by, on the average (root mean square)
+COLORS = (16, 32, 64, 128, 256)
+UNSEEN = 1.5  # of 255 levels: what fewer colors may change a picture by, on the average (root mean square)
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 def display_widget(widget: widgets.DOMWidget, fallback: str) -> None:
-    """Display a widget; where no kernel runs (GitHub, print) the HTML of ``fallback`` stands in its place."""
+    """Display a widget; where no kernel runs (GitHub, print), the HTML of ``fallback`` takes its place."""
     display(widget_bundle(widget, fallback), raw=True)
 
 
 def widget_bundle(widget: widgets.DOMWidget, fallback: str) -> dict[str, object]:
-    """The MIME bundle of a live widget with an HTML stand-in: front ends choose the richest they can show."""
+    """The MIME bundle of a live widget with an HTML fallback; front ends choose the richest they can show."""
     return {
         WIDGET_VIEW: {"version_major": 2, "version_minor": 0, "model_id": widget.model_id},
         "text/html": fallback,
@@ -36,7 +36,7 @@ def widget_bundle(widget: widgets.DOMWidget, fallback: str) -> dict[str, object]
 
 
 def tell(text: str) -> None:
-    """Display a sentence of markdown: what a cell measured, in words, so that prose cannot drift from numbers."""
+    """Display a sentence of markdown with what a cell measured, so that prose and numbers agree."""
     display({"text/markdown": text, "text/plain": text.replace("**", "")}, raw=True)
 
 
@@ -48,9 +48,13 @@ def show_table(frame: pd.DataFrame, digits: int = 2) -> None:
 
 
 def show(figure: Figure, alt: str) -> None:
-    """Display a figure as a PNG of at most 150 kB with ``alt``, its content in words, and close it.
+    """Display a figure as a PNG of at most 150 kB, and close it.
 
-    JupyterLab ignores the alt text of PNG outputs, so an HTML image stands beside it; committed notebooks keep the PNG.
+    JupyterLab ignores the alt text of PNG outputs, so an HTML image is added; committed notebooks keep the PNG.
+
+    Args:
+        figure: The figure.
+        alt: Its content in words.
     """
     if not alt.strip():
         raise GancompError(
@@ -64,7 +68,16 @@ def show(figure: Figure, alt: str) -> None:
 
 
 def html_image(encoded: str, alt: str, width: int | None = None) -> str:
-    """An ``<img>`` that carries its PNG, given in base64, and its alt text."""
+    """An ``<img>`` that contains its PNG.
+
+    Args:
+        encoded: The PNG in base64.
+        alt: Its content in words.
+        width: Width on the page in pixels; None keeps its own.
+
+    Returns:
+        HTML.
+    """
     wide = "" if width is None else f' width="{width}"'
     source = f"data:image/png;base64,{encoded.strip()}"
     return f'<img src="{source}" alt="{html.escape(alt, quote=True)}"{wide} style="max-width:100%">'
@@ -81,19 +94,19 @@ def render(figure: Figure, dpi: int = 100) -> bytes:
 
 
 def small_png(png: bytes, limit: int = LARGEST_PICTURE) -> bytes:
-    """The same picture in few bytes: with as few colours as are not seen, and smaller too where it must be.
+    """The same picture in few bytes: with fewer colors where that is not visible, and smaller where necessary.
 
-    At most ``limit`` bytes, at the price of colours first and of pixels second.
+    At most ``limit`` bytes, reached by fewer colors first and fewer pixels second.
     """
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    fewer = (picture.quantize(colours) for colours in COLOURS)
+    fewer = (picture.quantize(colors) for colors in COLORS)
     few = next((each for each in fewer if _distance(picture, each) <= UNSEEN), None)
     if few is None and len(png) <= limit:
         return png
     for scale in (1.0, 0.85, 0.7, 0.55, 0.4, 0.3):
         size = (max(round(picture.width * scale), 1), max(round(picture.height * scale), 1))
         buffer = io.BytesIO()
-        scaled = few if few and scale == 1 else picture.resize(size, Image.Resampling.LANCZOS).quantize(COLOURS[-1])
+        scaled = few if few and scale == 1 else picture.resize(size, Image.Resampling.LANCZOS).quantize(COLORS[-1])
         scaled.save(buffer, format="png", optimize=True)
         if buffer.tell() <= limit:
             break
@@ -101,5 +114,5 @@ def small_png(png: bytes, limit: int = LARGEST_PICTURE) -> bytes:
 
 
 def _distance(picture: Image.Image, few: Image.Image) -> float:
-    """Root mean square difference of two pictures, in levels of the colour where it is largest."""
+    """Root mean square difference of two pictures, in levels of the color where it is largest."""
     return max(ImageStat.Stat(ImageChops.difference(picture, few.convert("RGB"))).rms)

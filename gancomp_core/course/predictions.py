@@ -1,7 +1,7 @@
-"""Predict first, measure second: the learner's guesses, kept in one local file.
+"""Predict first, measure second: the learner's guesses, stored in one local file.
 
 ``predict("00/macs", "How many ...?", unit="G MACs", low=0, high=200)`` asks, ``reveal("00/macs", 56.8)`` answers.
-Nothing leaves the machine: the file is ``notebooks/.predictions.json``, or the one ``GANCOMP_PREDICTIONS`` names.
+Nothing leaves the machine: the file is ``notebooks/.predictions.json``, or the one that ``GANCOMP_PREDICTIONS`` names.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Prediction:
 
 
 def predictions_file() -> Path:
-    """Where the answers are kept: ``GANCOMP_PREDICTIONS``, else ``notebooks/.predictions.json`` of the checkout."""
+    """The file with the answers: ``GANCOMP_PREDICTIONS``, else ``notebooks/.predictions.json`` of the checkout."""
     if named := path_from_environment("GANCOMP_PREDICTIONS"):
         return named
     notebooks = REPOSITORY / "notebooks"
@@ -99,11 +99,21 @@ def predict(
     high: float | None = None,
     within: float = 2.0,
 ) -> None:
-    """Ask before the result is shown: one of ``choices``, or a number in ``unit`` between ``low`` and ``high``.
+    """Ask before the result is shown.
 
-    A number counts as right within a factor ``within`` of the truth. Nothing is recorded until the learner presses the
-    button, and an unanswered question stops nothing. Raises :class:`GancompError` for fewer than two choices, or for a
-    number without a range.
+    Nothing is recorded until the learner presses the button, and an unanswered question stops nothing.
+
+    Args:
+        id: Name of the question, such as "00/macs".
+        question: The question.
+        choices: The possible answers; empty for a number.
+        unit: Unit of a number.
+        low: Smallest number that can be answered.
+        high: Largest one.
+        within: A number counts as right within this factor of the truth.
+
+    Raises:
+        GancompError: For fewer than two choices, and for a number without a range.
     """
     if choices and (len(set(choices)) < 2 or len(set(choices)) < len(choices)):
         raise GancompError(f"The question {id!r} needs at least two different choices, or none to ask for a number.")
@@ -116,7 +126,7 @@ def predict(
 
 
 def reveal(id: str, truth: Answer) -> None:
-    """Show the truth next to what the learner predicted; without a prediction the truth stands alone."""
+    """Show the truth and what the learner predicted; without a prediction only the truth."""
     known = _read()
     before = known.get(id) or Prediction(id, question="")
     if not isinstance(truth, str):

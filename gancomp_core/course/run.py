@@ -67,10 +67,19 @@ def run_notebooks(
     drive_widgets: bool = False,
     html: bool = True,
 ) -> list[Outcome]:
-    """Execute ``notebooks`` in ``profile``, several at once where memory allows, and return how each went.
+    """Execute notebooks, several at once where memory allows. An interrupt ends every kernel before it is raised again.
 
-    ``parameters`` are further papermill parameters as (name, value) text. ``drive_widgets`` appends a cell that moves
-    every control to both ends and the middle. An interrupt ends every kernel before it goes on.
+    Args:
+        notebooks: Their paths.
+        profile: "fast", "standard" or "full".
+        out: The folder for executed copies, web pages and logs.
+        jobs: How many run at once; None: by cores and free memory.
+        parameters: Further papermill parameters as (name, value) text.
+        drive_widgets: Append a cell that moves every control to both ends and the middle.
+        html: Whether to write web pages.
+
+    Returns:
+        The outcome of each.
     """
     Profile.named(profile)
     if jobs is not None:
@@ -118,9 +127,15 @@ def table(outcomes: Sequence[Outcome]) -> str:
 
 
 def write_back(notebook: Path, executed: Path, profile: str, outcome: Outcome) -> None:
-    """For maintainers: keep the cost, and put the outputs of a standard run into the committed notebook.
+    """For maintainers: store the cost, and put the outputs of a standard run into the committed notebook.
 
-    Solutions cost nothing worth recording, and give the same in every profile.
+    Solutions have no recorded cost, and give the same in every profile.
+
+    Args:
+        notebook: The committed notebook.
+        executed: Its executed copy.
+        profile: The profile of the run.
+        outcome: The outcome of the run.
     """
     if notebook.parent.name == "solutions":
         files.write_notebook(files.with_outputs(files.read_notebook(notebook), files.read_notebook(executed)), notebook)

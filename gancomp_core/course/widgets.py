@@ -1,10 +1,12 @@
-"""Pictures that answer to controls, and their static twins, from one drawing function.
+"""Pictures with controls, and their static versions, from one drawing function.
 
-def draw(budget: int, kind: str) -> Figure: ...
+::
 
-explore(draw, alt="Picture at {budget} million MACs with {kind} blocks",
-        budget=Slider("Budget", 1, 100, 5, unit="million MACs"), kind=Choice("Block kind", ["dense", "separable"]))
-small_multiples(draw, [{"budget": 1, "kind": "dense"}, ...], alt="...")
+    def draw(budget: int, kind: str) -> Figure: ...
+
+    explore(draw, alt="Picture at {budget} million MACs with {kind} blocks",
+            budget=Slider("Budget", 1, 100, 5, unit="million MACs"), kind=Choice("Block kind", ["dense", "separable"]))
+    small_multiples(draw, [{"budget": 1, "kind": "dense"}, ...], alt="...")
 """
 
 from __future__ import annotations
@@ -38,10 +40,18 @@ _WIDE = {"description_width": "160px"}
 
 @dataclass(frozen=True)
 class Slider:
-    """A number between ``low`` and ``high`` (both included), shown as a number box beside a slider.
+    """A number between ``low`` and ``high`` (both included), shown as a number box and a slider.
 
-    Whole numbers when ``low``, ``high``, ``value`` and ``step`` are; ``log=True`` spreads the slider over powers of ten
-    (``low`` above 0). ``label`` is words, ``unit`` follows it.
+    Whole numbers when ``low``, ``high``, ``value`` and ``step`` are.
+
+    Attributes:
+        label: Words.
+        low: Smallest value.
+        high: Largest value.
+        value: First value.
+        step: Distance between values.
+        unit: Unit, shown after the label.
+        log: Whether the slider is logarithmic (``low`` above 0).
     """
 
     label: str
@@ -132,7 +142,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Switch:
-    """On or off, as a labelled check box."""
+    """On or off, as a labeled check box."""
 
     label: str
     value: bool = False
@@ -180,7 +190,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
         return {name: widget.value for name, widget in self.inputs.items()}
 
     def redraw(self) -> None:
-        """Draw for the present values; an error is told in the widget and, with GANCOMP_STRICT_WIDGETS=1, raised."""
+        """Draw for the present values; an error is shown in the widget and, with GANCOMP_STRICT_WIDGETS=1, raised."""
         values, start, open_before = self.values, time.perf_counter(), set(plt.get_fignums())
         said = self.say(values)
         try:
@@ -211,11 +221,20 @@ _LIVE: dict[str, Explorer] = {}
 
 
 def explore(draw: Draw, *, alt: str, title: str = "", height: int = 420, **controls: Control) -> Explorer:
-    """A picture linked to controls: ``draw(**values)`` is called with the values of ``controls`` and returns a Figure.
+    """A picture linked to controls. Put the result last in its cell, and follow it by :func:`small_multiples`.
 
-    ``alt`` is a sentence for readers who cannot see the picture, with ``{names}`` of controls filled in. ``height`` in
-    pixels is kept whatever is drawn, so that the page does not jump. Put the result last in its cell. Follow it by
-    :func:`small_multiples` with the same ``draw``. Raises :class:`GancompError` without controls.
+    Args:
+        draw: Called with the values of the controls; returns a Figure.
+        alt: A sentence for readers who cannot see the picture; ``{names}`` of controls are filled in.
+        title: Name of the picture; the function's name if empty.
+        height: Height in pixels, which stays the same so that the page does not jump.
+        controls: The controls by the names of the function's arguments.
+
+    Returns:
+        The widget.
+
+    Raises:
+        GancompError: Without controls.
     """
     if not controls:
         raise GancompError(
@@ -234,9 +253,17 @@ def small_multiples(
     columns: int = 3,
     titles: Sequence[str] | None = None,
 ) -> None:
-    """The static twin of an explorer: ``draw`` at several ``settings``, side by side in one picture with ``alt`` text.
+    """The static version of an explorer: several settings side by side in one picture.
 
-    ``titles`` default to the values of each setting ("budget 5, kind dense").
+    Args:
+        draw: The drawing function.
+        settings: Its arguments for each picture.
+        alt: The content of the whole picture in words.
+        columns: Pictures in a row.
+        titles: A title for each setting; the values ("budget 5, kind dense") if left out.
+
+    Raises:
+        GancompError: For no settings, and another number of titles.
     """
     if not settings:
         raise GancompError("small_multiples() needs at least one setting, e.g. [{'budget': 5}, {'budget': 50}].")
@@ -260,9 +287,10 @@ class Timing:
 
 
 def drive_all_widgets() -> list[Timing]:
-    """Move every control of every explorer to both ends and the middle; any error is raised. For tests.
+    """Move every control of every explorer to both ends and the middle, for tests; any error is raised.
 
-    Returns the time of each redraw in milliseconds and prints how they compare with the aim.
+    Returns:
+        The time of each redraw, in milliseconds; how they compare with the aim is printed.
     """
     strict = os.environ.get("GANCOMP_STRICT_WIDGETS")
     os.environ["GANCOMP_STRICT_WIDGETS"] = "1"

@@ -1,7 +1,7 @@
 """Search a space of architectures for the best network within a budget.
 
-One call, :func:`search`, for all strategies: every network, evolution (Real et al. 2019, as in GAN Compression and
-Once-for-All), a controller trained by reinforcement (Zoph and Le 2017), plain chance; with true scores or a predictor.
+One function, :func:`search`, for all strategies: every network, evolution (Real et al. 2019, as in GAN Compression and
+Once-for-All), a controller trained by reinforcement (Zoph and Le 2017), random search; with true scores or a predictor.
 """
 
 from gancomp_core.methods.architecture_search.budget import Budget

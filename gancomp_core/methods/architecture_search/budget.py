@@ -1,4 +1,4 @@
-"""What a network may cost."""
+"""Limits on the cost of a network."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ UNITS = {"macs": "MACs", "params": "parameters", "latency_ms": "ms", "bytes": "b
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that a network may cost for one picture; a limit that is None does not bind.
+    """Limits on the cost of a network for one picture; a network exactly at a limit is admitted.
 
-    ``macs`` are true multiply-accumulates, ``params`` trainable numbers, ``latency_ms`` the milliseconds of a
-    :class:`LatencyTable`, ``bytes`` those of the weights in float32. A network exactly at a limit is admitted. Raises
-    :class:`GancompError` for no limit at all and for limits that are not positive.
+    Attributes:
+        macs: True multiply-accumulates; None, here and below, sets no limit.
+        params: Trainable numbers.
+        latency_ms: Milliseconds, as a :class:`LatencyTable` predicts them.
+        bytes: Bytes of the weights in float32.
+
+    Raises:
+        GancompError: For no limit at all, and for limits that are not positive.
     """
 
     macs: float | None = None
@@ -44,11 +49,11 @@ class Budget:
         return {name: limit for name, limit in found.items() if limit is not None}
 
     def admits(self, row: Mapping[str, float]) -> bool:
-        """Whether a network with these costs keeps within every limit; ``row`` is a row of a frontier or a dict."""
+        """Whether a network with these costs keeps every limit; ``row`` is a row of a frontier or a dict."""
         return bool(self.mask(row))
 
     def mask(self, columns: Mapping[str, float] | Mapping[str, NDArray[np.float64]]) -> NDArray[np.bool_]:
-        """The same for many networks: ``columns`` holds an array for each limit."""
+        """:meth:`admits` for many networks: ``columns`` holds an array for each limit."""
         if missing := [name for name in self.limits if name not in columns]:
             raise GancompError(
                 f"The budget limits {missing[0]}, which is not known of these networks; "

@@ -1,4 +1,4 @@
-"""The networks of a space that a budget admits: drawn at random, never one twice, or refused at once."""
+"""The networks of a space that a budget admits: drawn at random without repetition, or refused at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,15 @@ Value = Callable[[Rows], NDArray[np.float64]]
 class Candidates:
     """The networks of a space that a budget admits.
 
-    Raises :class:`GancompError` with the reachable range where there are none. ``rng`` draws everything that is drawn.
+    Args:
+        space: The space.
+        budget: The limits.
+        pixels: Height and width of the pictures.
+        latency: A latency table, for a limit on milliseconds.
+        rng: The source of every random draw.
+
+    Raises:
+        GancompError: Where no network is admitted, with the reachable range.
     """
 
     def __init__(
@@ -42,19 +50,19 @@ class Candidates:
         self._refuse_impossible()
 
     def __len__(self) -> int:
-        """How many networks the budget admits; for a space too large to tell, how many it has."""
+        """Number of networks that the budget admits; for a space too large to count, the size of the space."""
         return self.space.size if self.all is None else len(self.all)
 
     @cached_property
     def all(self) -> Rows | None:
-        """Every admitted row in the order of the space, None for a space too large to list."""
+        """Every admitted row in the order of the space; None for a space too large to list."""
         if self.space.size > ENUMERABLE:
             return None
         rows = every_row(self.space)
         return rows[self.admitted(rows)]
 
     def table(self, rows: Rows) -> pd.DataFrame:
-        """What these networks cost, with ``latency_ms`` where there is a latency table."""
+        """The costs of these networks, with ``latency_ms`` where there is a latency table."""
         found = cost_table(self.space, rows, self.pixels)
         if self.latency is not None:
             found["latency_ms"] = self.latency.of(self.space, rows)
@@ -72,7 +80,7 @@ class Candidates:
         return mask
 
     def fresh(self, count: int, seen: Collection[Row]) -> list[Row]:
-        """Admitted networks at random, none of them in ``seen``, none twice; fewer where there are no more of them."""
+        """Admitted networks at random, without repetition and none of them in ``seen``; fewer where no more exist."""
         if self.all is not None:
             unseen = (as_row(self.all[i]) for i in self.rng.permutation(len(self.all)))
             return list(itertools.islice((row for row in unseen if row not in seen), max(0, count)))
@@ -85,7 +93,7 @@ class Candidates:
         return list(drawn)[:count]
 
     def usable(self, rows: Rows, seen: Collection[Row]) -> list[Row]:
-        """Those of ``rows`` that the budget admits and that were not ``seen``, each once, in their order."""
+        """Those of ``rows`` that the budget admits and that are not in ``seen``, each once, in their order."""
         new = list(dict.fromkeys(row for row in map(as_row, rows) if row not in seen))
         if not new:
             return []

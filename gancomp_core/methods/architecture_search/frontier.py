@@ -22,7 +22,7 @@ SHOWN = 12  # rows of the table that is printed
 class Frontier(Generic[A]):
     """The evaluated networks of one search, the best (lowest score) first.
 
-    ``table`` has a row a network: ``architecture`` (:meth:`Space.name` of it), ``macs``, ``params``, ``bytes``
+    ``table`` has a row for each network: ``architecture`` (its :meth:`Space.name`), ``macs``, ``params``, ``bytes``
     (float32), ``latency_ms`` (where a latency table was given), ``score`` (lower is better) and ``order`` (1 for the
     network that was evaluated first). All are networks of ``space``.
     """
@@ -52,7 +52,11 @@ class Frontier(Generic[A]):
         return self.table.iloc[0]
 
     def within(self, budget: Budget) -> Frontier[A]:
-        """Only the networks that another, tighter budget admits; raises :class:`GancompError` where it admits none."""
+        """Only the networks that another, tighter budget admits.
+
+        Raises:
+            GancompError: Where it admits none.
+        """
         mask = budget.mask(self.table)
         if not mask.any():
             reach = ", ".join(
@@ -66,7 +70,7 @@ class Frontier(Generic[A]):
         return Frontier(self.table[mask], self.space)
 
     def pareto(self, by: str = "macs") -> pd.DataFrame:
-        """The rows that no other one beats in ``by`` and score at once, the cheapest first."""
+        """The rows that no other row beats in both ``by`` and score, the cheapest first."""
         if by not in UNITS or by not in self.table:
             known = ", ".join(name for name in UNITS if name in self.table)
             raise GancompError(f"There is no cost '{by}' in this frontier; choose one of {known}.")

@@ -1,4 +1,4 @@
-"""How long networks take on this machine, without running each: the stages of all of them are timed, and summed.
+"""Latency of many networks on this machine from a table: the stages of all of them are timed, and summed.
 
 Source: the latency tables of Once-for-All (Cai et al., ICLR 2020, arXiv 1908.09791) and ProxylessNAS.
 """
@@ -30,8 +30,10 @@ ROUNDS = 3  # the least of their medians counts: other programs only add time
 class LatencyError:
     """How far a table's milliseconds are from those of whole networks.
 
-    ``mean_percent`` is the mean absolute error in percent of what was measured, ``correlation`` Pearson's (nan for
-    fewer than 2 networks), ``networks`` their number.
+    Attributes:
+        mean_percent: Mean absolute error in percent of the measured times.
+        correlation: Pearson's correlation (nan for fewer than 2 networks).
+        networks: Number of networks.
     """
 
     mean_percent: float
@@ -47,10 +49,16 @@ class LatencyError:
 
 @dataclass
 class LatencyTable:
-    """Milliseconds of one picture through each distinct stage, by its name, on ``machine`` with ``threads`` threads.
+    """Milliseconds of one picture through each distinct stage.
 
-    ``base`` and ``pixels`` (height, width) are what all networks share. Stages that are not in the table yet are timed
-    when they are asked for, on this machine.
+    Stages that are not in the table yet are timed when they are needed, on this machine.
+
+    Attributes:
+        base: What all networks have in common.
+        pixels: Height and width of the pictures.
+        threads: PyTorch's threads.
+        machine: The class of machine.
+        stages: Milliseconds by the name of a stage.
     """
 
     base: Architecture
@@ -61,10 +69,15 @@ class LatencyTable:
 
     @classmethod
     def build(cls, space: Space[A], pixels: tuple[int, int], threads: int | None = None) -> LatencyTable:
-        """Time every distinct stage of a space on this machine, some 0.05 s each.
+        """Time every distinct stage of a space on this machine, about 0.05 s each.
 
-        ``threads`` are PyTorch's, None for as many as it has now. Of a space of more than 200,000 networks nothing is
-        timed before it is asked for.
+        Args:
+            space: The space; of more than 200,000 networks nothing is timed before it is needed.
+            pixels: Height and width of the pictures.
+            threads: PyTorch's threads; None takes the present number.
+
+        Returns:
+            The table.
         """
         table = cls(space.base, pixels, threads or torch.get_num_threads(), machine_class())
         if space.size <= ENUMERABLE:
@@ -95,7 +108,7 @@ class LatencyTable:
         return found
 
     def error(self, networks: Iterable[Architecture] | Mapping[Architecture, float]) -> LatencyError:
-        """The table's error on these networks; those without milliseconds of their own are timed as a whole now."""
+        """The table's error on these networks; those without a given time are timed now."""
         measured = dict(networks) if isinstance(networks, Mapping) else {a: self.measure(a) for a in networks}
         if not measured:
             raise GancompError("The error of a latency table needs at least one network; give a sample of its space.")
@@ -180,7 +193,7 @@ def _to_be_timed(architecture: Architecture) -> Generator:
 
 
 def stage_keys(architecture: Architecture, pixels: tuple[int, int]) -> list[str]:
-    """The stages of a network in order, by the names that they have in a table."""
+    """The stages of a network in order, by their names in a table."""
     return [stage.key(stage.widths) for stage in architecture.blueprint(*pixels).stages]
 
 

@@ -1,4 +1,4 @@
-"""The score of a network from its genes alone, learned from networks that were evaluated."""
+"""Predicts the score of a network from its genes, after learning from evaluated networks."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ FEWEST = 5  # networks to learn from: one is held out
 
 
 class Predictor(Generic[A]):
-    """One-hot genes through an MLP of three layers of 400 ReLUs. Source: Once-for-All (arXiv 1908.09791).
+    """One-hot genes through an MLP with three layers of 400 ReLUs. Source: Once-for-All (arXiv 1908.09791).
 
-    :meth:`fit` learns from evaluated networks, :meth:`predict` tells the scores of others. The same rows and seed give
-    the same predictor. ``correlation`` is Spearman's between predicted and true scores of a fifth of the rows, held
-    out from a first training (nan before :meth:`fit`, and where the held-out scores are all alike).
+    :meth:`fit` learns from evaluated networks, :meth:`predict` predicts the scores of others. The same rows and seed
+    give the same predictor. ``correlation`` is Spearman's, between predicted and true scores of a fifth of the rows
+    that were held out from a first training (nan before :meth:`fit`, and where the held-out scores are all equal).
     """
 
     def __init__(self, space: Space[A], seed: int = 0, steps: int = 300) -> None:
@@ -88,13 +88,13 @@ class Predictor(Generic[A]):
                 *(nn.Linear(x.shape[1], 400), nn.ReLU(), nn.Linear(400, 400), nn.ReLU()),
                 *(nn.Linear(400, 400), nn.ReLU(), nn.Linear(400, 1)),
             )
-            optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-2)
-            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, self.steps)
+            optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-2)
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
             for _ in range(self.steps):
                 rows = torch.randint(len(x), (min(len(x), 256),)) if len(x) > 256 else torch.arange(len(x))
-                optimiser.zero_grad()
+                optimizer.zero_grad()
                 F.mse_loss(network(x[rows])[:, 0], y[rows]).backward()
-                optimiser.step()
+                optimizer.step()
                 schedule.step()
         return network.requires_grad_(False).eval()
 

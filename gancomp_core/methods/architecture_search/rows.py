@@ -1,6 +1,6 @@
-"""Networks of a space as index rows, which can be costed by the thousand.
+"""Networks of a space as index rows, whose costs are computed by the thousand.
 
-An index row says for each gene of the space which of its choices a network takes; many of them are a matrix.
+An index row holds for each gene of the space the index of its choice; many rows are a matrix.
 """
 
 from __future__ import annotations
@@ -23,10 +23,17 @@ ENUMERABLE = 200_000
 
 
 def costs(space: Space[A], architectures: Iterable[A] | None, pixels: tuple[int, int]) -> pd.DataFrame:
-    """``macs``, ``params`` and ``bytes`` (float32) of many networks of a space, a row each, in their order.
+    """``macs``, ``params`` and ``bytes`` (float32) of many networks of a space.
 
-    The numbers are those of :func:`gancomp_core.measure.cost` at ``pixels`` (height, width), some hundred times faster.
-    None stands for all networks of the space in its order.
+    The numbers are those of :func:`gancomp_core.measure.cost`, some hundred times faster.
+
+    Args:
+        space: The space.
+        architectures: The networks; None takes all networks of the space in its order.
+        pixels: Height and width of the pictures.
+
+    Returns:
+        A row for each network, in their order.
     """
     return cost_table(space, every_row(space) if architectures is None else rows_of(space, architectures), pixels)
 
@@ -38,7 +45,11 @@ def every_row(space: Space[A]) -> Rows:
 
 
 def rows_of(space: Space[A], architectures: Iterable[A]) -> Rows:
-    """The index rows of these networks; raises :class:`GancompError` for one outside the space."""
+    """The index rows of these networks.
+
+    Raises:
+        GancompError: For a network outside the space.
+    """
     found = [space.encode(architecture) for architecture in architectures]
     return np.array(found, dtype=np.int64).reshape(-1, len(space.choices))
 
@@ -49,9 +60,9 @@ def as_row(row: NDArray[np.int64]) -> Row:
 
 
 def blueprints(space: Space[A], rows: Rows, pixels: tuple[int, int]) -> Iterator[tuple[NDArray[np.int64], Blueprint]]:
-    """The networks in groups that differ in nothing but their widths: places in ``rows``, and one blueprint for all.
+    """The networks in groups that differ only in their widths: indices into ``rows``, and one blueprint for all.
 
-    Its numbers of channels are columns, one number a network.
+    The numbers of channels are columns, one number per network.
     """
     if not len(rows):
         return

@@ -1,4 +1,4 @@
-"""The one call that searches."""
+"""The function that searches."""
 
 from __future__ import annotations
 
@@ -47,23 +47,35 @@ def search(
     cache: Path | str | bool | None = None,
     predictor: Predictor[A] | None = None,
 ) -> Frontier[A]:
-    """Find the network of the lowest score that a budget admits; the frontier of all that were evaluated.
+    """Find the network with the lowest score that a budget admits.
 
-    ``score`` maps an architecture to a number, lower for better networks (:class:`SupernetScore`). ``strategy`` is
-    "brute force", "evolution", "random" or "controller"; ``pixels`` are height and width of the pictures that the costs
-    are for; ``latency`` is needed for a budget of milliseconds. At most ``evaluations`` networks are evaluated (None:
-    200, with "brute force" all that the budget admits), none of them twice and none over the budget. The same ``seed``
-    gives the same frontier, with or without an ``executor`` (any of ``concurrent.futures`` or alike) that spreads the
-    evaluations; ``score`` has to be picklable for one of processes.
+    The same ``seed`` gives the same frontier, with or without an executor. Evaluations of a score with a ``key`` are
+    cached, so that a killed search continues where it was.
 
-    Evaluations of a score with a ``key`` are kept in the cache folder, or in the folder ``cache``, so that a search
-    that was killed goes on where it stood; ``cache=False`` keeps none.
+    With a predictor the strategy works on predicted scores, and only the best networks of those are evaluated. A
+    predictor that has not learned yet learns first, from three quarters of the evaluations, drawn at random.
 
-    With a ``predictor`` the strategy works on predicted scores, and only the best networks of those are evaluated. One
-    that has not learned yet learns first, from three quarters of the evaluations, drawn by chance.
+    Args:
+        space: The space to search.
+        score: Maps an architecture to a number, lower for better networks (:class:`SupernetScore`). It has to be
+            picklable for an executor of processes.
+        budget: Limits on the costs.
+        strategy: "brute force", "evolution", "random" or "controller".
+        pixels: Height and width of the pictures that the costs are for.
+        latency: A latency table, needed for a budget of milliseconds.
+        evaluations: The most networks that are evaluated, none twice; None: 200, with "brute force" all that the budget
+            admits.
+        seed: Seed of the search.
+        executor: Distributes the evaluations: one of ``concurrent.futures``, or alike.
+        cache: A folder for evaluations; None takes the cache folder, False caches nothing.
+        predictor: Predicts scores.
 
-    Raises :class:`GancompError` for a budget that no network keeps (at once, with the reachable range), an unknown
-    strategy, brute force in a space that is too large, and a score that is not finite.
+    Returns:
+        The frontier of all networks that were evaluated.
+
+    Raises:
+        GancompError: For a budget that no network keeps (at once, with the reachable range), an unknown strategy, brute
+            force in a space that is too large, and a score that is not finite.
     """
     _check(space, budget, strategy, pixels, latency, evaluations, predictor)
     candidates = Candidates(space, budget, pixels, latency, np.random.default_rng(seed))

@@ -1,4 +1,4 @@
-"""How good a sub-network is, and what was found out before."""
+"""Scores of sub-networks, and a memory of earlier evaluations."""
 
 from __future__ import annotations
 
@@ -38,12 +38,14 @@ log = logging.getLogger("gancomp")
 class SupernetScore:
     """The quality of the sub-networks of a trained elastic generator, without further training; lower is better.
 
-    Called with an architecture, it extracts that network (one with BatchNorm gets statistics of its own, measured on
-    training pictures), makes ``pictures`` pictures (or all there are) of the ``split``, and returns what
-    ``evaluate_generator(network, task, split, seeds=(0,), n=pictures).set_distance`` would be: FD-EfficientNet-Lite0,
-    or KID for tasks with splits too small for it. Everything it needs is copied out of ``supernet`` and ``task`` once,
-    so that it can go to other processes and does not change when the supernet is trained on. ``key`` is a SHA-256 of
-    weights, pictures and settings. Raises :class:`GancompError` for an unknown split and networks of another task.
+    Called with an architecture, it extracts that network (one with BatchNorm gets its own statistics, measured on
+    training pictures), generates pictures, and returns ``evaluate_generator(network, task, split, seeds=(0,),
+    n=pictures).set_distance``: FD-EfficientNet-Lite0, or KID for tasks whose splits are too small for it. What it needs
+    is copied from supernet and task once, so that it can be sent to other processes and does not change when the
+    supernet is trained further. ``key`` is a SHA-256 of weights, pictures and settings.
+
+    Raises:
+        GancompError: For an unknown split, and for networks of another task.
     """
 
     def __init__(
@@ -112,10 +114,10 @@ class SupernetScore:
 
 
 class Evaluations(Generic[A]):
-    """Scores of networks, each computed once: in this process or by ``executor``, remembered in a file if there is one.
+    """Scores of networks, each computed once: in this process or by an executor, and stored in a file if there is one.
 
-    ``done`` holds what is known, by architecture. Raises :class:`GancompError` naming the architecture for a score that
-    is not finite.
+    ``done`` holds the known scores by architecture. Raises :class:`GancompError` naming the architecture for a score
+    that is not finite.
     """
 
     def __init__(self, score: Callable[[A], float], executor: Executor | None = None, path: Path | None = None) -> None:
@@ -154,10 +156,15 @@ class Evaluations(Generic[A]):
 
 
 def cache_path(score: object, cache: Path | str | bool | None) -> Path | None:
-    """The file that keeps a score's evaluations, if any.
+    """The file with a score's evaluations, if any.
 
-    ``cache`` None: in the cache folder where the score has a ``key``; a folder: there, for which it needs one; False:
-    nowhere.
+    Args:
+        score: A score, with a ``key`` or without.
+        cache: None: in the cache folder, if the score has a ``key``; a folder: there, for which it needs one; False:
+            nowhere.
+
+    Returns:
+        The path, or None.
     """
     key = getattr(score, "key", None)
     if cache is False or (cache is None and key is None):

@@ -1,7 +1,7 @@
-"""Ways to choose which networks to evaluate next.
+"""Strategies that choose which networks to evaluate next.
 
-Each gets the :class:`Candidates`, a function that evaluates index rows, and how many it may evaluate. Whatever it
-evaluates is admitted by the budget and was not evaluated before.
+Each gets the :class:`Candidates`, the history of evaluations, and the number of evaluations that are left. All networks
+it evaluates are new and admitted by the budget.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TRIES = 12  # batches of children, before chance fills the rest of a generation
 
 @dataclass
 class History:
-    """What has been evaluated, in order; ``evaluate`` computes the scores of more."""
+    """What was evaluated, in order; ``evaluate`` computes the scores of more."""
 
     evaluate: Callable[[Sequence[Row]], Sequence[float]]
     scores: dict[Row, float] = field(default_factory=dict)
@@ -52,15 +52,15 @@ def brute_force(candidates: Candidates, history: History, count: int) -> None:
 
 
 def random_search(candidates: Candidates, history: History, count: int) -> None:
-    """Networks by chance, each equally likely."""
+    """Networks at random, each equally likely."""
     history.add(candidates.fresh(count, history.scores))
 
 
 def evolution(candidates: Candidates, history: History, count: int) -> None:
-    """The best quarter of all so far has children: half of them mutants of one parent, half crossings of two.
+    """Replace networks by children of the best quarter: half of them mutants of one parent, half crossings of two.
 
-    Population 100, or a quarter of few evaluations, so that there are generations enough. Source: Real et al. 2019
-    (arXiv 1802.01548) as used by GAN Compression and Once-for-All.
+    Population 100, or a quarter of the evaluations if these are few, so that there are enough generations. Source: Real
+    et al. 2019 (arXiv 1802.01548) as used by GAN Compression and Once-for-All.
     """
     population = min(POPULATION, max(8, count // 4))
     parents, left = max(2, round(PARENTS * population)), count
@@ -104,11 +104,11 @@ def _crossings(candidates: Candidates, parents: Rows, count: int) -> Rows:
 
 
 def controller(candidates: Candidates, history: History, count: int) -> None:
-    """REINFORCE: one softmax a gene, rewarded for low scores; what supernets and evolution replaced.
+    """REINFORCE: one softmax per gene, rewarded for low scores; the method that supernets and evolution replaced.
 
-    The reward is the standardised score with its sign turned, the baseline a moving average of rewards, and a bonus on
-    entropy keeps the controller from deciding early. Networks over the budget or drawn before are drawn again. Source:
-    Zoph and Le, ICLR 2017 (arXiv 1611.01578), with independent genes in place of the recurrent network.
+    The reward is the negative standardized score, the baseline a moving average of rewards, and an entropy bonus keeps
+    the controller from deciding early. Networks over the budget or drawn before are drawn again. Source: Zoph and Le,
+    ICLR 2017 (arXiv 1611.01578), with independent genes in place of the recurrent network.
     """
     policy = _Policy(candidates.sizes)
     batch, left = min(20, max(4, count // 25)), count
