@@ -39,13 +39,14 @@ def write(folder: Path) -> None:
     """Write an index and a page for each package into an empty ``folder``."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
+    shown: set[type] = set()
     front = [FRONT, *_toctree("The package", ["gancomp_core"])]
-    (folder / "gancomp_core.md").write_text(_page(gancomp_core, ["gancomp_core.errors"]), encoding="utf-8")
+    (folder / "gancomp_core.md").write_text(_page(gancomp_core, shown, "gancomp_core.errors"), encoding="utf-8")
     for part, packages in PARTS.items():
         present = [name for name in packages if importlib.util.find_spec(f"gancomp_core.{name}")]
         for name in present:
             package = importlib.import_module(f"gancomp_core.{name}")
-            (folder / f"{name}.md").write_text(_page(package), encoding="utf-8")
+            (folder / f"{name}.md").write_text(_page(package, shown), encoding="utf-8")
         front += _toctree(part, present)
     (folder / "index.md").write_text("\n".join(front), encoding="utf-8")
 
@@ -54,11 +55,13 @@ def _toctree(caption: str, pages: list[str]) -> list[str]:
     return ["```{toctree}", ":maxdepth: 1", f":caption: {caption}", "", *pages, "```", ""]
 
 
-def _page(package: ModuleType, also: list[str] = ()) -> str:  # type: ignore[assignment]
+def _page(package: ModuleType, shown: set[type], *also: str) -> str:
     modules = [package, *map(importlib.import_module, also)]
     if package is not gancomp_core and not hasattr(package, "__all__"):
         modules += _below(package)
-    return "\n".join([f"# {package.__name__}", "", *(line for module in modules for line in _section(module, package))])
+    return "\n".join(
+        [f"# {package.__name__}", "", *(line for each in modules for line in _section(each, package, shown))]
+    )
 
 
 def _below(package: ModuleType) -> Iterator[ModuleType]:
@@ -73,16 +76,22 @@ def _below(package: ModuleType) -> Iterator[ModuleType]:
             yield from (module, *_below(module))
 
 
-def _section(module: ModuleType, package: ModuleType) -> Iterator[str]:
+def _section(module: ModuleType, package: ModuleType, shown: set[type]) -> Iterator[str]:
     names = sorted(getattr(module, "__all__", _own(module)), key=_order(module))
     if module is not package:
         yield from (f"## {module.__name__}", "")
     yield from ("```{eval-rst}", f".. automodule:: {module.__name__}", "")
     for name in names:
         thing = getattr(module, name)
-        kind = "class" if inspect.isclass(thing) else "function" if callable(thing) else "data"
-        if not inspect.ismodule(thing):
-            yield from (f".. auto{kind}:: {module.__name__}.{name}", *(["   :members:"] if kind == "class" else []), "")
+        if inspect.ismodule(thing):
+            continue
+        if inspect.isclass(thing):
+            again = ["   :no-index:"] if thing in shown else []  # two packages export it
+            shown.add(thing)
+            yield from (f".. autoclass:: {module.__name__}.{name}", "   :members:", *again, "")
+        else:
+            kind = "function" if callable(thing) else "data"
+            yield from (f".. auto{kind}:: {module.__name__}.{name}", "")
     yield from ("```", "")
 
 
