@@ -88,7 +88,7 @@ def warm_start(space: ArchitectureSpace, generator: nn.Module) -> ElasticGenerat
     """
     elastic = build(space)
     architecture = cast(Generator, generator).architecture
-    sorted_one: Any = type(generator)(architecture)  # type: ignore[call-arg]
+    sorted_one: Any = type(generator)(architecture)
     sorted_one.load_state_dict(generator.state_dict())
     sort_channels(sorted_one)
     given = _shallower(sorted_one.state_dict(), architecture, space.widest)

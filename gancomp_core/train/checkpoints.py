@@ -105,7 +105,8 @@ def load_state(path: Path | str) -> Json:
     if Path(path).exists() and not Path(path).is_file():
         raise GancompError(f"The checkpoint {path} is no plain file; give the path of one.")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state: Json = torch.load(path, map_location="cpu", weights_only=True)
+        return state
     except PermissionError as error:
         raise GancompError(f"No permission to read the checkpoint {path}; change its permissions.") from error
     except Exception as error:  # torch raises a different type for every kind of damage
