@@ -10,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from factories import few
 from gancomp_core import nets, zoo
 from gancomp_core.cli import main
-from gancomp_core.data import PictureSet, Task, load_task
+from gancomp_core.data import Task, load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.files import REPOSITORY, data_root
 from gancomp_core.lab import shipped_models
@@ -286,14 +287,13 @@ TINY = {
     "photos_x4/teacher": RrdbArchitecture(blocks=1, width=8, growth=8),
 }
 PICTURES = 24
+MEASURED: dict[str, dict] = {}
 
 
-def few(task: Task) -> Task:
-    """The same task with few test pictures: an evaluation of seconds, by the real measures."""
-    test = task.test
-    labels = None if test.labels is None else test.labels[:PICTURES]
-    short = PictureSet(test.sources[:PICTURES], test.targets[:PICTURES], labels)
-    return dataclasses.replace(task, test=short)
+def small(name: str) -> Task:
+    """A task of the zoo with few test pictures: an evaluation of seconds, by the real measures."""
+    task = load_task(name)
+    return dataclasses.replace(few(task, PICTURES, "test"), fingerprint=task.fingerprint)
 
 
 @pytest.fixture(scope="module")
@@ -310,12 +310,10 @@ def tiny_zoo(tiny_root, monkeypatch) -> Callable[[str], zoo.ZooModel]:
     """The models of TINY, each trained when first asked for: two steps, and a card from few test pictures."""
     monkeypatch.setenv("GANCOMP_DATA", str(tiny_root / "data"))
     monkeypatch.setenv("GANCOMP_CACHE", str(tiny_root / "cache"))
-    monkeypatch.setattr(training, "load_task", lambda name: few(load_task(name)))
+    monkeypatch.setattr(training, "load_task", small)
     for name, architecture in TINY.items():
-        small = {"critic_width": 8, "teacher": "edges2shoes/teacher"}
-        options = {"lr": 1e-4} | {
-            option: small[option] for option in small if option in shipped_models.RECIPES[name].options
-        }
+        quick = {"critic_width": 8, "teacher": "edges2shoes/teacher"}
+        options = {"lr": 1e-4} | {key: quick[key] for key in quick if key in shipped_models.RECIPES[name].options}
         changes = {"architecture": architecture, "settings": TrainConfig(2, batch_size=2), "options": options}
         monkeypatch.setitem(shipped_models.RECIPES, name, dataclasses.replace(shipped_models.RECIPES[name], **changes))
 
@@ -343,6 +341,15 @@ def card_of(tiny_zoo) -> Iterator[Callable[[str], Path]]:
     yield path
     for card, text in saved.items():
         card.write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def measured_once(monkeypatch) -> None:
+    """A model is measured when first asked for; what follows compares values."""
+    measure = training._measured
+    monkeypatch.setattr(
+        training, "_measured", lambda name, task: MEASURED.get(name) or MEASURED.setdefault(name, measure(name, task))
+    )
 
 
 def rewrite(card: Path, change: Callable[[dict], object]) -> None:
@@ -377,7 +384,7 @@ def test_each_kind_of_model_has_the_scores_of_its_kind(tiny_zoo):
     assert quality["edges2shoes/teacher"]["copy"]["psnr"] > 0
     assert quality["flat2gloss_unpaired/teacher"]["backward"]["psnr"] > 0
     narrowest = tiny_zoo(SUPERNET).generator.extract(TINY[SUPERNET].narrowest)
-    again = evaluate_generator(narrowest, few(load_task("edges2shoes")))
+    again = evaluate_generator(narrowest, small("edges2shoes"))
     assert quality[SUPERNET]["narrowest"]["psnr"] == pytest.approx(again.psnr)
     assert {"miou", "real_miou"} <= quality[JUDGED]["segmentation"].keys()
     assert "copy" not in quality[JUDGED], "a map is no picture"
@@ -478,7 +485,7 @@ def test_a_training_that_fails_in_its_evaluation_leaves_the_old_model(tiny_zoo, 
         (lambda card: card["files"].popitem(), r"the card lists generator\.safetensors, and the folder holds"),
     ],
 )
-def test_check_finds_a_card_that_says_something_else(card_of, change, told):
+def test_check_finds_a_card_that_says_something_else(card_of, measured_once, change, told):
     card = card_of("edges2shoes/teacher")
     rewrite(card, change)
     (sentence,) = shipped_models.check("edges2shoes/teacher")
@@ -486,7 +493,7 @@ def test_check_finds_a_card_that_says_something_else(card_of, change, told):
     assert sentence.startswith("edges2shoes/teacher: ")
 
 
-def test_check_finds_a_text_that_flatters(card_of):
+def test_check_finds_a_text_that_flatters(card_of, measured_once):
     rewrite(card_of("edges2shoes/teacher"), lambda card: card["quality"].update(text="KID 0.001"))
     sentences = "\n".join(shipped_models.check("edges2shoes/teacher"))
     assert "quality.text is 'KID" in sentences
