@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from benchmarks.side_by_side import Budget, Comparison, compare, pictures_a_second, thread_counts, torch_threads
 from gancomp_core.data import Task, load_task
-from gancomp_core.lab import agd_searches
+from gancomp_core.lab import agd_search_of
 from gancomp_core.methods import agd
 from gancomp_core.nets import AgdArchitecture
 from gancomp_core.train import TrainConfig
@@ -31,7 +31,7 @@ def _compare(budget: Budget) -> Comparison:
     steps = max(4, int(4 * budget.seconds))
 
     def search() -> float:
-        chosen, config = agd_searches.SEARCHES[SHOES], TrainConfig(steps, BATCH_SIZE, progress=False)
+        chosen, config = agd_search_of(SHOES), TrainConfig(steps, BATCH_SIZE, progress=False)
         found = agd.search(task, teacher, chosen.space, config, replace(chosen.controller, warm_up=0.0))
         return found.seconds / (steps * BATCH_SIZE)
 
@@ -45,7 +45,7 @@ def _compare(budget: Budget) -> Comparison:
 
 def widest(task: Task) -> AgdArchitecture:
     """The costliest network of the search's space."""
-    space = agd_searches.SEARCHES[SHOES].space
+    space = agd_search_of(SHOES).space
     table = agd.MacTable(space, task.size, task.size)
     dearest = [int(each[:, -1, -1].argmax()) for each in table.tables]
     return space.chosen(dearest, [len(layer.widths) - 1 for layer in space.layers])

@@ -18,8 +18,10 @@ from benchmarks.side_by_side import (
     thread_counts,
     torch_threads,
 )
-from gancomp_core.data import Task, load_task
-from gancomp_core.lab.shipped_models.recipes import RECIPES, Recipe
+from gancomp_core.data import load_task
+from gancomp_core.lab.experiment import Experiment
+from gancomp_core.lab.kinds import Job
+from gancomp_core.lab.shipped_models import model_of, models
 from gancomp_core.train import fastest_precision, linear_decay
 
 HEADER = ("model", "threads", "fp32", "bf16", "times as fast", "steps", "fp32, all steps", "bf16, all steps")
@@ -86,35 +88,41 @@ class Stopwatch:
 
 def run(budget: Budget, all_threads: bool = False) -> Iterator[Speed]:
     """Every recipe on one thread, as the zoo trains them, and with ``all_threads`` also on all that PyTorch uses."""
-    for name, recipe in RECIPES.items():
-        task = load_task(recipe.task)
+    for name, recipe in recipes().items():
+        load_task(recipe.task)  # reading its pictures takes no time from the benchmark
         for threads in thread_counts() if all_threads else [1]:
             with torch_threads(threads):
-                yield _speed(name, recipe, task, threads, budget)
+                yield _speed(name, recipe, threads, budget)
 
 
-def _speed(name: str, recipe: Recipe, task: Task, threads: int, budget: Budget) -> Speed:
+def recipes() -> dict[str, Experiment]:
+    """How each model of the zoo is trained."""
+    return {name: model_of(name).experiment for name in models()}
+
+
+def _speed(name: str, recipe: Experiment, threads: int, budget: Budget) -> Speed:
     rounds = min(budget.rounds, ROUNDS)
-    fp32 = _block(recipe, task, "32-true", budget.seconds)
+    fp32 = _block(recipe, "32-true", budget.seconds)
     if fastest_precision("cpu") == "bf16-mixed":
-        found = compare(name, _block(recipe, task, "bf16-mixed", budget.seconds), fp32, rounds)
+        found = compare(name, _block(recipe, "bf16-mixed", budget.seconds), fp32, rounds)
         seconds = found.theirs, found.ours
     else:
         fp32()  # the first round does not count, as in compare()
         seconds = tuple(fp32() for _ in range(rounds)), ()
-    return Speed(name, recipe.settings.steps, recipe.settings.batch_size, threads, *seconds)
+    return Speed(name, recipe.steps, recipe.batch_size, threads, *seconds)
 
 
-def _block(recipe: Recipe, task: Task, precision: str, seconds: float) -> Block:
+def _block(recipe: Experiment, precision: str, seconds: float) -> Block:
     """Trains fresh networks for about ``seconds`` on the CPU and returns the seconds a picture, whole steps counted."""
+    chosen = recipe.but(precision=precision)
     fabric = Fabric(accelerator="cpu", devices=1, precision=precision)  # type: ignore[arg-type]
 
     def block() -> float:
         watch = Stopwatch(seconds)
         try:
-            recipe.train(task, precision=precision, schedule=watch, fabric=fabric, progress=False)
+            Job(chosen, changes={"schedule": watch, "fabric": fabric, "progress": False}).train()
         except Enough:
             pass
-        return watch.seconds_a_step / recipe.settings.batch_size
+        return watch.seconds_a_step / recipe.batch_size
 
     return block

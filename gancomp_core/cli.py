@@ -138,10 +138,10 @@ def _chosen(options: Namespace, weights: bool = False) -> list[str]:
 
 
 def _zoo_list(options: Namespace) -> None:
-    from gancomp_core.lab.shipped_models import RECIPES
+    from gancomp_core.lab.shipped_models import model_of, models
 
-    for name in sorted(RECIPES):
-        print(f"{name}: {RECIPES[name].summary}")
+    for name in sorted(models()):
+        print(f"{name}: {model_of(name).summary}")
 
 
 def _zoo_train(options: Namespace) -> None:
@@ -191,25 +191,30 @@ def _add_runs(groups: Groups) -> None:
 
 
 def _runs_list(options: Namespace) -> None:
-    from gancomp_core.lab.runs import progress
+    _list("runs", "runs")
 
-    for row in progress().itertuples():
-        print(f"{row.plan}: {row.recorded} of {row.planned} runs recorded, {row.minutes:.0f} minutes of training")
+
+def _list(section: str, what: str) -> None:
+    from gancomp_core.lab import progress
+
+    for row in progress(section).itertuples():
+        spent = f", {row.minutes:.0f} minutes of training" if row.minutes else ""
+        print(f"{row.name}: {row.recorded} of {row.planned} {what} recorded{spent}")
 
 
 def _runs_do(options: Namespace) -> None:
-    from gancomp_core.lab.runs import do
+    from gancomp_core.lab import do
 
     _say_when()
-    columns = ("method", "configuration", "seed", "fd_last", "kid_last", "psnr_last", "minutes")
+    columns = ("kind", "spec", "seed", "fd_last", "kid_last", "psnr_last", "minutes")
     for name in options.plans:
         print(do(name).filter(columns).to_string(index=False))
 
 
 def _runs_show(options: Namespace) -> None:
-    from gancomp_core.lab.runs import table
+    from gancomp_core.lab import rows
 
-    print(table().to_string(index=False))
+    print(rows().to_string(index=False))
 
 
 # --- searches -------------------------------------------------------------------------------------------------------
@@ -223,49 +228,37 @@ def _add_search(groups: Groups) -> None:
 
 
 def _search_list(options: Namespace) -> None:
-    from gancomp_core.lab.supernet_searches import SEARCHES
-
-    print("\n".join(SEARCHES))
+    _list("searches", "searches")
 
 
 def _search_do(options: Namespace) -> None:
-    from gancomp_core.lab.supernet_searches import SEARCHES, do
+    from gancomp_core.lab import do, frontier, names
 
     _say_when()
-    for name in options.names or SEARCHES:
-        print(do(name))
+    for name in options.names or names("searches"):
+        do(name, "searches")
+        print(frontier(name))
 
 
 def _add_agd(groups: Groups) -> None:
-    group = _group(groups, "agd", "the recorded searches by gradient descent (AGD): list, do, chance")
+    group = _group(groups, "agd", "the recorded searches by gradient descent (AGD), and at random: list, do")
     _command(group, "list", _agd_list, "list the searches")
     do = _command(group, "do", _agd_do, "search for operators and widths, and record how the preferences moved")
-    chance = _command(group, "chance", _agd_chance, "train networks drawn at random in a search's range, to compare")
-    for parser in (do, chance):
-        parser.add_argument("names", nargs="*", metavar="SEARCH", help="for example photos_x4; default: all")
+    do.add_argument("names", nargs="*", metavar="SEARCH", help="for example photos_x4; default: all")
 
 
 def _agd_list(options: Namespace) -> None:
-    from gancomp_core.lab.agd_searches import SEARCHES
-
-    print("\n".join(SEARCHES))
+    _list("agd", "searches")
 
 
 def _agd_do(options: Namespace) -> None:
-    from gancomp_core.lab.agd_searches import SEARCHES, do
+    from gancomp_core.lab import agd_search_of, do, names
 
     _say_when()
-    for name in options.names or SEARCHES:
-        found = do(name)
-        print(f"{name}: {found.architecture} ({found.minutes} minutes)")
-
-
-def _agd_chance(options: Namespace) -> None:
-    from gancomp_core.lab.agd_searches import SEARCHES, do_by_chance
-
-    _say_when()
-    for name in options.names or SEARCHES:
-        print(do_by_chance(name).to_string(index=False))
+    for name in options.names or names("agd"):
+        do(name, "agd")
+        found = agd_search_of(name)
+        print(f"{name}: {found.architecture} ({found.row['minutes']} minutes)")
 
 
 # --- benchmark ------------------------------------------------------------------------------------------------------

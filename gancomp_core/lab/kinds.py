@@ -1,183 +1,239 @@
-"""How the recorded runs of the course are trained: one function a method, its configuration made of plain values."""
+"""How experiments that train are done: a function for each kind, its configuration made of plain values."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, cast
 
 from gancomp_core import zoo
-from gancomp_core.data import Task
-from gancomp_core.errors import GancompError
-from gancomp_core.methods.agd import train_derived
+from gancomp_core.data import Task, load_task
+from gancomp_core.lab.experiment import KINDS, TRAINING, Experiment, Spec, kind
+from gancomp_core.lab.networks import architecture_of
+from gancomp_core.methods import agd as agd_method
+from gancomp_core.methods import once_for_all
 from gancomp_core.methods.feature_distillation import distil, feature_kd, logit_kd, pixel_kd
 from gancomp_core.methods.once_for_all import all_at_once, only, progressive_shrinking, warm_start
 from gancomp_core.methods.pseudo_pairs import distil_unpaired
 from gancomp_core.methods.wavelet_distillation import wavelet_kd
-from gancomp_core.nets import (
-    AgdArchitecture,
-    ArchitectureSpace,
-    ElasticGenerator,
-    ResnetArchitecture,
-    ResnetGenerator,
-    initialise,
-)
-from gancomp_core.nets.agd import TRANSLATION
-from gancomp_core.train.callbacks import Callback, Checkpoint
-from gancomp_core.train.cyclegan import train_cyclegan
-from gancomp_core.train.loop import Trained
-from gancomp_core.train.objectives import Objective, gan, perceptual, reconstruction
-from gancomp_core.train.pix2pix import train_pix2pix
+from gancomp_core.nets import AgdArchitecture, ArchitectureSpace, ElasticGenerator, build
+from gancomp_core.train import Callback, Checkpoint, TrainConfig, Trained, gan, perceptual, pix2pix, reconstruction
+from gancomp_core.train import cyclegan as cyclegan_trainer
+from gancomp_core.train.gaugan import train_gaugan
+from gancomp_core.train.objectives import Objective
+from gancomp_core.train.segmentation import train_segmenter
+from gancomp_core.train.super_resolution import train_super_resolution
 
-if TYPE_CHECKING:
-    from gancomp_core.lab.runs import Run
-
-
-@dataclass(frozen=True)
-class Method:
-    """How a run is trained: ``train(run, task, callbacks)``.
-
-    A method that is not ``watched`` is not evaluated on the way, so that its best weights are its last.
-    """
-
-    train: Callable[[Run, Task, Sequence[Callback]], Trained]
-    watched: bool = True
-
-
-def plain(run: Run, task: Task, callbacks: Sequence[Callback]) -> Trained:
-    """pix2pix from scratch, nothing distilled. Configuration: that of :class:`ResnetArchitecture`."""
-    return train_pix2pix(task, architecture_of(run, task), run.settings, callbacks=callbacks)
-
-
-def supernet(run: Run, task: Task, callbacks: Sequence[Callback]) -> Trained:
-    """One network cut from a supernet, whose training all networks of the same configuration share.
-
-    Configuration: ``how`` ("progressive shrinking" or "all at once"), ``space`` and ``network`` as plain values.
-    """
-    ways: dict[str, Callable[..., Trained]] = {
-        "progressive shrinking": progressive_shrinking,
-        "all at once": all_at_once,
-    }
-    how = ways[run.configuration["how"]]
-    space = ArchitectureSpace.from_dict(run.configuration["space"])
-    shared = dataclasses.replace(run, configuration={**run.configuration, "network": None})
-    kept = shared.folder / "training.ckpt"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    trained = how(task, space, run.settings, callbacks=[Checkpoint(kept)])
-    elastic = cast(ElasticGenerator, trained.averaged["generator"])
-    return dataclasses.replace(trained, averaged={"generator": elastic.extract(architecture_of(run, task))})
-
-
-def fine_tuned(run: Run, task: Task, callbacks: Sequence[Callback]) -> Trained:
-    """A network cut from a supernet of the zoo and trained further, against the critic that came with the supernet.
-
-    Configuration: ``supernet`` by its name, ``network`` as plain values. The objective is the supernet's without the
-    features of the teacher, unless ``terms`` name what to imitate of a ``teacher`` of the zoo; ``reconstruction`` is as
-    in :func:`distilled`.
-    """
-    chosen, shared = run.configuration, zoo.load(run.configuration["supernet"])
-    elastic: Any = shared.generator
-    network = elastic.extract(architecture_of(run, task)).requires_grad_(True)
-    settings = shared.card["settings"]
-    teacher = zoo.load(chosen["teacher"]).generator if "teacher" in chosen else None
-    objective = _objective(chosen, settings.get("perceptual_weight", 0.0))
-    config = dataclasses.replace(run.settings, warp=settings.get("warp", False))
-    theirs = shared.discriminator
-    return distil(network, teacher, task, config, objective=objective, discriminator=theirs, callbacks=callbacks)
-
-
-def pruned(run: Run, task: Task, callbacks: Sequence[Callback]) -> Trained:
-    """The most important channels (L1) and the first blocks of each third of a teacher of the zoo, distilled.
-
-    Configuration: ``teacher`` by its name, ``network`` as plain values. The critic begins as the teacher's.
-    """
-    how = {"begin": "l1", "critic": "teacher", "terms": {"feature_kd": {"weight": 0.5}}}
-    return distilled(dataclasses.replace(run, configuration={**how, **run.configuration}), task, callbacks)
-
-
-def distilled(run: Run, task: Task, callbacks: Sequence[Callback]) -> Trained:
-    """A network that learns from a teacher of the zoo: from pairs, or from the teacher's pictures where there are none.
-
-    Configuration: ``teacher`` by its name, ``network`` as plain values; ``terms`` of distillation by name, each with
-    its ``weight`` and the arguments of its function (default: none); ``reconstruction``, the weight of L1 (50);
-    ``begin`` is "random" (default) or "l1", the teacher's most important channels; ``critic`` is "fresh" (default, of
-    ``critic_width``) or "teacher"; ``taps`` those of its features.
-    """
-    teacher, chosen = zoo.load(run.configuration["teacher"]), run.configuration
-    objective = _objective(chosen, teacher.card["settings"].get("perceptual_weight", 0.0))
-    settings = dataclasses.replace(run.settings, discriminator_width=chosen.get("critic_width", 32))
-    theirs = teacher.discriminator if chosen.get("critic") == "teacher" else None
-    how: dict[str, Any] = {"objective": objective, "discriminator": theirs, "callbacks": callbacks}
-    network = architecture_of(run, task)
-    if chosen.get("begin") == "l1":
-        student: Any = warm_start(only(network), teacher.generator).extract()
-    else:
-        student = initialise(ResnetGenerator(network), run.seed)
-    if not task.paired:
-        return distil_unpaired(student, teacher.generator, task, settings, **how)
-    settings = dataclasses.replace(settings, warp=teacher.card["settings"].get("warp", False))
-    return distil(student, teacher.generator, task, settings, **how)
-
-
-def cyclegan(run: Run, task: Task, callbacks: Sequence[Callback]) -> Trained:
-    """A CycleGAN of small networks on an unpaired task, without a teacher. Configuration: that of the network."""
-    return train_cyclegan(task, architecture_of(run, task), run.settings, callbacks=callbacks)
-
-
-def agd(run: Run, task: Task, callbacks: Sequence[Callback]) -> Trained:
-    """A network that learns as AutoGAN-Distiller's do: from a teacher's pictures, without a discriminator.
-
-    Configuration: ``teacher`` by its name, ``network`` as the text of an AGD network or as the plain values of a ResNet
-    generator.
-    """
-    teacher = zoo.load(run.configuration["teacher"]).generator
-    student = architecture_of(run, task)
-    if isinstance(student, ResnetArchitecture):
-        student = initialise(ResnetGenerator(student), run.seed)
-    return train_derived(task, student, run.settings, teacher=teacher, callbacks=callbacks)
-
-
-def _objective(chosen: Mapping[str, Any], perceptual_weight: float) -> Objective:
-    """The game, L1 and the terms of a configuration."""
-    objective = gan() + chosen.get("reconstruction", 50) * reconstruction()
-    for name, arguments in chosen.get("terms", {}).items():
-        given = dict(arguments)
-        if name == "feature_kd" and "taps" in chosen:
-            given["taps"] = chosen["taps"]
-        objective += given.pop("weight") * TERMS[name](**given)
-    return objective + perceptual_weight * perceptual() if perceptual_weight else objective
-
-
-def architecture_of(run: Run, task: Task) -> Any:
-    """The :class:`ResnetArchitecture` or :class:`AgdArchitecture` that a run trains.
-
-    Raises :class:`GancompError` for a configuration that tells none.
-    """
-    values = run.configuration.get("network", run.configuration)
-    if isinstance(values, str):
-        return AgdArchitecture.parse(TRANSLATION, values, task.source_channels, task.target_channels)
-    pictures = {"in_channels": task.source_channels, "out_channels": task.target_channels}
-    try:
-        return ResnetArchitecture(**{**pictures, **values})
-    except TypeError as error:
-        allowed = ", ".join(field.name for field in dataclasses.fields(ResnetArchitecture))
-        raise GancompError(f"The configuration of {run} is not one of a network; it may hold {allowed}.") from error
-
-
-#: Terms of distillation by the names that a configuration may use.
+NOTHING: Mapping[str, Spec] = MappingProxyType({})
+#: Terms of distillation by the names that a specification may use.
 TERMS: dict[str, Callable[..., Objective]] = {
     "feature_kd": feature_kd,
     "pixel_kd": pixel_kd,
     "logit_kd": logit_kd,
     "wavelet_kd": wavelet_kd,
 }
-METHODS = {
-    "plain": Method(plain),
-    "supernet": Method(supernet, watched=False),
-    "fine-tuned": Method(fine_tuned, watched=False),
-    "pruned": Method(pruned),
-    "distilled": Method(distilled),
-    "cyclegan": Method(cyclegan),
-    "agd": Method(agd),
-}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training to be done, with its callbacks; ``changes`` are those of the configuration that a caller makes."""
+
+    experiment: Experiment
+    callbacks: Sequence[Callback] = ()
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def task(self) -> Task:
+        return load_task(self.experiment.task)
+
+    @property
+    def config(self) -> TrainConfig:
+        """How it is trained: what every kind of experiment may say."""
+        given: Any = self.experiment
+        config = TrainConfig(
+            given.steps,
+            given.batch_size,
+            given.seed,
+            precision=given["precision"],
+            lr=given["lr"],
+            warp=given["warp"],
+            discriminator_width=given["critic_width"],
+        )
+        return replace(config, **self.changes)
+
+    def train(self) -> Trained:
+        """Do it, or what is left of it."""
+        entries = {name: value for name, value in self.experiment.spec.items() if name not in TRAINING}
+        trained: Trained = KINDS[self.experiment.kind].function(self, **entries)
+        return trained
+
+
+@kind("plain", trains=True)
+def plain(job: Job, *, network: Spec, perceptual_weight: float = 0) -> Trained:
+    """pix2pix from scratch, nothing distilled."""
+    objective = _with_perceptual(pix2pix.OBJECTIVE, perceptual_weight)
+    architecture = architecture_of(network)
+    return pix2pix.train_pix2pix(job.task, architecture, job.config, objective=objective, callbacks=job.callbacks)
+
+
+@kind("cyclegan", trains=True)
+def cyclegan(job: Job, *, network: Spec, perceptual_weight: float = 0) -> Trained:
+    """A CycleGAN on an unpaired task, without a teacher."""
+    objective = cyclegan_trainer.objective_of(job.task)
+    if perceptual_weight:
+        objective += perceptual_weight * cyclegan_trainer.perceptual_return()
+    architecture, train = architecture_of(network), cyclegan_trainer.train_cyclegan
+    return train(job.task, architecture, job.config, objective=objective, callbacks=job.callbacks)
+
+
+@kind("gaugan", trains=True)
+def gaugan(job: Job, *, network: Spec) -> Trained:
+    """GauGAN on a task whose sources are semantic maps."""
+    return train_gaugan(job.task, architecture_of(network), job.config, callbacks=job.callbacks)
+
+
+@kind("segmenter", trains=True)
+def segmenter(job: Job, *, network: Spec) -> Trained:
+    """What reads semantic maps from pictures."""
+    return train_segmenter(job.task, architecture_of(network), job.config, callbacks=job.callbacks)
+
+
+@kind("super-resolution", trains=True)
+def super_resolution(job: Job, *, network: Spec) -> Trained:
+    """A generator that enlarges, by L1 alone."""
+    return train_super_resolution(job.task, architecture_of(network), job.config, callbacks=job.callbacks)
+
+
+@kind("supernet of a teacher", trains=True)
+def supernet_of_teacher(job: Job, *, teacher: str, space: Spec, perceptual_weight: float = 0) -> Trained:
+    """GAN Compression's supernet: begins as a model of the zoo, and learns from it and against its discriminator."""
+    objective = _with_perceptual(pix2pix.OBJECTIVE, perceptual_weight) + 0.5 * feature_kd()
+    train = once_for_all.from_teacher
+    return train(job.task, space_of(space), job.config, teacher=teacher, objective=objective, callbacks=job.callbacks)
+
+
+@kind("supernet", trains=True, watched=False)
+def supernet(job: Job, *, how: str, space: Spec, network: Spec) -> Trained:
+    """One network cut from a supernet, whose training all networks of the same specification share.
+
+    ``how`` is "progressive shrinking" or "all at once".
+    """
+    ways: dict[str, Callable[..., Trained]] = {
+        "progressive shrinking": progressive_shrinking,
+        "all at once": all_at_once,
+    }
+    shared = job.experiment.but(network={}).folder / "training.ckpt"
+    shared.parent.mkdir(parents=True, exist_ok=True)
+    trained = ways[how](job.task, space_of(space), job.config, callbacks=[Checkpoint(shared)])
+    elastic = cast(ElasticGenerator, trained.averaged["generator"])
+    return replace(trained, averaged={"generator": elastic.extract(architecture_of(network))})
+
+
+@kind("fine-tuned", trains=True, watched=False)
+def fine_tuned(
+    job: Job,
+    *,
+    supernet: str,
+    network: Spec,
+    teacher: str = "",
+    terms: Mapping[str, Spec] = NOTHING,
+    reconstruction: float = 50,
+) -> Trained:
+    """A network cut from a supernet of the zoo and trained further, against the discriminator that came with it.
+
+    The objective is the supernet's without the features of the teacher, unless ``terms`` name what to imitate of a
+    ``teacher`` of the zoo; ``reconstruction`` is as in :func:`distilled`.
+    """
+    shared = zoo.load(supernet)
+    elastic, settings = cast(ElasticGenerator, shared.generator), shared.card["settings"]
+    return distil(
+        elastic.extract(architecture_of(network)).requires_grad_(True),
+        zoo.load(teacher).generator if teacher else None,
+        job.task,
+        replace(job.config, warp=settings.get("warp", False)),
+        objective=_objective(terms, reconstruction, settings.get("perceptual_weight", 0)),
+        discriminator=shared.discriminator,
+        callbacks=job.callbacks,
+    )
+
+
+@kind("pruned", trains=True)
+def pruned(job: Job, *, teacher: str, network: Spec) -> Trained:
+    """The most important channels (L1) and the first blocks of each third of a teacher of the zoo, distilled.
+
+    The discriminator begins as the teacher's.
+    """
+    features = {"feature_kd": {"weight": 0.5}}
+    return distilled(job, teacher=teacher, network=network, begin="l1", critic="teacher", terms=features)
+
+
+@kind("distilled", trains=True)
+def distilled(
+    job: Job,
+    *,
+    teacher: str,
+    network: Spec,
+    terms: Mapping[str, Spec] = NOTHING,
+    reconstruction: float = 50,
+    begin: str = "random",
+    critic: str = "new",
+    taps: Mapping[str, str] | None = None,
+) -> Trained:
+    """A network that learns from a teacher of the zoo: from pairs, or from the teacher's pictures where there are none.
+
+    ``terms`` of distillation by name, each with its ``weight`` and the arguments of its function; ``reconstruction`` is
+    the weight of L1; ``begin`` is "random" or "l1", the teacher's most important channels; ``critic`` is "new" or
+    "teacher"; ``taps`` are those of :func:`gancomp_core.methods.feature_distillation.feature_kd`.
+    """
+    model, architecture = zoo.load(teacher), architecture_of(network)
+    settings = model.card["settings"]
+    if begin == "l1":
+        student: Any = warm_start(only(architecture), model.generator).extract()
+    else:
+        student = build(architecture, job.experiment.seed)
+    if taps:
+        terms = {name: {**given, "taps": taps} if name == "feature_kd" else given for name, given in terms.items()}
+    paired = job.task.paired
+    return (distil if paired else distil_unpaired)(
+        student,
+        model.generator,
+        job.task,
+        replace(job.config, warp=settings.get("warp", False)) if paired else job.config,
+        objective=_objective(terms, reconstruction, settings.get("perceptual_weight", 0)),
+        discriminator=model.discriminator if critic == "teacher" else None,
+        callbacks=job.callbacks,
+    )
+
+
+@kind("agd", trains=True)
+def agd(job: Job, *, teacher: str, network: Spec, backward: Spec | None = None) -> Trained:
+    """A network that learns as AutoGAN-Distiller's do: from a teacher's pictures, without a discriminator.
+
+    ``network`` is one of AGD, or a ResNet generator, which so compares by the same recipe; ``backward`` is that of the
+    way back of a CycleGAN.
+    """
+    student = architecture_of(network)
+    if not isinstance(student, AgdArchitecture):
+        student = build(student, job.experiment.seed)
+    back = str(architecture_of(backward)) if backward else ""
+    train = agd_method.from_teacher
+    return train(job.task, student, job.config, teacher=teacher, backward=back, callbacks=job.callbacks)
+
+
+def space_of(values: Spec) -> ArchitectureSpace:
+    """The space of a specification."""
+    return ArchitectureSpace.from_dict(dict(values))
+
+
+def _objective(terms: Mapping[str, Spec], weight: float, perceptual_weight: float) -> Objective:
+    """The game, L1 and the terms of a specification."""
+    objective = gan() + weight * reconstruction()
+    for name, arguments in terms.items():
+        given: dict[str, Any] = dict(arguments)
+        objective += given.pop("weight") * TERMS[name](**given)
+    return _with_perceptual(objective, perceptual_weight)
+
+
+def _with_perceptual(objective: Objective, weight: float) -> Objective:
+    return objective + weight * perceptual() if weight else objective

@@ -6,7 +6,7 @@ import pytest
 from gancomp_core import zoo
 from gancomp_core.course import notebook_files as files
 from gancomp_core.data import load_task
-from gancomp_core.lab import runs
+from gancomp_core.lab import find
 from gancomp_core.nets import ChannelConfig
 from gancomp_core.nets.efficientnet_lite import FEATURES
 
@@ -33,6 +33,6 @@ def test_notebook_00_speaks_of_the_shipped_data_and_networks(start_here):
 
 def test_notebook_00_counts_the_recorded_seeds(start_here):
     for width in (8, 16):
-        found = runs.find("edges2shoes", "plain", channels=str(ChannelConfig.uniform(width)), blocks=3)
+        found = find("edges2shoes", "plain", network={"channels": str(ChannelConfig.uniform(width)), "blocks": 3})
         assert len(found) == 5
     assert "five seeds each" in start_here

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 
 import pandas as pd
 import pytest
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from factories import in_two_parts, short_config
+from gancomp_core import zoo
 from gancomp_core.data import Batches, PictureSet, load_task
 from gancomp_core.errors import GancompError
-from gancomp_core.lab import agd_searches, shipped_models
+from gancomp_core.files import data_root
+from gancomp_core.lab import agd_search_of, names
 from gancomp_core.measure import cost, layer_costs
 from gancomp_core.methods import agd
 from gancomp_core.methods.teacher_pictures import teacher_pictures
@@ -451,29 +454,31 @@ def test_derived_networks_and_others_learn_by_one_recipe(shoes, teacher):
 SHIPPED = ("edges2shoes_unpaired", "flat2gloss_unpaired", "photos_x4")
 
 
-@pytest.mark.parametrize("name", agd_searches.SEARCHES)
+@pytest.mark.parametrize("name", names("agd"))
 def test_recorded_searches_end_within_their_range(name):
-    found, chosen = agd_searches.recorded(name), agd_searches.SEARCHES[name]
-    side = chosen.task.size // chosen.task.scale
-    macs = cost(found.architecture, side, side).macs
+    found = agd_search_of(name)
+    macs = cost(found.architecture, found.side, found.side).macs
     assert macs in set(found.history.macs)
-    if chosen.controller.price:
-        assert chosen.controller.low <= macs <= chosen.controller.high
+    assert macs == found.row["macs"]
+    assert json.loads(found.row["found"])["layers"] == str(found.architecture)
+    if found.controller.price:
+        assert found.controller.low <= macs <= found.controller.high
     else:
         assert set(found.history.price) == {0.0}  # a dead controller
 
 
 @pytest.mark.parametrize("task", SHIPPED)
 def test_zoo_networks_are_what_the_recorded_searches_found(task):
-    recipe = shipped_models.RECIPES[f"{task}/agd"]
-    assert recipe.architecture == agd_searches.recorded(task).architecture
-    if "backward" in recipe.options:
-        assert recipe.options["backward"] == str(agd_searches.recorded(f"{task}, back").architecture)
+    model = zoo.load(f"{task}/agd").models
+    assert model["generator"].architecture == agd_search_of(task).architecture
+    if "backward_generator" in model:
+        assert model["backward_generator"].architecture == agd_search_of(f"{task}, back").architecture
 
 
 def test_a_search_that_is_not_recorded_names_the_command(monkeypatch, tmp_path):
+    (tmp_path / "zoo").symlink_to(data_root() / "zoo", target_is_directory=True)
     monkeypatch.setenv("GANCOMP_DATA", str(tmp_path))
     with pytest.raises(GancompError, match="gancomp agd do"):
-        agd_searches.recorded("photos_x4")
+        _ = agd_search_of("photos_x4").history
     with pytest.raises(GancompError, match="choose one of edges2shoes_unpaired"):
-        agd_searches.recorded("horses")
+        agd_search_of("horses")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -17,7 +15,9 @@ from benchmarks.side_by_side import Budget, Comparison, compare, torch_threads
 from factories import few
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
-from gancomp_core.lab.shipped_models.recipes import RECIPES, Recipe
+from gancomp_core.lab.experiment import Experiment
+from gancomp_core.lab.kinds import Job
+from gancomp_core.lab.networks import values_of
 from gancomp_core.measure import frechet_distance
 from gancomp_core.nets import (
     ChannelConfig,
@@ -26,7 +26,7 @@ from gancomp_core.nets import (
     SegmenterArchitecture,
     initialise,
 )
-from gancomp_core.train import TrainConfig, fastest_precision
+from gancomp_core.train import fastest_precision
 
 TINY = Budget(rounds=1, seconds=0, pictures=8)
 
@@ -47,18 +47,19 @@ def test_every_benchmark_gives_finite_ratios(name: str, monkeypatch: pytest.Monk
 
 
 @pytest.fixture
-def small_recipes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Recipe]:
+def small_recipes(monkeypatch: pytest.MonkeyPatch) -> dict[str, Experiment]:
     """One recipe with a critic and one that does more after its last step, with tiny networks."""
     resnet = ResnetArchitecture(ChannelConfig.uniform(8), 1, False, 1, 1)
+    every = teachers.recipes()
     recipes = {
-        "shoes": replace(RECIPES["edges2shoes/teacher"], architecture=resnet),
-        "segmenter": replace(RECIPES["landcover2satellite/segmenter"], architecture=SegmenterArchitecture(10, 8)),
+        "shoes": every["edges2shoes/teacher"].but(network=values_of(resnet)),
+        "segmenter": every["landcover2satellite/segmenter"].but(network=values_of(SegmenterArchitecture(10, 8))),
     }
-    monkeypatch.setattr(teachers, "RECIPES", recipes)
+    monkeypatch.setattr(teachers, "recipes", lambda: recipes)
     return recipes
 
 
-def test_every_recipe_has_a_row_with_the_precisions_of_the_machine(small_recipes: dict[str, Recipe]) -> None:
+def test_every_recipe_has_a_row_with_the_precisions_of_the_machine(small_recipes: dict[str, Experiment]) -> None:
     rows = list(teachers.run(TINY))
     assert [row.name for row in rows] == list(small_recipes)
     for row in rows:
@@ -71,12 +72,14 @@ def test_every_recipe_has_a_row_with_the_precisions_of_the_machine(small_recipes
 def test_recipes_run_on_one_thread_and_on_all_when_asked(
     all_threads: bool, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def idle(task: Any, architecture: Any, config: TrainConfig, **_: Any) -> Any:
+    def idle(job: Job) -> None:
         """Two threads would wait for each other where tests share the cores, so nothing trains here."""
         for step in range(100):
-            config.schedule(step, 100)
+            job.config.schedule(step, 100)
 
-    monkeypatch.setattr(teachers, "RECIPES", {"idle": replace(RECIPES["edges2shoes/teacher"], method=idle)})
+    idler = teachers.recipes()["edges2shoes/teacher"]
+    monkeypatch.setattr(teachers, "recipes", lambda: {"idle": idler})
+    monkeypatch.setattr(Job, "train", idle)
     with torch_threads(2):
         found = measure(["teachers"], TINY, all_threads)["teachers"]
         assert torch.get_num_threads() == 2

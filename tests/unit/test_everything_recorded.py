@@ -6,25 +6,33 @@ they had. ``python tests/unit/test_everything_recorded.py`` writes the file agai
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
-import torch
 
-from gancomp_core.lab import agd_searches, benchmark, runs, shipped_models
+from gancomp_core.lab import AgdSearch, SupernetSearch, benchmark, names, planned, results
 from gancomp_core.lab.benchmark import claims, for_readme, headline, table
-from gancomp_core.lab.benchmark.compressed import compressed_key, lighter_key
-from gancomp_core.lab.recorded_table import RecordedTable
-from gancomp_core.lab.supernet_searches import SEARCHES, recorded
+from gancomp_core.lab.benchmark.compressed import in_forms, in_int8
+from gancomp_core.lab.shipped_models import model_of, models
 from gancomp_core.measure import cost
 
-BEFORE = Path(__file__).with_suffix(".json").with_name("everything_recorded.json")
-KINDS = ("runs", "int8", "lighter_weights", "latency")
+BEFORE = Path(__file__).with_name("everything_recorded.json")
+#: What rows say today that they did not say before, or said in other words.
+ADDED = {"key", "old_key", "name", "kind", "schema", "spec", "weights", "network"}
+TABLES = {
+    "runs": ("plain", "distilled", "fine-tuned", "pruned", "supernet", "cyclegan", "agd"),
+    "int8": ("int8",),
+    "lighter_weights": ("compressed weights",),
+    "latency": ("latency",),
+}
 
 
 def digest(values: Any) -> str:
@@ -34,55 +42,72 @@ def digest(values: Any) -> str:
 def filled(row: dict[str, Any]) -> dict[str, Any]:
     """The values of a row that are there, as plain Python; whole floats as they are."""
     plain = {str(name): value.item() if hasattr(value, "item") else value for name, value in row.items()}
-    return {name: value for name, value in plain.items() if value is not None and value == value}
+    return {name: value for name, value in plain.items() if not pd.isna(value)}
 
 
-def rows(kind: str) -> dict[str, str]:
-    """The digest of every row by its key."""
-    found = RecordedTable(kind).rows().to_dict("records")
-    return {row["key"][:20]: digest({k: v for k, v in filled(row).items() if k != "key"}) for row in found}
+def rows(before: str) -> dict[str, str]:
+    """The digest of every row that was in a table before, by the key that it had."""
+    found = {}
+    for kind in TABLES[before]:
+        for row in map(filled, results.rows(kind).to_dict("records")):
+            values = {name: value for name, value in row.items() if name not in ADDED}
+            if before == "runs":
+                values["method"] = row["kind"]
+            else:
+                del values["protocol"]
+            if before in ("int8", "lighter_weights"):
+                values["label"] = row["name"]
+            if before == "latency":
+                del values["task"], values["seed"]
+            found[row["old_key"][:20]] = digest(values)
+    return found
 
 
-def planned() -> dict[str, list[str]]:
-    """The keys of every plan's runs."""
-    return {plan: sorted(run.key[:20] for run in runs.planned(plan)) for plan in runs.PLANS}
+def old_keys() -> dict[str, str]:
+    """The keys that rows had before, by the keys that they have."""
+    kept = results.rows().dropna(subset="old_key")
+    return dict(zip(kept.key, kept.old_key.str[:20], strict=True))
+
+
+def plans() -> dict[str, list[str]]:
+    """The keys that every plan's runs had."""
+    keys = old_keys()
+    return {plan: sorted(keys[each.key] for each in planned(plan)) for plan in names("runs")}
 
 
 def frontiers() -> dict[str, Any]:
     found = {}
-    for name, chosen in SEARCHES.items():
-        frontier, pixels = recorded(name), chosen.pixels
+    for name in names("searches"):
+        (experiment,) = planned(name, "searches")
+        search = SupernetSearch(experiment)
+        frontier, how = search.frontier(), [experiment[each] for each in ("supernet", "strategy", "evaluations")]
         found[name] = {
             "table": digest([filled(row) for row in frontier.table.to_dict("records")]),
             "networks": len(frontier),
             "best": frontier.best.as_dict(),
-            "best macs": cost(frontier.best, *pixels).macs,
+            "best macs": cost(frontier.best, *search.pixels).macs,
             "score": float(frontier.best_row.score),
-            "budget": chosen.budget.macs,
-            "space": digest(chosen.space.as_dict()),
-            "how": [chosen.supernet, chosen.strategy, chosen.evaluations, chosen.seed, *pixels],
+            "budget": search.budget.macs,
+            "space": digest(search.space.as_dict()),
+            "how": [*how, experiment.seed, *search.pixels],
         }
     return found
 
 
 def agd_histories() -> dict[str, Any]:
     found = {}
-    for name, chosen in agd_searches.SEARCHES.items():
-        done = agd_searches.recorded(name)
+    for name in names("agd"):
+        (experiment,) = planned(name, "agd")
+        search, row = AgdSearch(experiment), results.row(experiment.key)
+        assert row is not None
         found[name] = {
-            "history": digest(done.history.to_dict("list")),
-            "rows": len(done.history),
-            "found": str(done.architecture),
-            "how": [done.minutes, done.machine, chosen.settings.steps, chosen.settings.batch_size],
-            "space": digest(chosen.space.as_dict()),
+            "history": digest(search.history.to_dict("list")),
+            "rows": len(search.history),
+            "found": str(search.architecture),
+            "how": [row["minutes"], row["machine"], experiment.steps, experiment.batch_size],
+            "space": digest(search.space.as_dict()),
         }
-    drawn = "edges2shoes_unpaired"
-    tried = agd_searches.by_chance(drawn)
-    found[f"{drawn}, by chance"] = {
-        "history": digest(tried.to_dict("list")),
-        "rows": len(tried),
-        "found": str(agd_searches.best_by_chance(drawn)),
-    }
+    found["edges2shoes_unpaired, by chance"] = found["edges2shoes_unpaired, random"]
     return found
 
 
@@ -99,42 +124,32 @@ def tables() -> dict[str, Any]:
 
 
 def members() -> dict[str, list[str]]:
-    """Keys of the networks of each row of the benchmark: as trained, in int8, and in other weights."""
-    found = {}
+    """Keys that the networks of each row of the benchmark had: as trained, in int8, and in other weights."""
+    keys, found = old_keys(), {}
     for task in benchmark.TASKS:
-        for entry in benchmark.entries(task):
-            keys = [key for each in entry.members for key in (each.key, compressed_key(each))]
-            if entry.label == benchmark.entries(task)[0].label:
-                keys += [lighter_key(each, form) for each in entry.members for form in benchmark.LIGHTER_FORMS]
-            found[f"{task} | {entry.label}"] = [key[:20] for key in keys]
+        for row in benchmark.rows(task):
+            of = [each for network in row.experiments for each in (network, in_int8(row, network))] + in_forms(row)
+            found[f"{task} | {row.label}"] = [keys[each.key] for each in of if each.key in keys]
     return found
 
 
 def recipes() -> dict[str, Any]:
     """How every model of the zoo is trained."""
-    return {
-        name: [
-            recipe.task,
-            digest(recipe.architecture.as_dict()),
-            recipe.settings.steps,
-            recipe.settings.batch_size,
-            recipe.settings.seed,
-            dict(recipe.options),
-            list(recipe.keeps),
-            recipe.summary,
-            recipe.pictures,
-        ]
-        for name, recipe in shipped_models.RECIPES.items()
-    }
+    found = {}
+    for name in models():
+        model = model_of(name)
+        about = (model.task, digest(model.architecture.as_dict()), model.experiment.steps, model.experiment.batch_size)
+        found[name] = [*about, model.experiment.seed, model.options, list(model.ships), model.summary, model.pictures]
+    return found
 
 
 def words() -> dict[str, str]:
     return {task: str(headline(task)) for task in ("edges2shoes", "flat2gloss")} | {"readme": for_readme()}
 
 
-SECTIONS = {
-    **{f"rows of {kind}": (lambda kind=kind: rows(kind)) for kind in KINDS},
-    "planned runs": planned,
+SECTIONS: dict[str, Callable[[], Any]] = {
+    **{f"rows of {before}": functools.partial(rows, before) for before in TABLES},
+    "planned runs": plans,
     "frontiers": frontiers,
     "AGD histories": agd_histories,
     "claims": ledger,
@@ -155,15 +170,11 @@ def differences(before: Any, now: Any, where: str = "") -> list[str]:
             if name in now
             for sentence in differences(before[name], now[name], f"{where}{name}: ")
         ]
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        return [each for one, other in zip(before, now, strict=True) for each in differences(one, other, where)]
     if isinstance(before, float) and isinstance(now, int | float):
         return [] if math.isclose(before, now, rel_tol=1e-12) else [f"{where}{now} is not {before}"]
     return [] if before == now else [f"{where}{now} is not {before}"]
-
-
-@pytest.fixture(autouse=True)
-def as_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys of runs name the precision of the machine: here that of the machine on which all were recorded."""
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +199,6 @@ def test_the_test_sees_what_is_lost_and_what_differs() -> None:
 
 
 if __name__ == "__main__":
-    torch.cpu._is_avx512_bf16_supported = lambda: True  # type: ignore[attr-defined]
     found = {section: gather() for section, gather in SECTIONS.items()}
     BEFORE.write_text(json.dumps(found, separators=(",", ":")) + "\n", encoding="utf-8")
     print(f"{BEFORE}: {BEFORE.stat().st_size} bytes", file=sys.stderr)

@@ -16,7 +16,8 @@ from gancomp_core.cli import main
 from gancomp_core.data import Task, load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.files import REPOSITORY, data_root
-from gancomp_core.lab import shipped_models
+from gancomp_core.lab import catalogue, shipped_models
+from gancomp_core.lab.networks import values_of
 from gancomp_core.lab.shipped_models import scores, training
 from gancomp_core.measure import cost, evaluate_generator, evaluate_segmentation, labels_of, psnr
 from gancomp_core.nets import (
@@ -30,13 +31,12 @@ from gancomp_core.nets import (
     SegmenterArchitecture,
     SpadeArchitecture,
 )
-from gancomp_core.train import TrainConfig
 
 NAMES = zoo.names()
 SUPERNET = "edges2shoes/supernet"
 JUDGE, JUDGED = "landcover2satellite/segmenter", "landcover2satellite/teacher"
-CYCLEGANS = [name for name in NAMES if shipped_models.RECIPES[name].task.endswith("_unpaired")]
-ENLARGING = [name for name in NAMES if shipped_models.RECIPES[name].task == "photos_x4"]
+CYCLEGANS = [name for name in NAMES if shipped_models.model_of(name).task.endswith("_unpaired")]
+ENLARGING = [name for name in NAMES if shipped_models.model_of(name).task == "photos_x4"]
 PAIRED = [name for name in NAMES if name not in (JUDGE, JUDGED, *CYCLEGANS, *ENLARGING)]
 
 
@@ -53,13 +53,13 @@ def test_every_recipe_has_shipped_weights_that_fit_their_card(name):
     pixels = model.card["cost"]["pixels"]
     assert cost(model.generator, pixels, pixels).macs == model.card["cost"]["macs"]
     assert model.card["data"] == task.fingerprint
-    assert model.card["settings"]["steps"] == shipped_models.RECIPES[name].settings.steps
+    assert model.card["settings"]["steps"] == shipped_models.model_of(name).experiment.steps
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_files_are_exactly_the_networks_that_the_recipe_keeps(name):
     folder = data_root() / "zoo" / name
-    networks = {f"{network}.safetensors" for network in shipped_models.RECIPES[name].keeps}
+    networks = {f"{network}.safetensors" for network in shipped_models.model_of(name).ships}
     assert set(zoo.load(name).card["files"]) == networks
     packed = {f"{file}.xz" for file in networks}
     assert {path.name for path in folder.iterdir()} == packed | {"card.json", "card.md", "grid.webp"}
@@ -133,10 +133,10 @@ def test_teacher_is_better_than_the_small_student_and_neither_beats_real_picture
 
 def test_the_supernets_networks_lie_between_its_widest_and_its_narrowest():
     model = zoo.load(SUPERNET)
-    assert model.generator.space == shipped_models.RECIPES[SUPERNET].architecture
+    assert model.generator.space == shipped_models.model_of(SUPERNET).architecture
     assert model.card["summary"].startswith(f"{len(model.generator.space):,} networks")
     quality = model.card["quality"]
-    teacher = zoo.load(shipped_models.RECIPES[SUPERNET].options["teacher"]).card["quality"]
+    teacher = zoo.load(shipped_models.model_of(SUPERNET).options["teacher"]).card["quality"]
     assert teacher["fd"] < quality["fd"] < quality["narrowest"]["fd"]
     assert "its narrowest network" in (data_root() / "zoo" / SUPERNET / "card.md").read_text(encoding="utf-8")
 
@@ -203,7 +203,7 @@ def test_missing_card_names_the_command_that_restores_it(copied_zoo):
 def test_command_line_lists_models_and_explains_mistakes(capsys):
     assert main(["zoo", "list"]) == 0
     said = capsys.readouterr().out
-    assert all(f"{name}: {shipped_models.RECIPES[name].summary}" in said for name in NAMES)
+    assert all(f"{name}: {shipped_models.model_of(name).summary}" in said for name in NAMES)
     assert main(["zoo", "train", "nonsense"]) == 1
     assert main(["zoo", "check", "nonsense"]) == 1
     errors = capsys.readouterr().err
@@ -288,6 +288,14 @@ TINY = {
 }
 PICTURES = 24
 MEASURED: dict[str, dict] = {}
+MODELS = catalogue.LIST["models"]
+
+
+def in_list(architecture) -> dict:
+    """An architecture, or a space of an elastic one, as the list of experiments writes it."""
+    if isinstance(architecture, ArchitectureSpace):
+        return {"space": {name: value for name, value in architecture.as_dict().items() if name != "family"}}
+    return {"network": values_of(architecture)}
 
 
 def small(name: str) -> Task:
@@ -312,15 +320,15 @@ def tiny_zoo(tiny_root, monkeypatch) -> Callable[[str], zoo.ZooModel]:
     monkeypatch.setenv("GANCOMP_CACHE", str(tiny_root / "cache"))
     monkeypatch.setattr(training, "load_task", small)
     for name, architecture in TINY.items():
-        quick = {"critic_width": 8, "teacher": "edges2shoes/teacher"}
-        options = {"lr": 1e-4} | {key: quick[key] for key in quick if key in shipped_models.RECIPES[name].options}
-        changes = {"architecture": architecture, "settings": TrainConfig(2, batch_size=2), "options": options}
-        monkeypatch.setitem(shipped_models.RECIPES, name, dataclasses.replace(shipped_models.RECIPES[name], **changes))
+        quick = {"steps": 2, "batch_size": 2, "lr": 1e-4, **in_list(architecture)}
+        narrow = {"critic_width": 8} if "critic_width" in MODELS[name] else {}
+        rest = {part: value for part, value in MODELS[name].items() if part not in ("perceptual_weight", "warp")}
+        monkeypatch.setitem(MODELS, name, {**rest, **quick, **narrow})
 
     def model(name: str) -> zoo.ZooModel:
         if name == JUDGED:
             model(JUDGE)
-        if teacher := shipped_models.RECIPES[name].options.get("teacher"):
+        if teacher := shipped_models.model_of(name).options.get("teacher"):
             model(teacher)
         return zoo.load(name) if name in training.shipped() else shipped_models.train(name)
 
@@ -363,10 +371,9 @@ def test_recipe_is_trained_graded_and_shipped(tiny_zoo, name):
     model, folder = tiny_zoo(name), data_root() / "zoo" / name
     assert model.card["settings"]["steps"] == 2
     assert model.generator.architecture == TINY[name]
-    assert set(model.models) == set(shipped_models.RECIPES[name].keeps)
-    assert {path.name.split(".")[0] for path in folder.glob("*.safetensors.xz")} == set(
-        shipped_models.RECIPES[name].keeps
-    )
+    ships = set(shipped_models.model_of(name).ships)
+    assert set(model.models) == ships
+    assert {path.name.split(".")[0] for path in folder.glob("*.safetensors.xz")} == ships
     assert f"# {name}" in (folder / "card.md").read_text(encoding="utf-8")
     with Image.open(folder / "grid.webp") as grid:
         assert grid.width > 300
@@ -401,7 +408,7 @@ def test_each_kind_of_model_has_the_scores_of_its_kind(tiny_zoo):
 
 def test_a_model_that_convinces_nobody_is_shown_and_not_shipped(tiny_zoo, monkeypatch):
     name = "flat2gloss_unpaired/teacher"
-    monkeypatch.setitem(shipped_models.RECIPES, name, dataclasses.replace(shipped_models.RECIPES[name], keeps=()))
+    monkeypatch.setitem(MODELS, name, {**MODELS[name], "ships": []})
     shown_root = data_root().parent / "shown"
     shutil.copytree(data_root(), shown_root, ignore=shutil.ignore_patterns("zoo"))
     monkeypatch.setenv("GANCOMP_DATA", str(shown_root))
@@ -436,9 +443,9 @@ def test_model_that_ships_without_a_discriminator_says_so(tiny_zoo):
 
 def test_multi_scale_discriminator_comes_back_from_its_file(tiny_zoo, monkeypatch):
     tiny_zoo(JUDGED)
-    both = dataclasses.replace(shipped_models.RECIPES[JUDGED], keeps=("generator", "discriminator"))
+    both = {**MODELS[JUDGED], "ships": ["generator", "discriminator"]}
     with monkeypatch.context() as patch:
-        patch.setitem(shipped_models.RECIPES, JUDGED, both)
+        patch.setitem(MODELS, JUDGED, both)
         assert isinstance(shipped_models.train(JUDGED).discriminator, MultiScaleDiscriminator)
     assert set(shipped_models.train(JUDGED).models) == {"generator"}
     assert shipped_models.check(JUDGED) == [], "the network that is no longer kept is gone"
@@ -459,12 +466,12 @@ def test_a_training_that_fails_in_its_evaluation_leaves_the_old_model(tiny_zoo, 
     def fail(*_, **__):
         raise KeyboardInterrupt
 
-    wider = dataclasses.replace(shipped_models.RECIPES[name], architecture=dataclasses.replace(SHOES, blocks=2))
+    wider = {**MODELS[name], **in_list(dataclasses.replace(SHOES, blocks=2))}
     checkpoint = training.cache_root() / "zoo/edges2shoes-teacher.ckpt"
     finished = checkpoint.read_bytes()
     checkpoint.unlink()
     with monkeypatch.context() as patch:
-        patch.setitem(shipped_models.RECIPES, name, wider)
+        patch.setitem(MODELS, name, wider)
         patch.setattr(scores, "evaluate_generator", fail)
         with pytest.raises(KeyboardInterrupt):
             shipped_models.train(name)
@@ -480,8 +487,8 @@ def test_a_training_that_fails_in_its_evaluation_leaves_the_old_model(tiny_zoo, 
         (lambda card: card["quality"].pop("ssim"), r"quality\.ssim is measured here and missing in the card"),
         (lambda card: card.update(data="0" * 64), r"the task's fingerprint is '[0-9a-f]{64}' here and '0000"),
         (lambda card: card["cost"].update(macs=card["cost"]["macs"] + 1), r"cost\.macs is "),
-        (lambda card: card["settings"].update(steps=3), r"the recipe's settings\.steps is 2 here and 3 in the card"),
-        (lambda card: card["architecture"].update(blocks=2), r"the recipe's architecture\.blocks is 1 here and 2"),
+        (lambda card: card["settings"].update(steps=3), r"the list's settings\.steps is 2 here and 3 in the card"),
+        (lambda card: card["architecture"].update(blocks=2), r"the list's architecture\.blocks is 1 here and 2"),
         (lambda card: card["files"].popitem(), r"the card lists generator\.safetensors, and the folder holds"),
     ],
 )

@@ -1,7 +1,7 @@
 """The claim ledger: what the four papers claim, and what the recorded results say to it.
 
     gancomp benchmark claims            # every claim and its status
-    gancomp benchmark claims --write    # decide all anew; the file and the README
+    gancomp benchmark claims --write    # decide all again; the file and the README
 
 ``data/claims.yml`` holds for each claim a ``test``, which names the results that decide, and the status and evidence
 that the test gave. Statuses: "reproduced" for what is counted or equal, at the papers' own size; "at small scale" for
@@ -24,14 +24,13 @@ import yaml
 from gancomp_core import files, zoo
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
-from gancomp_core.lab import agd_searches
-from gancomp_core.lab.benchmark.compressed import COMPRESSED, LIGHTER_FORMS
-from gancomp_core.lab.benchmark.entries import TASKS, TEACHER, Entry, entry
+from gancomp_core.lab import catalogue, results
+from gancomp_core.lab.benchmark.compressed import WEIGHT_FORMS
 from gancomp_core.lab.benchmark.published import costs
-from gancomp_core.lab.benchmark.tables import FLOAT, HEADLINES, by_seed, headline, scores, table
+from gancomp_core.lab.benchmark.rows import HEADLINES, TASKS, TEACHER, Row, row
+from gancomp_core.lab.benchmark.tables import FLOAT, by_seed, headline, scores, table
 from gancomp_core.lab.benchmark.timing import THREADS
-from gancomp_core.lab.runs import Run, planned
-from gancomp_core.lab.runs import table as recorded_runs
+from gancomp_core.lab.searches import agd_search_of
 from gancomp_core.measure import paired_interval
 from gancomp_core.measure.statistics import ENOUGH_SEEDS, PairedInterval, significant
 from gancomp_core.nets import sort_channels
@@ -93,8 +92,8 @@ def for_readme() -> str:
 
 
 def _clock_scatter() -> float:
-    """By how many per cent the times of a teacher in float32 and in :data:`LIGHTER_FORMS` differ at most."""
-    teachers = [table(task).loc[TEACHER].loc[[FLOAT, *LIGHTER_FORMS]] for task in TASKS]
+    """By how many per cent the times of a teacher in float32 and in :data:`WEIGHT_FORMS` differ at most."""
+    teachers = [table(task).loc[TEACHER].loc[[FLOAT, *WEIGHT_FORMS]] for task in TASKS]
     times = [rows[f"ms_{threads}"] for rows in teachers for threads in THREADS]
     return max(float(100 * (ms.max() / ms.min() - 1)) for ms in times)
 
@@ -144,13 +143,13 @@ def _difference(
     evidence = f"{what} {spread} ({interval.seeds} seeds; {where or _place(ours[0], theirs[0])}{asked})"
     if not fewer:
         return verdict(interval, claimed, than), evidence
-    has = _times_fewer_macs(entry(*ours[0]["entry"]))
+    has = _times_fewer_macs(row(*ours[0]["entry"]))
     status = verdict(interval, claimed, than) if has >= 0.9 * fewer else UNDECIDED
     return status, f"{evidence}, with {significant(has, 2)} times fewer MACs, not {significant(fewer, 3)}"
 
 
-def _times_fewer_macs(of: Entry) -> float:
-    teacher, small = (scores(each).macs.iloc[0] for each in (entry(of.task, TEACHER), of))
+def _times_fewer_macs(of: Row) -> float:
+    teacher, small = (scores(each).macs.iloc[0] for each in (row(of.task, TEACHER), of))
     return float(teacher / small)
 
 
@@ -184,28 +183,19 @@ def _values(named: Mapping[str, Any], score: str) -> pd.Series:
     if "teacher" in named:
         named = {"entry": [named["teacher"], TEACHER]}
     if "entry" in named:
-        return by_seed(entry(*named["entry"]), score)
+        return by_seed(row(*named["entry"]), score)
     return _of_runs(named["runs"], named["with"], score)
 
 
 def _of_runs(plan: str, wanted: Mapping[str, Any], score: str) -> pd.Series:
-    """Scores of those recorded runs of a plan whose method, steps or configuration has these values; None: has none."""
-    recorded = recorded_runs().set_index("key")
-    chosen = [run for run in planned(plan) if _fits(run, wanted) and run.key in recorded.index]
-    found = {run.seed: float(recorded.loc[run.key, f"{score}_last"]) for run in chosen}
-    if not found:
+    """Scores by seed of the recorded experiments of a plan that have these entries."""
+    chosen = catalogue.Query(plan, wanted).experiments()
+    recorded = {each.seed: found for each in chosen if (found := results.row(each.key)) is not None}
+    if not recorded:
         raise GancompError(
-            f"No run of '{plan}' with {dict(wanted)} is recorded; 'gancomp runs do \"{plan}\"' "
-            "trains what its plan has."
+            f"No run of '{plan}' with {dict(wanted)} is recorded; 'gancomp runs do \"{plan}\"' trains them."
         )
-    if len(found) < len(chosen):
-        raise GancompError(f"{dict(wanted)} names {len(chosen)} runs of '{plan}', not one for each seed; say more.")
-    return pd.Series(found)
-
-
-def _fits(run: Run, wanted: Mapping[str, Any]) -> bool:
-    has = {**run.configuration, "method": run.method, "steps": run.steps}
-    return all(has.get(name) == value for name, value in wanted.items())
+    return pd.Series({seed: float(found[f"{score}_last"]) for seed, found in recorded.items()})
 
 
 def _costs(networks: list[str]) -> tuple[str, str]:
@@ -260,17 +250,17 @@ def _span(ends: Any) -> str:
 
 def _int8(most: float) -> tuple[str, str]:
     """Whether int8 adds at most so many per cent to the set distance (FD, else KID), over all networks."""
-    rows = COMPRESSED.rows()
+    rows = results.rows("int8")
     grown = {score: 100 * (rows[f"int8_{score}"] / rows[f"float_{score}"] - 1) for score in ("fd", "kid")}
     growth = grown["fd"].fillna(grown["kid"])
-    interval = paired_interval(list(growth), list(rows.task + rows.label))
+    interval = paired_interval(list(growth), list(rows.task + rows.name))
     sure = verdict(interval, "lower", most)
     spread = f"{interval.mean:+.1f} ± {interval.half_width:.1f} %"
     evidence = (
         f"FD (KID of emoji) of int8 against float {spread} over {interval.seeds} networks, at most "
         f"{growth.max():+.1f} %"
     )
-    return sure, evidence + " (data/results/int8.parquet)"
+    return sure, evidence + " (data/results/results.parquet)"
 
 
 def _enlarging() -> tuple[str, str]:
@@ -288,8 +278,11 @@ def _controllers() -> tuple[str, str]:
     """Whether searches with a price on MACs end within their range more often than those without one."""
     found: dict[bool, list[bool]] = {True: [], False: []}
     shares: dict[bool, list[float]] = {True: [], False: []}
-    for name, each in agd_searches.SEARCHES.items():
-        looks, bounds = agd_searches.recorded(name).history.groupby("step").macs.first(), each.controller
+    for name in catalogue.names("agd"):
+        each = agd_search_of(name)
+        if each.experiment["networks"]:  # at random
+            continue
+        looks, bounds = each.history.groupby("step").macs.first(), each.controller
         within = looks.between(bounds.low, bounds.high)
         found[bool(bounds.price)].append(bool(within.iloc[-1]))
         shares[bool(bounds.price)].append(100 * float(within.mean()))
@@ -302,7 +295,7 @@ def _controllers() -> tuple[str, str]:
     spans = {priced: _span((min(some), max(some))) for priced, some in shares.items()}
     return status, (
         f"{of[True]} searches with a price end in their range, {of[False]} without; they are in it at {spans[True]} % "
-        f"and {spans[False]} % of the looks (data/results/searches)"
+        f"and {spans[False]} % of the looks (data/results/artefacts)"
     )
 
 

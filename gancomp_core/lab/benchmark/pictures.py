@@ -11,9 +11,9 @@ from PIL import Image
 
 from gancomp_core import files
 from gancomp_core.data import load_task
-from gancomp_core.lab.benchmark.compressed import onnx_files
-from gancomp_core.lab.benchmark.entries import TEACHER, entry
-from gancomp_core.lab.benchmark.tables import HEADLINES
+from gancomp_core.lab.benchmark.compressed import in_int8, onnx_files
+from gancomp_core.lab.benchmark.rows import HEADLINES, TEACHER, row
+from gancomp_core.lab.recording import generator_of
 from gancomp_core.measure import OnnxGenerator
 from gancomp_core.train.progress import tile
 
@@ -32,7 +32,7 @@ def headline_picture() -> Image.Image:
     """Rows of test pictures, evenly spread and not chosen: edges, teacher in float32, the headline in int8, real."""
     pictures = load_task(TASK)
     batch = pictures.test.batch(torch.linspace(0, len(pictures.test) - 1, COLUMNS).long())
-    teacher = entry(TASK, TEACHER).members[0].load()
+    teacher = generator_of(row(TASK, TEACHER).experiments[0])
     compressed = OnnxGenerator(headline_files()["network"])
     rows = [batch.source, teacher(batch.source), compressed(batch.source), batch.target]
     return tile([F.pad(row, (1, 1, 1, 1), value=1.0) for row in rows])
@@ -44,7 +44,8 @@ def write_headline() -> Path:
     Returns the picture.
     """
     shipped = headline_files()
-    _, whole = onnx_files(load_task(TASK), entry(TASK, HEADLINES[TASK]).members[0])
+    best = row(TASK, HEADLINES[TASK])
+    _, whole = onnx_files(in_int8(best, best.experiments[0]))
     with files.atomic_write(shipped["network"]) as temporary:
         shutil.copyfile(whole, temporary)
     picture = headline_picture()

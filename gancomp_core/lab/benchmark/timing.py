@@ -14,9 +14,11 @@ from typing import Any
 import pandas as pd
 
 from gancomp_core.data import load_task
-from gancomp_core.lab.benchmark.compressed import CALIBRATION, LIGHTER_FORMS
-from gancomp_core.lab.benchmark.entries import TASKS, TEACHER, Entry, entries
-from gancomp_core.lab.recorded_table import RecordedTable, key_of
+from gancomp_core.errors import GancompError
+from gancomp_core.lab import results
+from gancomp_core.lab.benchmark.compressed import CALIBRATION, WEIGHT_FORMS
+from gancomp_core.lab.benchmark.rows import TASKS, TEACHER, Row, rows
+from gancomp_core.lab.experiment import JSON, Experiment, key_of, kind
 from gancomp_core.measure import (
     Latency,
     cost,
@@ -27,67 +29,84 @@ from gancomp_core.measure import (
     peak_memory,
 )
 from gancomp_core.methods.quantization import export_int8
-from gancomp_core.nets import build_generator, initialise
+from gancomp_core.nets import build
 
 log = logging.getLogger("gancomp")
 
-TIMES = RecordedTable("latency")
-VERSION = 4  # of the way to measure; a mended one bumps it
 THREADS = (1, 2)
 ROUNDS = 15
 
 
-def timed() -> pd.DataFrame:
+@kind("latency", version=4)
+def latency(
+    experiment: Experiment, *, network: str, among: str, threads: int, round: int, machine: str
+) -> Mapping[str, JSON]:
+    """One round of one network; ``among`` stands for all that are timed with it, in turns: see :func:`timed`."""
+    raise GancompError("Networks are timed together; 'gancomp benchmark time' does it.")
+
+
+def timed() -> results.Rows:
     """Milliseconds and bytes of every network of the benchmark, for one picture of its task's size.
 
     Networks, forms and numbers of threads take turns, in :data:`ROUNDS` rounds of changing order, so that a slow minute
     of the machine hits all alike; a round is recorded whole, a killed measurement goes on with the next one, and where
-    one network is new, all are timed anew. A row for each network, number of threads and ``round``: "torch" is float32
-    in PyTorch, "float" and "int8" are ONNX files in onnxruntime, and so are a teacher's lighter weights, of which
-    :data:`LIGHTER_FORMS` has the names; ``ms_...`` and ``p95_...`` are the median and 95th percentile of the round's
+    one network is new, all are timed again. A row for each network, number of threads and ``round``: "torch" is float32
+    in PyTorch, "float" and "int8" are ONNX files in onnxruntime, and so are a teacher's compressed weights, of which
+    :data:`WEIGHT_FORMS` has the names; ``ms_...`` and ``p95_...`` are the median and 95th percentile of the round's
     calls, ``memory_...`` is as :func:`peak_memory` gives it, in the first round alone. Weights do not change a time:
-    they are random here, and entries of one architecture share their rows.
+    they are random here, and rows of one architecture share theirs.
     """
-    keys, recorded = timing_keys(), set(TIMES.rows().get("key", ()))
-    if missing := sorted({number for (number, _, _), key in keys.items() if key not in recorded}):
-        _measure(missing, keys)
-    rows = TIMES.rows()
-    return rows[rows.key.isin(keys.values())]
+    turns = timings()
+    if missing := sorted({number for (number, _, _), each in turns.items() if results.row(each.key) is None}):
+        _measure(missing, turns)
+    recorded = results.rows("latency")
+    return recorded[recorded.key.isin({each.key for each in turns.values()})]
 
 
-def timing_keys() -> dict[tuple[int, str, int], str]:
-    """The key of each row of this machine, by round, :func:`network_key` and number of threads."""
-    networks = sorted(_networks())
+def timings() -> dict[tuple[int, str, int], Experiment]:
+    """The experiment of each row of this machine, by round, :attr:`Row.network` and number of threads."""
+    networks = _networks()
+    among, machine = key_of(sorted(networks)), machine_class()
     return {
-        (number, network, threads): key_of(network, threads, number, networks, machine_class(), VERSION)
+        (number, network, threads): Experiment(
+            name=row.label,
+            kind="latency",
+            task=row.task,
+            spec={"network": network, "among": among, "threads": threads, "round": number, "machine": machine},
+        )
         for number in range(1, ROUNDS + 1)
-        for network in networks
+        for network, row in sorted(networks.items())
         for threads in THREADS
     }
 
 
-def rounds(of: Entry, form: str, threads: int, times: pd.DataFrame) -> pd.DataFrame:
-    """``ms``, ``p95``, ``memory`` and ``machine`` of an entry by round, on the class of machine that was timed last.
+class Clock:
+    """Recorded times by round, on the class of machine that was timed last.
 
-    ``form`` as in :func:`timed`; ``times`` are recorded rows. Empty where the form was not timed.
+    Args:
+        times: Rows of kind "latency".
     """
-    columns = {f"{name}_{form}": name for name in ("ms", "p95", "memory")} | {"machine": "machine"}
-    if times.empty:
-        return pd.DataFrame(columns=list(columns.values()), dtype=float)
-    last = times.sort_values("when", kind="stable")
-    mine = last[(last.machine == last.machine.iloc[-1]) & (last.network == network_key(of)) & (last.threads == threads)]
-    mine = mine.drop_duplicates("round", keep="last").set_index("round")
-    return mine.reindex(columns=list(columns)).rename(columns=columns).dropna(subset="ms")
+
+    def __init__(self, times: results.Rows) -> None:
+        self.machine: str | None = None
+        self._rounds: dict[object, pd.DataFrame] = {}
+        if len(times):
+            last = times.sort_values("when", kind="stable")
+            self.machine = str(last.machine.iloc[-1])
+            for place, part in last[last.machine == self.machine].groupby(["network", "threads"]):
+                self._rounds[place] = part.drop_duplicates("round", keep="last").set_index("round")
+
+    def __call__(self, of: Row, form: str, threads: int, what: str = "ms") -> pd.Series:
+        """One value a round: "ms", "p95" or "memory" of a row in a form as in :func:`timed`; none where not timed."""
+        part = self._rounds.get((of.network, threads))
+        if part is None or f"{what}_{form}" not in part:
+            return pd.Series(dtype=float)
+        return part[f"{what}_{form}"].dropna()
 
 
-def network_key(entry: Entry) -> str:
-    """What a time depends on beside the machine: the architecture and the size of the picture."""
-    return key_of(entry.architecture.as_dict(), load_task(entry.task).size)
-
-
-def _networks() -> dict[str, Entry]:
-    """One entry for each architecture and size."""
-    return {network_key(entry): entry for task in TASKS for entry in entries(task)}
+def _networks() -> dict[str, Row]:
+    """One row for each architecture and size."""
+    return {row.network: row for task in TASKS for row in rows(task)}
 
 
 @dataclass(frozen=True)
@@ -99,19 +118,19 @@ class _Turn:
     about: Mapping[str, Any]
 
 
-def _measure(numbers: Sequence[int], keys: Mapping[tuple[int, str, int], str]) -> None:
+def _measure(numbers: Sequence[int], experiments: Mapping[tuple[int, str, int], Experiment]) -> None:
     with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
-        turns = {network: _turn(entry, Path(folder) / network) for network, entry in _networks().items()}
+        turns = {network: _turn(row, Path(folder) / network) for network, row in _networks().items()}
         for number in numbers:
             log.info("round %d of %d through %d networks", number, ROUNDS, len(turns))
             for (network, threads), row in _round(number, turns).items():
-                TIMES.once(keys[number, network, threads], partial(dict, row))
+                results.once(experiments[number, network, threads], partial(dict, row))
 
 
-def _turn(entry: Entry, folder: Path) -> _Turn:
+def _turn(row: Row, folder: Path) -> _Turn:
     folder.mkdir()
-    task = load_task(entry.task)
-    generator = initialise(build_generator(entry.architecture.as_dict()), seed=0).eval()
+    task = load_task(row.task)
+    generator = build(row.architecture, seed=0).eval()
     shape = (1, task.source_channels, task.size, task.size)
     floating = export_onnx(generator, folder / "float32.onnx", shape)
     whole = export_int8(generator, folder / "int8.onnx", task.calibration(CALIBRATION), floating=floating)
@@ -120,9 +139,9 @@ def _turn(entry: Entry, folder: Path) -> _Turn:
         "float": partial(onnx_latency, floating, shape),
         "int8": partial(onnx_latency, whole, shape),
     }
-    if entry.label == TEACHER:
-        for form, lighten in LIGHTER_FORMS.items():
-            path = export_onnx(lighten(generator).generator, folder / f"{form}.onnx", shape)
+    if row.label == TEACHER:
+        for form, compress in WEIGHT_FORMS.items():
+            path = export_onnx(compress(generator).generator, folder / f"{form}.onnx", shape)
             ways[form] = partial(onnx_latency, path, shape)
     memory = {form: partial(peak_memory, path, shape) for form, path in (("float", floating), ("int8", whole))}
     return _Turn(ways, memory, {"pixels": task.size, "macs": cost(generator, task.size, task.size).macs})

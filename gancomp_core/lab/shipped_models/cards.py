@@ -13,11 +13,10 @@ from torch import Tensor, nn
 
 from gancomp_core.data import Task
 from gancomp_core.files import atomic_write
-from gancomp_core.lab.shipped_models.recipes import Recipe
+from gancomp_core.lab.shipped_models.models import Model
 from gancomp_core.lab.shipped_models.scores import Scores
 from gancomp_core.measure import cost, machine_class
 from gancomp_core.nets import AgdArchitecture, ArchitectureSpace
-from gancomp_core.train.config import TrainConfig
 from gancomp_core.train.loop import Trained
 from gancomp_core.train.progress import tile
 from gancomp_core.zoo.pictures import sample_rows
@@ -26,29 +25,24 @@ from gancomp_core.zoo.store import GRID
 COPY = "copying the input"
 
 
-def describe(name: str, recipe: Recipe, trained: Trained, generator: nn.Module, task: Task) -> dict[str, Any]:
+def describe(model: Model, trained: Trained, generator: nn.Module, task: Task) -> dict[str, Any]:
     """All that the card says but the scores."""
     return {
-        "name": name,
-        "summary": recipe.summary,
-        "task": recipe.task,
-        "command": f"gancomp zoo train {name}",
+        "name": model.name,
+        "summary": model.summary,
+        "task": model.task,
+        "command": f"gancomp zoo train {model.name}",
         "architecture": cast(Any, generator).architecture.as_dict(),
         "objective": trained.objective,
-        "settings": {**settings_of(recipe.settings), **recipe.options, "precision": trained.precision},
+        "settings": {**model.settings, "precision": trained.precision},
         "minutes": round(trained.seconds / 60, 1),
         "device": trained.device,
         "threads": trained.threads,
         "machine": machine_class(),
         "data": task.fingerprint,
         "cost": expense(generator, task),
-        "licence": f"MIT, like the rest of the course; trained on {recipe.pictures}",
+        "licence": f"MIT, like the rest of the course; trained on {model.pictures}",
     }
-
-
-def settings_of(config: TrainConfig) -> dict[str, Any]:
-    """What a card says of a configuration besides the recipe's options."""
-    return {name: getattr(config, name) for name in ("steps", "batch_size", "seed", "precision", "ema")}
 
 
 def expense(generator: nn.Module, task: Task) -> dict[str, int]:

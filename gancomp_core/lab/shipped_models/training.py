@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import lzma
 import shutil
 from collections.abc import Iterable, Mapping
@@ -14,40 +13,41 @@ from torch import nn
 from gancomp_core.data import Task, load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.files import atomic_write, cache_root, data_root, sha256, write_between
+from gancomp_core.lab.kinds import Job
 from gancomp_core.lab.shipped_models import cards
-from gancomp_core.lab.shipped_models.recipes import RECIPES, Recipe
+from gancomp_core.lab.shipped_models.models import Model, model_of, models
 from gancomp_core.lab.shipped_models.scores import differences, grade
-from gancomp_core.train.callbacks import Checkpoint
+from gancomp_core.train import Checkpoint
 from gancomp_core.train.checkpoints import save_weights
 from gancomp_core.train.loop import Trained
 from gancomp_core.zoo.store import GRID, ZooModel, folder_of, load, names, packed, read_card, shown
 
 TABLE_BEGINS = "<!-- zoo table: written by gancomp zoo table --write -->"
 TABLE_ENDS = "<!-- end -->"
-SHOWN = ("generator", "backward_generator")  # of a recipe that keeps nothing, for its card alone
+SHOWN = ("generator", "backward_generator")  # of a model that ships nothing, for its card alone
 TOLERANCE = {"cost": 0.0, "quality": 0.01}
 #: How weights in float16 are packed: two bytes that belong together, of which the upper one says most.
 PACKING = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 0, "lp": 1, "pb": 1}]
 
 
 def train(name: str) -> ZooModel:
-    """Train a model of the zoo by its recipe, evaluate it, write weights and card.
+    """Train a model of the zoo as the list of experiments says, evaluate it, write weights and card.
 
     Training resumes from its checkpoint in the cache; one that has finished there is only evaluated again. Everything
     is made in the cache first and moved into the zoo at the end, the card last: a kill leaves the old model, or, in
     that last moment, one that :func:`load` calls damaged and this command mends.
     """
-    recipe, cache = recipe_of(name), cache_root() / "zoo" / name.replace("/", "-")
-    task, judge = load_task(recipe.task), _judge(name, recipe.task)  # the judge first: it may be missing
-    trained = recipe.train(task, [Checkpoint(cache.with_suffix(".ckpt"))])
-    models = _networks(trained, recipe.keeps or SHOWN)
-    for network, module in models.items():
+    model, cache = model_of(name), cache_root() / "zoo" / name.replace("/", "-")
+    task, judge = load_task(model.task), _judge(name, model.task)  # the judge first: it may be missing
+    trained = Job(model.experiment, [Checkpoint(cache.with_suffix(".ckpt"))]).train()
+    networks = _networks(trained, model.ships or SHOWN)
+    for network, module in networks.items():
         save_weights(module.half(), cache / f"{network}.safetensors", _about(module))
         module.float()  # what is evaluated is what is shipped, rounding included
-    card = cards.describe(name, recipe, trained, models["generator"], task)
-    card["quality"] = grade(models, task, judge)
-    card["files"] = {f"{network}.safetensors": sha256(cache / f"{network}.safetensors") for network in recipe.keeps}
-    cards.write(cache, card, models, task)
+    card = cards.describe(model, trained, networks["generator"], task)
+    card["quality"] = grade(networks, task, judge)
+    card["files"] = {f"{network}.safetensors": sha256(cache / f"{network}.safetensors") for network in model.ships}
+    cards.write(cache, card, networks, task)
     folder = data_root() / "zoo" / name
     for file in card["files"]:
         with atomic_write(folder / packed(file)) as temporary:
@@ -55,27 +55,27 @@ def train(name: str) -> ZooModel:
     for file in (GRID, "card.md", "card.json"):
         with atomic_write(folder / file) as temporary:
             shutil.copyfile(cache / file, temporary)
-    for left in _networks_in(folder) - set(card["files"]):  # of an older recipe
+    for left in _networks_in(folder) - set(card["files"]):  # of an older training
         (folder / packed(left)).unlink()
-    return load(name) if recipe.keeps else ZooModel(name, models, card)
+    return load(name) if model.ships else ZooModel(name, networks, card)
 
 
 def check(name: str) -> list[str]:
-    """Evaluate shipped weights again; one sentence for everything in which they, or their recipe, differ from the card.
+    """Evaluate shipped weights again; one sentence for everything in which they, or the list, differ from the card.
 
-    That is: a file that is missing, damaged or not listed; another recipe, other pictures, another cost; and every
+    That is: a file that is missing, damaged or not listed; another training, other pictures, another cost; and every
     number of the quality that differs by more than 1 %. Raises :class:`GancompError` for an unknown name alone.
     """
-    recipe = recipe_of(name)
+    model = model_of(name)
     try:
-        folder, task = folder_of(name), load_task(recipe.task)
+        folder, task = folder_of(name), load_task(model.task)
         card = read_card(folder)
-        measured = _measured(name, task) if recipe.keeps else {}
+        measured = _measured(name, task) if model.ships else {}
     except GancompError as error:
         return [f"{name}: {error}"]
     found = [
-        *_odd_files(folder, card, recipe),
-        *differences(_stated(card, recipe), _wanted(recipe), "the recipe's ", tolerance=0),
+        *_odd_files(folder, card, model),
+        *differences(_stated(card, model), model.asked, "the list's ", tolerance=0),
         *differences({"fingerprint": card["data"]}, {"fingerprint": task.fingerprint}, "the task's ", tolerance=0),
         *(
             sentence
@@ -105,13 +105,13 @@ def _measured(name: str, task: Task) -> dict[str, Any]:
 
 def in_order(weights: bool = False) -> list[str]:
     """Every model in the order of training, a segmenter before those it judges; ``weights``: those that ship some."""
-    everything = set(shipped()) & set(names()) if weights else set(RECIPES)
+    everything = set(shipped()) & set(names()) if weights else set(models())
     return sorted(everything, key=lambda name: (not name.endswith("/segmenter"), name))
 
 
 def shipped() -> list[str]:
-    """The models that have a card and a recipe."""
-    return [name for name in shown() if name in RECIPES]
+    """The models of the list that have a card."""
+    return [name for name in shown() if name in models()]
 
 
 def table(write: bool = False) -> str:
@@ -122,29 +122,19 @@ def table(write: bool = False) -> str:
     return text
 
 
-def _wanted(recipe: Recipe) -> dict[str, Any]:
-    """What a recipe asks for, as a card would say it; the precision only where it is not left to the machine."""
-    settings = {**cards.settings_of(recipe.settings), **recipe.options}
-    if recipe.settings.precision == "auto":
-        del settings["precision"]
-    wanted = {"task": recipe.task, "architecture": recipe.architecture.as_dict(), "settings": settings}
-    return json.loads(json.dumps(wanted))  # lists for tuples, as in a card
+def _stated(card: Mapping[str, Any], model: Model) -> dict[str, Any]:
+    """The part of a card that :attr:`Model.asked` speaks of."""
+    left_out = {"ema", *({"precision"} if model.experiment["precision"] == "auto" else ())}
+    settings = {name: value for name, value in card["settings"].items() if name not in left_out}
+    return {"task": card["task"], "architecture": card["architecture"], "settings": settings}
 
 
-def _stated(card: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
-    """The part of a card that :func:`_wanted` speaks of."""
-    stated = {key: card[key] for key in ("task", "architecture", "settings")}
-    if recipe.settings.precision == "auto":
-        stated["settings"] = {key: value for key, value in card["settings"].items() if key != "precision"}
-    return stated
-
-
-def _odd_files(folder: Path, card: Mapping[str, Any], recipe: Recipe) -> list[str]:
-    odd, wanted = [], {f"{network}.safetensors" for network in recipe.keeps}
+def _odd_files(folder: Path, card: Mapping[str, Any], model: Model) -> list[str]:
+    odd, wanted = [], {f"{network}.safetensors" for network in model.ships}
     text = (folder / "card.md").read_text(encoding="utf-8") if (folder / "card.md").is_file() else ""
     if not wanted == set(card["files"]) == _networks_in(folder):
         kept, listed, found = (", ".join(sorted(files)) for files in (wanted, card["files"], _networks_in(folder)))
-        odd.append(f"the recipe keeps {kept}, the card lists {listed}, and the folder holds {found}")
+        odd.append(f"the list ships {kept}, the card lists {listed}, and the folder holds {found}")
     if card["quality"]["text"] not in text:
         odd.append("card.md is missing or does not say what card.json says; 'gancomp zoo evaluate' writes it again")
     if not (folder / GRID).is_file():
@@ -156,10 +146,10 @@ def _networks_in(folder: Path) -> set[str]:
     return {path.stem for path in folder.glob(packed("*.safetensors")) if not path.name.startswith(".")}
 
 
-def _networks(trained: Trained, keeps: Iterable[str]) -> dict[str, nn.Module]:
-    """The networks worth keeping, on the CPU: averaged where there is an average."""
+def _networks(trained: Trained, names: Iterable[str]) -> dict[str, nn.Module]:
+    """Networks by name, on the CPU: averaged where there is an average."""
     everything = {**trained.models, **trained.averaged}
-    return {network: everything[network].cpu() for network in keeps}
+    return {network: everything[network].cpu() for network in names}
 
 
 def _about(module: nn.Module) -> dict[str, Any]:
@@ -172,10 +162,4 @@ def _about(module: nn.Module) -> dict[str, Any]:
 def _judge(name: str, task: str) -> nn.Module | None:
     """The segmenter that grades this model, if its task has one."""
     judge = f"{task}/segmenter"
-    return load(judge).generator if judge in RECIPES and judge != name else None
-
-
-def recipe_of(name: str) -> Recipe:
-    if name not in RECIPES:
-        raise GancompError(f"There is no model '{name}' in the zoo; choose one of {', '.join(sorted(RECIPES))}.")
-    return RECIPES[name]
+    return load(judge).generator if judge in models() and judge != name else None

@@ -1,0 +1,93 @@
+"""What the benchmark compares: for each task its teacher and every method that applies, as queries over experiments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+from gancomp_core.errors import GancompError
+from gancomp_core.lab import results
+from gancomp_core.lab.catalogue import LIST, SIZES, Query, whole
+from gancomp_core.lab.experiment import Experiment, key_of
+from gancomp_core.lab.networks import values_of
+from gancomp_core.lab.recording import architecture, steps_of
+
+TEACHER = "teacher"
+COMBINED = "searched, fine-tuned by high bands"
+BEGUN = "begun with the teacher's channels"
+TASKS = tuple(LIST["benchmark"])
+#: For each task the row with the fewest multiplications that learned from its teacher.
+HEADLINES: dict[str, str] = LIST["headlines"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the benchmark: experiments that differ in their seed, or one model of the zoo.
+
+    As many of them are scored in int8 as ``int8`` says.
+    """
+
+    task: str
+    label: str
+    experiments: tuple[Experiment, ...]
+    int8: int = 3
+
+    @property
+    def shipped(self) -> bool:
+        """Whether it is a model of the zoo, or cut from one."""
+        return self.experiments[0].kind == "shipped"
+
+    @cached_property
+    def architecture(self) -> Any:
+        """That of all its networks."""
+        return architecture(self.experiments[0])
+
+    @cached_property
+    def network(self) -> str:
+        """What a time depends on, the machine aside: the architecture and the size of the picture, as a key."""
+        return key_of([values_of(self.architecture), SIZES[self.task]])
+
+    @property
+    def steps(self) -> int:
+        """Of the training that ended in these weights."""
+        return steps_of(self.experiments[0])
+
+
+def rows(task: str) -> list[Row]:
+    """The rows of a task, the teacher first; raises :class:`GancompError` with the list of tasks."""
+    if task not in TASKS:
+        raise GancompError(f"The benchmark has no task '{task}'; choose one of {', '.join(TASKS)}.")
+    return list(_rows(task, results.state()))
+
+
+@lru_cache
+def _rows(task: str, state: object) -> tuple[Row, ...]:
+    return tuple(_row(task, label, dict(query)) for label, query in LIST["benchmark"][task].items())
+
+
+def _row(task: str, label: str, query: dict[str, Any]) -> Row:
+    int8 = query.pop("int8", 3)
+    if "model" in query:
+        of = [Experiment(name=label, kind="shipped", task=task, spec=whole(query, task))]
+    else:
+        of = Query(query.pop("runs"), query).experiments()
+    return Row(task, label, tuple(of), int8)
+
+
+def row(task: str, label: str) -> Row:
+    """A row by its label; raises :class:`GancompError` with the labels."""
+    found = {each.label: each for each in rows(task)}
+    if label not in found:
+        raise GancompError(f"The benchmark of {task} has no row '{label}'; choose one of {', '.join(found)}.")
+    return found[label]
+
+
+def member(key: str) -> Experiment:
+    """The experiment of this key among those of the benchmark; raises :class:`GancompError` where there is none."""
+    for task in TASKS:
+        for each in rows(task):
+            for experiment in each.experiments:
+                if experiment.key == key:
+                    return experiment
+    raise GancompError(f"No network of the benchmark has the key {key[:16]}; 'gancomp benchmark list' shows its rows.")

@@ -1,0 +1,172 @@
+"""The list of all experiments, ``experiments.yml``: its blocks as experiments, and queries over them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gancomp_core.errors import GancompError
+from gancomp_core.lab import results
+from gancomp_core.lab.experiment import JSON, PROTOCOLS, Experiment, Protocol, Spec, canonical, plainly
+from gancomp_core.lab.networks import architecture_of, values_of
+from gancomp_core.nets import AgdArchitecture, search_space
+
+#: What the file says, by section.
+LIST: dict[str, Any] = yaml.load(
+    Path(__file__).with_name("experiments.yml").read_text(encoding="utf-8"), yaml.CSafeLoader
+)
+CHANNELS: dict[str, Sequence[int]] = {task: about.pop("channels") for task, about in LIST["tasks"].items()}
+SIZES: dict[str, int] = {task: about.pop("size") for task, about in LIST["tasks"].items() if "size" in about}
+PROTOCOLS |= {
+    task: Protocol(**{**about, "evaluation_seeds": tuple(about["evaluation_seeds"])})
+    for task, about in LIST["tasks"].items()
+    if about
+}
+#: The sections of experiments that have names, and what a name of each is called.
+SECTIONS = {"runs": "plan", "searches": "search", "agd": "search of AGD", "models": "model"}
+NOT_SPECIFIED = ("each", "seeds", "kind", "summary", "pictures", "ships")
+
+
+def names(section: str) -> list[str]:
+    """What there is in a section of the list: plans of runs, searches, models."""
+    return list(LIST[section])
+
+
+def planned(name: str, section: str = "runs") -> list[Experiment]:
+    """The experiments of a name in a section, those of the first seed first.
+
+    Raises :class:`GancompError` with the list of names, and where a network is to be found that is not recorded.
+    """
+    if name not in LIST[section]:
+        raise GancompError(f"There is no {SECTIONS[section]} '{name}'; choose one of {', '.join(LIST[section])}.")
+    return list(_planned(name, json.dumps(LIST[section][name]), results.state()))
+
+
+@lru_cache(maxsize=256)
+def _planned(name: str, text: str, state: object) -> tuple[Experiment, ...]:
+    task, blocks = task_of(name), json.loads(text)
+    parts = itertools.chain(*(_expanded(block) for block in (blocks if isinstance(blocks, list) else [blocks])))
+    found = [experiment(name, task, part, seed) for part in parts for seed in _seeds(part.get("seeds", 1))]
+    return tuple(sorted(found, key=lambda each: each.seed))
+
+
+def task_of(name: str) -> str:
+    """The task that a name begins with: that of "edges2shoes/plain" and "edges2shoes, small" is "edges2shoes"."""
+    return name.partition("/")[0].partition(",")[0]
+
+
+def _seeds(seeds: int | list[int]) -> Sequence[int]:
+    return seeds if isinstance(seeds, list) else range(seeds)
+
+
+def _expanded(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The parts of a block, each with what stands above it."""
+    above = {name: value for name, value in block.items() if name != "each"}
+    for part in block.get("each", [{}]):
+        if "each" in part:
+            yield from _expanded({**above, **part})
+        else:
+            yield {**above, **part}
+
+
+def experiment(name: str, task: str, block: Mapping[str, Any], seed: int = 0) -> Experiment:
+    """The experiment of a block whose parts are resolved."""
+    spec = {entry: value for entry, value in block.items() if entry not in NOT_SPECIFIED}
+    return Experiment(name=name, kind=block["kind"], task=task, spec=whole(spec, task), seed=seed)
+
+
+def whole(spec: Spec, task: str) -> dict[str, JSON]:
+    """A specification with whole networks and spaces for names, references and short forms."""
+    found = dict(spec)
+    for entry in ("network", "backward"):
+        if spec.get(entry):
+            found[entry] = whole_network(spec[entry], task)
+    if isinstance(space := spec.get("space"), Mapping):
+        found["space"] = _whole_space(space, task)
+    return found
+
+
+def whole_network(network: Any, task: str) -> dict[str, JSON]:
+    """A network as :func:`values_of` writes it, from its name, ``{"found": search}``, text of AGD, or some values.
+
+    Pictures have the channels of the task, where the values do not say otherwise.
+    """
+    if isinstance(network, Mapping) and "found" in network:
+        return _found(str(network["found"]))
+    return dict(_whole_network(canonical(network), task))
+
+
+@lru_cache(maxsize=1024)
+def _whole_network(text: str, task: str) -> Spec:
+    network = json.loads(text)
+    network = LIST["networks"].get(network, network) if isinstance(network, str) else network
+    ends = dict(zip(("in_channels", "out_channels"), CHANNELS.get(task, (3, 3)), strict=True))
+    if isinstance(network, str):
+        return values_of(AgdArchitecture.parse("translation", network, **ends))
+    if network.get("family", "resnet") in ("resnet", "agd"):
+        network = ends | network
+    return values_of(architecture_of(network))
+
+
+def _whole_space(space: Mapping[str, Any], task: str) -> dict[str, JSON]:
+    channels = space["channels"]
+    choices = search_space(channels).choices if isinstance(channels, str) else channels
+    return {**space, "base": whole_network(space["base"], task), "channels": plainly(choices)}
+
+
+def _found(search: str) -> dict[str, JSON]:
+    """The network that a recorded search found, whole."""
+    section = next((each for each in ("searches", "agd") if search in LIST[each]), "searches")
+    (asked,) = planned(search, section)
+    row = results.row(asked.key)
+    if row is None:
+        command = {"searches": "search", "agd": "agd"}[section]
+        raise GancompError(f"The search '{search}' is not recorded; 'gancomp {command} do \"{search}\"' does it.")
+    return dict(json.loads(row["found"]))
+
+
+@dataclass(frozen=True)
+class Query:
+    """Experiments of a plan that have some entries, "kind" and "steps" among them."""
+
+    plan: str
+    entries: Mapping[str, Any]
+
+    def experiments(self) -> list[Experiment]:
+        """What it finds: one experiment a seed; raises :class:`GancompError` where it is not so."""
+        wanted = whole(self.entries, task_of(self.plan)).items()
+        found = [each for each in planned(self.plan) if all(plainly(each[n]) == plainly(v) for n, v in wanted)]
+        if len({each.seed for each in found}) < len(found) or not found:
+            raise GancompError(
+                f"{dict(self.entries)} names {len(found)} experiments of '{self.plan}', not one a seed; say more."
+            )
+        return found
+
+
+def find(task: str, kind: str, *, steps: int | None = None, precision: str | None = None, **spec: Any) -> results.Rows:
+    """The recorded runs of one kind on one task with this specification: one row a seed, all comparable.
+
+    Networks may be written in short. Only runs of the protocol's present version and of this number of ``steps`` count
+    (None: the protocol's). ``precision`` None takes the precision of which there are most seeds. Raises
+    :class:`GancompError` naming the command when there are none.
+    """
+    asked = Experiment(name="", kind=kind, task=task, spec=whole({**spec, "steps": steps}, task))
+    rows = results.rows(kind, task)
+    if len(rows):
+        same = (rows.spec == canonical(asked.spec)) & (rows.protocol == asked.protocol.version)
+        rows = rows[same]
+    if len(rows):
+        rows = rows[rows.precision == (precision or rows.precision.mode().iloc[0])]
+    if rows.empty:
+        raise GancompError(
+            f"No run of '{kind}' with {spec} on {task} is recorded; 'gancomp runs list' shows the plans, "
+            "'gancomp runs do <plan>' makes them."
+        )
+    return rows.sort_values("seed")

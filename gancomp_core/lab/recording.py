@@ -1,0 +1,154 @@
+"""How an experiment is done, once, and what row it leaves in the table of results."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from gancomp_core import zoo
+from gancomp_core.data import Task, load_task
+from gancomp_core.errors import GancompError
+from gancomp_core.lab import results
+from gancomp_core.lab.catalogue import names, planned
+from gancomp_core.lab.experiment import JSON, KINDS, Experiment, Spec, kind
+from gancomp_core.lab.kinds import Job
+from gancomp_core.lab.networks import architecture_of
+from gancomp_core.measure import band_errors, cost, evaluate_generator, likeness, set_distance
+from gancomp_core.methods.pseudo_pairs import pseudo_pairs
+from gancomp_core.train import Callback, Checkpoint, Evaluate
+
+log = logging.getLogger("gancomp")
+
+
+def record(experiment: Experiment) -> dict[str, Any]:
+    """The row of an experiment: from the table when it was done before, else by doing it now and writing it down."""
+    if (row := results.row(experiment.key)) is not None:
+        return row
+    with results.lock(experiment.folder / "lock"):  # another process may do it while this one waits
+        return results.once(experiment, lambda: _done(experiment))
+
+
+def _done(experiment: Experiment) -> Mapping[str, JSON]:
+    known = KINDS[experiment.kind]
+    if known.trains:
+        return _trained(experiment)
+    found: Mapping[str, JSON] = known.function(experiment, **experiment.spec)
+    return found
+
+
+@kind("shipped")
+def shipped(experiment: Experiment, *, model: str, network: Spec | None = None) -> Mapping[str, JSON]:
+    """A generator of the zoo as it is, or a ``network`` cut out of one that is elastic: nothing is left to be done."""
+    raise GancompError(f"'{model}' is shipped, and its card has its scores; 'gancomp zoo train {model}' trains it.")
+
+
+def generator_of(experiment: Experiment) -> nn.Module:
+    """The averaged generator of an experiment after its last step, in eval mode.
+
+    It comes from the zoo, from the cache folder where it was trained, or is trained again: on one class of machine the
+    same weights to the bit.
+    """
+    if experiment.kind == "shipped":
+        generator: Any = zoo.load(str(experiment["model"])).generator
+        network = experiment["network"]
+        return generator if network is None else generator.extract(architecture_of(dict(network))).eval()  # type: ignore[arg-type]
+    with results.lock(experiment.folder / "lock"):
+        trained = Job(experiment, [Checkpoint(experiment.folder / "training.ckpt")]).train()
+    return trained.averaged["generator"].eval()
+
+
+def architecture(experiment: Experiment) -> Any:
+    """The architecture of an experiment's network, without its weights."""
+    if network := experiment["network"]:
+        return architecture_of(dict(network))  # type: ignore[arg-type]
+    return architecture_of(zoo.card(str(experiment["model"]))["architecture"])
+
+
+def steps_of(experiment: Experiment) -> int:
+    """Of the training that ended in these weights; the supernet's, which all its networks share, for a cut one."""
+    if experiment.kind == "shipped":
+        return int(zoo.card(str(experiment["model"]))["settings"]["steps"])
+    return experiment.steps
+
+
+def _trained(experiment: Experiment) -> Mapping[str, JSON]:
+    """Train, and measure the network after the last step and where the search split found it best."""
+    task, folder = load_task(experiment.task), experiment.folder
+    if task.fingerprint != experiment.protocol.pictures:
+        raise GancompError(
+            f"The pictures of '{task.name}' are others than those of its protocol; if they are to count, write the "
+            f"fingerprint {task.fingerprint} into experiments.yml, and everything is done again."
+        )
+
+    def distance(network: nn.Module) -> float:
+        found = set_distance(network, task, split="search")
+        log.info("distance on the search split %.4g", found)
+        return found
+
+    watched = KINDS[experiment.kind].watched
+    watch = Evaluate(distance, every=-(-experiment.steps // experiment.protocol.evaluations))
+    callbacks: list[Callback] = [Checkpoint(folder / "training.ckpt"), *([watch] if watched else [])]
+    trained = Job(experiment, callbacks).train()
+    last: Any = trained.averaged["generator"]
+    curve = watch.curve if watched else {experiment.steps: distance(last)}
+    best_step = min(curve, key=lambda step: curve[step])
+    quality = {"last": _evaluated(last, experiment, task)}
+    if best_step == experiment.steps:
+        quality["best"] = quality["last"]
+    else:
+        best = last.architecture.network().eval()
+        best.load_state_dict(watch.best)
+        quality["best"] = _evaluated(best, experiment, task)
+    spent = cost(last, task.size, task.size)
+    return {
+        "steps": experiment.steps,
+        "precision": trained.precision,
+        "macs": spent.macs,
+        "params": spent.params,
+        "bytes_fp32": spent.bytes_fp32,
+        "minutes": trained.seconds / 60,
+        "threads": trained.threads,
+        "best_step": best_step,
+        "curve": json.dumps(curve),
+        **{f"{name}_{which}": value for which, values in quality.items() for name, value in values.items()},
+    }
+
+
+def _evaluated(generator: nn.Module, experiment: Experiment, task: Task) -> dict[str, float]:
+    """Scores of the test split; "band_..." errors by wavelet band, "taught_..." likeness to a teacher's pictures."""
+    scores = evaluate_generator(generator, task, seeds=experiment.protocol.evaluation_seeds).as_dict()
+    pictures = task.test.batch(slice(0, len(task.test)))
+    with torch.inference_mode():
+        painted = torch.cat([generator(part) for part in pictures.source.split(64)]).clamp(-1, 1)
+    for band, error in band_errors(painted, pictures.target).items():
+        scores[f"band_{band.replace(' ', '_')}"] = error
+    if not task.paired and (teacher := experiment["teacher"]):
+        taught = pseudo_pairs(task, zoo.load(str(teacher)).generator)
+        scores |= {f"taught_{name}": value for name, value in likeness(generator, taught).items()}
+    return scores
+
+
+def do(name: str, section: str = "runs") -> results.Rows:
+    """Every experiment of a name that is not recorded yet; returns the rows of all."""
+    experiments, rows = planned(name, section), []
+    for number, experiment in enumerate(experiments, start=1):
+        log.info("experiment %d of %d: %s", number, len(experiments), experiment)
+        rows.append(record(experiment))
+    return pd.DataFrame(rows)
+
+
+def progress(section: str = "runs") -> pd.DataFrame:
+    """A row for each name of a section: how many of its experiments are ``recorded`` and ``planned``, and minutes."""
+    minutes = dict(zip(*(results.rows().get(column, ()) for column in ("key", "minutes")), strict=True))
+    rows = []
+    for name in names(section):
+        keys = [each.key for each in planned(name, section)]
+        spent = pd.Series([minutes[key] for key in keys if key in minutes], dtype=float)
+        rows.append({"name": name, "recorded": len(spent), "planned": len(keys), "minutes": spent.sum()})
+    return pd.DataFrame(rows)

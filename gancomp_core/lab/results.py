@@ -1,0 +1,157 @@
+"""The one table of results, ``data/results/results.parquet``, and the artefacts that belong to its rows.
+
+A row is made once: its ``key`` is that of its :class:`Experiment`. It holds what was asked (``name``, ``kind``,
+``task``, ``seed``, ``spec``), what made it (``machine``, ``commit``, ``when``, ``protocol``), and a column for each
+metric. Rows that were recorded under the first schema keep the key that they had, in ``old_key``. Frontiers and
+histories lie in ``data/results/artefacts``, under the first 16 letters of the key.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pandas as pd
+from filelock import FileLock
+
+from gancomp_core import files
+from gancomp_core.errors import GancompError
+from gancomp_core.lab.experiment import JSON, Experiment, canonical
+from gancomp_core.measure import machine_class
+
+Rows: TypeAlias = pd.DataFrame
+
+
+def path() -> Path:
+    """The file of the table."""
+    return files.data_root() / "results" / "results.parquet"
+
+
+def artefact(experiment: Experiment, suffix: str) -> Path:
+    """The file that belongs to an experiment's row."""
+    return path().parent / "artefacts" / f"{experiment.key[:16]}{suffix}"
+
+
+def state() -> tuple[Path, int, int]:
+    """What changes with the table: its path, time and size."""
+    try:
+        about = path().stat()
+    except FileNotFoundError:
+        return path(), 0, 0
+    return path(), about.st_mtime_ns, about.st_size
+
+
+@lru_cache(maxsize=2)
+def _table(state: tuple[Path, int, int]) -> pd.DataFrame:
+    file, changed, _ = state
+    if not changed:
+        return pd.DataFrame(columns=["key", "kind", "task"])
+    try:
+        return pd.read_parquet(file)
+    except (ValueError, OSError) as error:  # pyarrow's errors are kinds of these
+        raise GancompError(
+            f"The table {file} cannot be read; 'git checkout -- data/results/{file.name}' restores the shipped one."
+        ) from error
+
+
+@lru_cache(maxsize=2)
+def _by_key(state: tuple[Path, int, int]) -> dict[str, int]:
+    return {key: place for place, key in enumerate(_table(state).key)}
+
+
+@lru_cache(maxsize=64)
+def _part(state: tuple[Path, int, int], kinds: tuple[str, ...], task: str | None) -> pd.DataFrame:
+    part = _table(state)
+    if kinds and len(part):
+        part = part[part.kind.isin(kinds)]
+        part = part.dropna(axis=1, how="all") if len(part) else part
+    if task is not None:
+        part = part[part.task == task]
+    part = part.reset_index(drop=True)
+    if not kinds:
+        return part
+    whole = [name for name in part if part[name].dtype == "Int64" and part[name].notna().all()]
+    return part.astype(dict.fromkeys(whole, "int64"))
+
+
+def rows(kind: str | Collection[str] = (), task: str | None = None) -> Rows:
+    """The recorded rows of one kind, or of some, and of a task; by default of all.
+
+    With a kind they have the columns that such rows have. Raises :class:`GancompError` for a file that is damaged.
+    """
+    return _part(state(), (kind,) if isinstance(kind, str) else tuple(kind), task).copy()
+
+
+def row(key: str) -> dict[str, Any] | None:
+    """The values of the row of this key, those that are missing left out; None where it was never made."""
+    found = _row(state(), key)
+    return None if found is None else dict(found)
+
+
+@lru_cache(maxsize=4096)
+def _row(state: tuple[Path, int, int], key: str) -> dict[str, Any] | None:
+    place = _by_key(state).get(key)
+    return None if place is None else dict(_table(state).iloc[place].dropna().to_dict())
+
+
+def once(experiment: Experiment, make: Callable[[], Mapping[str, JSON]]) -> dict[str, Any]:
+    """The row of an experiment, made and written down where it is not there yet.
+
+    It is written as soon as it is made, the file whole or not at all, one process at a time.
+    """
+    if (found := row(experiment.key)) is not None:
+        return found
+    made = {**identity(experiment), **make(), **provenance()}
+    with lock(path().with_suffix(".lock")):
+        whole = {name: "Int64" for name, value in made.items() if type(value) is int}
+        together = pd.concat([_table(state()), pd.DataFrame([made])], ignore_index=True).astype(whole)
+        with files.atomic_write(path()) as temporary:
+            together.drop_duplicates("key", keep="last").to_parquet(temporary, index=False, compression="zstd")
+    return made
+
+
+def identity(experiment: Experiment) -> dict[str, JSON]:
+    """What a row says of its experiment."""
+    about = {name: getattr(experiment, name) for name in ("key", "name", "kind", "task", "seed", "schema")}
+    return {
+        **about,
+        "spec": canonical(experiment.spec),
+        "protocol": experiment.version,
+        "weights": canonical(experiment.weights) if experiment.weights else None,
+    }
+
+
+def lock(path: Path) -> FileLock:
+    """One process at a time for what is next to ``path``."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GancompError(
+            f"The folder {path.parent} cannot be made ({error.strerror}); set GANCOMP_CACHE to another one."
+        ) from error
+    return FileLock(path)
+
+
+def provenance() -> dict[str, str]:
+    """What a row was made by: the class of the machine, the commit and the time."""
+    return {
+        "machine": machine_class(),
+        "commit": _commit(),
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _commit() -> str:
+    """The commit whose code runs, marked when files of the package were changed since; "unknown" without git."""
+    try:
+        commit, changed = (
+            subprocess.run(["git", *words], cwd=files.REPOSITORY, capture_output=True, text=True).stdout.strip()
+            for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "gancomp_core"))
+        )
+    except OSError:
+        return "unknown"
+    return f"{commit or 'unknown'}{'-changed' if changed else ''}"
