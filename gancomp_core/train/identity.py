@@ -62,7 +62,7 @@ def describe(value: object) -> str:
         return _function(value)
     raise GancompError(
         f"A checkpoint must know which training it belongs to, and a {type(value).__qualname__} has no complete text; "
-        "make it a frozen dataclass, or give it a method identity() that returns one."
+        "turn it into a frozen dataclass, or give it a method identity() that returns one."
     )
 
 

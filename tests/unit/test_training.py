@@ -330,7 +330,7 @@ def test_what_has_no_complete_text_cannot_be_checkpointed_but_trained(tmp_path):
             return difference.abs()
 
     game = a_game(scaled(how=Opaque()))
-    with pytest.raises(GancompError, match="Opaque has no complete text; make it a frozen dataclass, or give it"):
+    with pytest.raises(GancompError, match="Opaque has no complete text; turn it into a frozen dataclass, or give it"):
         trained(game, Checkpoint(tmp_path / "a.ckpt"))
     assert trained(game).step == 20
 
