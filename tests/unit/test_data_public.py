@@ -14,7 +14,7 @@ import tarfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -417,23 +417,72 @@ def leftovers(cache: Path) -> set[str]:
 WHOLE = {"facades", "facades.tar.gz", "facades.tar.gz.sha256"}
 
 
-def test_a_cut_connection_goes_on_where_it_stopped(server: Server, cache: Path) -> None:
+# What the server does, at which share of the file it hangs up on each visitor, and with which statuses it answers.
+TROUBLES = {
+    "cuts once": ({}, [1 / 2], [200, 206]),
+    "cuts more often than it is asked in vain": ({}, [1 / 10] * 8, [200] + [206] * 8),
+    "knows no ranges": ({"knows_ranges": False}, [1 / 2], [200, 200]),
+    "names no version": ({"etag": None}, [1 / 2], [200, 200]),
+    "names a weak version": ({"etag": 'W/"weak"'}, [1 / 2], [200, 200]),
+    "sends a part that was not asked for": ({"shift": 7}, [1 / 2], [200, 206, 200]),
+    "calls it compressed": ({"headers": {"Content-Encoding": "gzip"}}, [1 / 2], [200, 206]),
+    "does not say how long it is": ({"headers": {"Content-Length": None}}, [], [200]),
+}
+
+
+@pytest.mark.parametrize(("options", "cuts", "statuses"), TROUBLES.values(), ids=TROUBLES)
+def test_a_file_arrives_whole(server: Server, cache: Path, options: dict, cuts: list, statuses: list) -> None:
     data = facades()
-    server.files["facades.tar.gz"] = File(data, cuts=[len(data) // 2])
+    server.files["facades.tar.gz"] = File(data, cuts=[int(share * len(data)) for share in cuts], **options)
     public_task("public:facades")
     assert fetched(cache) == data
-    assert [status for status, _, _ in server.log] == [200, 206]
-    # of what was sent before the cut, no more than one piece is sent again
-    assert len(data) <= server.bytes_sent <= len(data) + downloads.PIECE
+    assert [status for status, _, _ in server.log] == statuses
+    if statuses == [200, 206]:  # of what was sent before the cut, no more than one piece is sent again
+        assert len(data) <= server.bytes_sent <= len(data) + downloads.PIECE
     assert leftovers(cache) == WHOLE
 
 
-def test_any_number_of_cuts_is_endured_as_long_as_bytes_arrive(server: Server, cache: Path) -> None:
-    data = facades()
-    server.files["facades.tar.gz"] = File(data, cuts=[len(data) // 10] * 8)
+def backwards(data: bytes) -> bytes:
+    return bytes(255 - byte for byte in data)
+
+
+# What the server had when the first call was cut off, what is different when the next one comes, and its answers.
+CHANGES = {
+    "another file": (backwards, {}, {"etag": '"two"'}, [200]),
+    "another file, ranges sent all the same": (backwards, {"heeds_if_range": False}, {"etag": '"two"'}, [206, 200]),
+    "a rest that ends early and was of unknown length": (bytes, {}, {"headers": {"Content-Length": None}}, None),
+    "a shorter file under the same name": (lambda data: data * 2, {}, {}, [416, 200]),
+}
+
+
+@pytest.mark.parametrize(("before", "options", "changes", "statuses"), CHANGES.values(), ids=CHANGES)
+def test_parts_of_different_files_are_not_glued_together(
+    server: Server, cache: Path, before: Callable, options: dict, changes: dict, statuses: list | None
+) -> None:
+    data, old = facades(), before(facades())
+    cut = len(data) + 5000 if len(old) > len(data) else len(data) // 3
+    file = server.files["facades.tar.gz"] = File(old, cuts=[cut, 0, 0, 0], **options)
+    with pytest.raises(GancompError, match="could not be downloaded"):
+        public_task("public:facades")
+    file.data, file.cuts, server.log[:] = data, [] if statuses else [len(data) // 3], []
+    for name, value in changes.items():
+        setattr(file, name, value)
     public_task("public:facades")
     assert fetched(cache) == data
-    assert len(server.log) == 9 > 2 * downloads.ATTEMPTS
+    assert statuses in (None, [status for status, _, _ in server.log])
+
+
+def test_parts_of_two_mirrors_are_not_glued_together(
+    server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = facades()
+    server.files["facades.tar.gz"] = File(b"x" * len(data), cuts=[len(data) // 2, 0, 0, 0])
+    with pytest.raises(GancompError):
+        public_task("public:facades")
+    server.files["other/facades.tar.gz"] = File(data)
+    monkeypatch.setenv("GANCOMP_MIRROR", f"{server.url}/other/")
+    public_task("public:facades")
+    assert fetched(cache) == data
 
 
 def test_a_later_call_goes_on_too(server: Server, cache: Path) -> None:
@@ -459,72 +508,6 @@ def test_a_part_that_is_whole_is_not_fetched_again(server: Server, cache: Path) 
     public_task("public:facades")
     assert not server.log
     assert leftovers(cache) == WHOLE
-
-
-@pytest.mark.parametrize("options", [{"knows_ranges": False}, {"etag": None}, {"etag": 'W/"weak"'}], ids=str)
-def test_a_server_that_cannot_go_on_safely_starts_anew(server: Server, cache: Path, options: dict) -> None:
-    data = facades()
-    server.files["facades.tar.gz"] = File(data, cuts=[len(data) // 2], **options)
-    public_task("public:facades")
-    assert fetched(cache) == data
-    assert [status for status, _, _ in server.log] == [200, 200]
-
-
-@pytest.mark.parametrize("heeds_if_range", [True, False])
-def test_a_file_that_changes_between_parts_is_not_glued_together(
-    server: Server, cache: Path, heeds_if_range: bool
-) -> None:
-    new = facades()
-    old = bytes(255 - byte for byte in new)
-    file = server.files["facades.tar.gz"] = File(old, cuts=[len(old) // 2, 0, 0, 0], heeds_if_range=heeds_if_range)
-    with pytest.raises(GancompError, match="could not be downloaded"):
-        public_task("public:facades")
-    file.data, file.etag, file.cuts, server.log[:] = new, '"two"', [], []
-    public_task("public:facades")
-    assert fetched(cache) == new
-    assert [status for status, _, _ in server.log] == ([200] if heeds_if_range else [206, 200])
-
-
-def test_a_rest_that_ends_early_without_saying_how_long_it_is_goes_on(server: Server, cache: Path) -> None:
-    data = facades()
-    file = server.files["facades.tar.gz"] = File(data, cuts=[len(data) // 3, 0, 0, 0])
-    with pytest.raises(GancompError):
-        public_task("public:facades")
-    file.headers, file.cuts = {"Content-Length": None}, [len(data) // 3]
-    public_task("public:facades")
-    assert fetched(cache) == data
-
-
-def test_a_file_that_has_become_shorter_starts_anew(server: Server, cache: Path) -> None:
-    data = facades()
-    file = server.files["facades.tar.gz"] = File(data * 2, cuts=[len(data) + 5000, 0, 0, 0])
-    with pytest.raises(GancompError):
-        public_task("public:facades")
-    file.data, file.cuts = data, []  # under the same ETag: the server refuses the range
-    public_task("public:facades")
-    assert fetched(cache) == data
-    assert 416 in [status for status, _, _ in server.log]
-
-
-def test_a_part_that_was_not_asked_for_is_not_taken(server: Server, cache: Path) -> None:
-    data = facades()
-    server.files["facades.tar.gz"] = File(data, cuts=[len(data) // 2], shift=7)
-    public_task("public:facades")
-    assert fetched(cache) == data
-    assert [status for status, _, _ in server.log] == [200, 206, 200]
-
-
-def test_parts_of_two_mirrors_are_not_glued_together(
-    server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data = facades()
-    server.files["facades.tar.gz"] = File(b"x" * len(data), cuts=[len(data) // 2, 0, 0, 0])
-    with pytest.raises(GancompError):
-        public_task("public:facades")
-    server.files["other/facades.tar.gz"] = File(data)
-    monkeypatch.setenv("GANCOMP_MIRROR", f"{server.url}/other/")
-    public_task("public:facades")
-    assert fetched(cache) == data
 
 
 def test_a_wrong_file_is_refused_and_deleted(server: Server, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
@@ -587,12 +570,24 @@ def test_a_damaged_archive_put_there_by_hand_is_not_deleted(cache: Path) -> None
     assert leftovers(cache) == {"facades.tar.gz"}
 
 
-@pytest.mark.parametrize("status", [403, 404, 410])
-def test_a_file_that_is_not_there_is_asked_for_once(server: Server, status: int) -> None:
-    server.files["facades.tar.gz"] = File(b"", statuses=[status])
-    with pytest.raises(GancompError, match=rf"facades\.tar\.gz could not be downloaded \(the server answers {status}"):
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        *(({"statuses": [status]}, rf"\(the server answers {status}") for status in (403, 404, 410)),
+        ({"headers": {"Content-Length": str(10**16)}}, r"could not be written \(10,000,000,000 MB do not fit\)"),
+        ({"stalls": 0.4}, r"could not be downloaded \(no answer within 0\.1 s\)"),
+    ],
+    ids=["forbidden", "not found", "gone", "larger than the disk", "silent"],
+)
+def test_a_file_that_cannot_be_had_is_told_and_asked_for_once(
+    server: Server, monkeypatch: pytest.MonkeyPatch, options: dict, words: str
+) -> None:
+    monkeypatch.setattr(downloads, "TIMEOUT_S", (1.0, 0.1))
+    monkeypatch.setattr(downloads, "ATTEMPTS", 2)
+    server.files["facades.tar.gz"] = File(b"" if "stalls" not in options else facades(), **options)
+    with pytest.raises(GancompError, match=rf"facades\.tar\.gz .*{words}"):
         public_task("public:facades")
-    assert len(server.log) == 1
+    assert len(server.log) == 1 or "stalls" in options
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -619,20 +614,6 @@ def test_a_server_that_cannot_be_reached_is_named_with_the_way_out(monkeypatch: 
     assert words.count("\n") == 0
 
 
-def test_a_silent_server_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "TIMEOUT_S", (1.0, 0.1))
-    monkeypatch.setattr(downloads, "ATTEMPTS", 2)
-    server.files["facades.tar.gz"] = File(facades(), stalls=0.4)
-    with pytest.raises(GancompError, match=r"could not be downloaded \(no answer within 0\.1 s\)"):
-        public_task("public:facades")
-
-
-def test_a_file_larger_than_the_disk_is_not_begun(server: Server) -> None:
-    server.files["facades.tar.gz"] = File(b"", headers={"Content-Length": str(10**16)})
-    with pytest.raises(GancompError, match=r"facades\.tar\.gz could not be written \(10,000,000,000 MB do not fit\)"):
-        public_task("public:facades")
-
-
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="for root every folder can be written to")
 def test_a_cache_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir(mode=0o500)
@@ -644,20 +625,6 @@ def test_a_cache_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("")
     with pytest.raises(GancompError, match="could not be written .*set GANCOMP_CACHE to a folder"):
         public_task("public:facades")
-
-
-def test_what_a_server_calls_compressed_is_stored_as_it_is(server: Server, cache: Path) -> None:
-    data = facades()
-    server.files["facades.tar.gz"] = File(data, headers={"Content-Encoding": "gzip"}, cuts=[len(data) // 2])
-    public_task("public:facades")
-    assert fetched(cache) == data
-
-
-def test_a_file_of_unknown_length_is_fetched_to_its_end(server: Server, cache: Path) -> None:
-    data = facades()
-    server.files["facades.tar.gz"] = File(data, headers={"Content-Length": None})
-    public_task("public:facades")
-    assert fetched(cache) == data
 
 
 @pytest.mark.parametrize("mirror", ["example.org/sets", "ftp://example.org", "/mnt/sets"])
