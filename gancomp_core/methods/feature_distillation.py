@@ -1,8 +1,8 @@
-"""Intermediate-feature distillation: a student imitates what its teacher computes on the way to the picture.
+"""Intermediate-feature distillation: a student imitates features that its teacher computes on the way to the picture.
 
 Li et al., CVPR 2020 (arXiv 2003.08936): at a few stages, the *taps*, a 1x1 convolution (the *adaptor*) maps the
 student's features to as many channels as the teacher's have, and the objective adds their mean squared distance. The
-paper's formula maps the teacher's features, its code the student's; so do we.
+paper's formula maps the teacher's features, its code the student's, and so do we.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ Taps = Mapping[str, str]
 class Adaptors(nn.Module):
     """A 1x1 convolution for each tap, from the student's channels to the teacher's.
 
-    Features of fewer channels than planned go through the leading weights, so that all networks of an elastic student
-    share their adaptors. ``student`` and ``teacher`` are channels by tap, in order.
+    Features of fewer channels than planned use the leading weights, so that all networks of an elastic student share
+    their adaptors. ``student`` and ``teacher`` are channels by tap, in order.
     """
 
     def __init__(self, student: Sequence[int], teacher: Sequence[int]) -> None:
@@ -57,7 +57,7 @@ class Adaptors(nn.Module):
 
 
 def tap_channels(architecture: Architecture, taps: Sequence[str] | None = None) -> list[int]:
-    """How many channels the features at these stages of a generator have (None: at its own taps)."""
+    """Channels of the features at these stages of a generator (None: at its own taps)."""
     widths = architecture.stage_channels
     try:
         return [widths[tap] for tap in (architecture.taps if taps is None else taps)]
@@ -153,11 +153,11 @@ def _check_temperature(temperature: float) -> None:
 
 @term(check=_check_temperature)
 def logit_kd(outputs: DistillationOutputs, temperature: float = 1.0) -> Tensor:
-    """Distillation as classifiers know it, for comparison: pictures taken for logits (Hinton et al., arXiv 1503.02531).
+    """Distillation as for classifiers, for comparison: pictures are taken as logits (Hinton et al., arXiv 1503.02531).
 
     The pixels of each channel become a distribution by a softmax at this ``temperature``; the term is the KL divergence
-    of the student's from the teacher's, times the squared temperature, averaged over pictures and channels. It says
-    nothing about brightness, which a softmax cannot see: expect it to fail.
+    of the student's from the teacher's, times the squared temperature, averaged over pictures and channels. It ignores
+    brightness, which a softmax cannot see: expect it to fail.
     """
     ours, theirs = (
         F.log_softmax(picture.float().flatten(2) / temperature, dim=-1)
@@ -177,7 +177,7 @@ OBJECTIVE = pix2pix.OBJECTIVE + 0.5 * feature_kd()
 
 
 def taps_of(objective: Objective) -> Taps | None:
-    """Where an objective compares features, as :class:`DistillationOutputs` takes it."""
+    """The taps at which an objective compares features, as :class:`DistillationOutputs` takes them."""
     found = objective.find("feature_kd")
     if found is None:
         return None
@@ -193,7 +193,7 @@ def game(
     objective: Objective = OBJECTIVE,
     discriminator: nn.Module | None = None,
 ) -> Game:
-    """What :func:`distil` trains: the student itself, adaptors where features are compared, and a discriminator."""
+    """The game of :func:`distil`: the student itself, adaptors where features are compared, and a discriminator."""
     if not task.paired:
         raise GancompError(
             f"'{task.name}' has no pairs to distil with; make pseudo pairs from the teacher's pictures first, or take "

@@ -1,7 +1,8 @@
-"""Once for all: one training, and every network of a space is ready to be cut out.
+"""Once for all: one training, after which every network of a space can be cut out.
 
 Cai et al., ICLR 2020 (arXiv 1908.09791), as GAN Compression (Li et al., CVPR 2020, arXiv 2003.08936) uses it: at every
-step networks are drawn from the space and trained in the weights they share, under a teacher and against one critic.
+step networks are drawn from the space and trained in the weights they share, under a teacher and against one
+discriminator.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ Sampler = Callable[[random.Random], Sequence[GeneratorArchitecture]]
 
 
 def uniform(space: ArchitectureSpace, networks: int = 1) -> Sampler:
-    """Networks drawn uniformly from a space, as published: one a step."""
+    """Networks drawn uniformly from a space, as published: one per step."""
     return lambda rng: [space.sample(rng) for _ in range(networks)]
 
 
@@ -79,12 +80,21 @@ def preview(outputs: SupernetOutputs) -> Image.Image:
 
 
 def warm_start(space: ArchitectureSpace, generator: nn.Module) -> ElasticGenerator:
-    """An elastic generator that begins as a trained one, its channels sorted by importance.
+    """An elastic generator that starts from a trained generator, its channels sorted by importance.
 
-    ``generator`` is at least as wide and as deep as the widest network of the space, its blocks of the same kind; where
-    it is wider, its most important channels stay, and where it is deeper, the first blocks of each third. Larger
-    kernels than its own begin with zeros around them, blocks of another kind than its own with random weights. Its own
-    weights are left alone. Raises :class:`GancompError` where the two do not fit.
+    Where the generator is wider than the space's widest network, its most important channels stay, and where it is
+    deeper, the first blocks of each third. Kernels larger than its own begin with zeros around them, blocks of another
+    kind with random weights. Its own weights are left alone.
+
+    Args:
+        space: The space of the elastic generator.
+        generator: At least as wide and as deep as the widest network of the space, its blocks of the same kind.
+
+    Returns:
+        The elastic generator.
+
+    Raises:
+        GancompError: Where the two do not fit.
     """
     elastic = build(space)
     architecture = cast(Generator, generator).architecture
@@ -133,8 +143,23 @@ def train_supernet(
 ) -> Trained:
     """Train every network of an elastic generator (in place) on a paired task under a teacher.
 
-    ``sampler`` chooses the networks of a step (default: one, uniformly). The objective is averaged over them; adaptors
-    and discriminator are shared. All else is as in :func:`gancomp_core.methods.feature_distillation.distil`.
+    The objective is averaged over the networks of a step; they share adaptors and discriminator.
+
+    Args:
+        elastic: The elastic generator.
+        teacher: Not changed; None where the objective needs nothing of it.
+        task: A paired task.
+        config: How; the learning rate is 4e-4 by default.
+        sampler: Chooses the networks of a step (default: one, uniformly).
+        objective: As for :func:`gancomp_core.methods.feature_distillation.distil`.
+        discriminator: Likewise.
+        callbacks: What else happens around the steps.
+
+    Returns:
+        The outcome; the averaged elastic generator is ``averaged["generator"]``.
+
+    Raises:
+        GancompError: As :func:`gancomp_core.methods.feature_distillation.distil` does.
     """
     one = game(elastic, teacher, task, config, objective, discriminator)
     outputs = partial(SupernetOutputs, sampler=sampler or uniform(elastic.space), taps=taps_of(objective))
@@ -151,7 +176,19 @@ def from_teacher(
     objective: Objective = OBJECTIVE,
     callbacks: Sequence[Callback] = (),
 ) -> Trained:
-    """GAN Compression's supernet: begins as a model of the zoo, and learns from it and against its discriminator."""
+    """GAN Compression's supernet: starts from a model of the zoo, and learns from it and against its discriminator.
+
+    Args:
+        task: A paired task.
+        space: The space of the supernet.
+        config: How.
+        teacher: Name of the model.
+        objective: As for :func:`train_supernet`.
+        callbacks: What else happens around the steps.
+
+    Returns:
+        The outcome.
+    """
     model = zoo.load(teacher)
     elastic, theirs = warm_start(space, model.generator), model.discriminator
     return train_supernet(
@@ -167,7 +204,18 @@ def all_at_once(
     objective: Objective = pix2pix.OBJECTIVE,
     callbacks: Sequence[Callback] = (),
 ) -> Trained:
-    """Train every network of a space together from the first step, without a teacher: the naive supernet."""
+    """Train every network of a space together from the first step, without a teacher: the naive supernet.
+
+    Args:
+        task: A paired task.
+        space: The space of the supernet.
+        config: How.
+        objective: Of every network.
+        callbacks: What else happens around the steps.
+
+    Returns:
+        The outcome.
+    """
     elastic = build(space, config.seed)
     return train_supernet(elastic, None, task, config, objective=objective, callbacks=callbacks)
 
@@ -182,9 +230,19 @@ def progressive_shrinking(
 ) -> Trained:
     """Train the full network first, sort its channels, then free kernels, depths and widths one after the other.
 
-    The first ``full_share`` of the steps train the widest network alone; the rest is divided evenly among the stages
-    that the space has, each distilled from that network and with its own fall of the learning rate. Every stage keeps
-    its own checkpoint, the given path with the stage's name.
+    After the full network, the steps are divided evenly among the stages that the space has, each distilled from that
+    network and with its own decay of the learning rate. Every stage has its own checkpoint: the given path with the
+    stage's name.
+
+    Args:
+        task: A paired task.
+        space: The space of the supernet.
+        config: How, for all stages together.
+        full_share: Share of the steps that train the widest network alone.
+        callbacks: What else happens around the steps.
+
+    Returns:
+        The outcome.
     """
     widest, stages = only(space.widest), shrinking_stages(space)
     first = round(full_share * config.steps)

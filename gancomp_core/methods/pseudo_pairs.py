@@ -1,7 +1,7 @@
-"""Pseudo pairs: the teacher's pictures stand in for the targets that an unpaired task does not have.
+"""Pseudo pairs: the teacher's pictures replace the targets that an unpaired task does not have.
 
-Li et al., CVPR 2020 (arXiv 2003.08936): a student of a CycleGAN need not play the cycle game. What its teacher makes
-of a source is a target for it, so unpaired training becomes paired; the critic still compares with real pictures.
+Li et al., CVPR 2020 (arXiv 2003.08936): a student of a CycleGAN does not need the cycle. Its teacher's picture of a
+source is a target for it, so unpaired training becomes paired; the discriminator still compares with real pictures.
 """
 
 from __future__ import annotations
@@ -25,12 +25,21 @@ from gancomp_core.train.pix2pix import new_discriminator
 
 
 def pseudo_pairs(task: Task, teacher: nn.Module) -> Task:
-    """The same task, paired: source i of every split belongs to what the teacher makes of it.
+    """The same task, paired: source i of every split belongs to the teacher's picture of it.
 
-    Use it to train on, and to score against the teacher's pictures; the task itself scores against real ones, and in
-    hidden pairs where it has them. The pictures (uint8) are made once and kept in the cache folder under the weights of
-    the teacher and the pictures of the task. Raises :class:`GancompError` for a teacher whose pictures are not of the
-    task's size and channels.
+    Use it for training, and for scores against the teacher's pictures; the task itself scores against real ones, and in
+    hidden pairs where it has them. The pictures (uint8) are computed once and cached by the weights of the teacher and
+    the pictures of the task.
+
+    Args:
+        task: An unpaired task.
+        teacher: Its trained generator.
+
+    Returns:
+        The paired task.
+
+    Raises:
+        GancompError: For a teacher whose pictures are not of the task's size and channels.
     """
 
     def paired(name: str) -> PictureSet:
@@ -51,7 +60,7 @@ def pseudo_pairs(task: Task, teacher: nn.Module) -> Task:
 
 @dataclass(frozen=True)
 class RealPictures:
-    """The pictures of the other side of an unpaired task, uint8, to draw from by chance."""
+    """The pictures of the other side of an unpaired task, uint8, for random draws."""
 
     pictures: Pictures = field(repr=False)
     fingerprint: str
@@ -62,10 +71,10 @@ class RealPictures:
 
 
 class PseudoPairOutputs(DistillationOutputs):
-    """One step on pseudo pairs: ``target`` is the teacher's picture, the critic compares ``fake`` with ``real`` ones.
+    """One step on pseudo pairs: ``target`` is the teacher's picture, the discriminator compares ``fake`` with ``real``.
 
-    The discriminator sees pictures without their sources, as that of a CycleGAN does; as many ``real`` ones as the
-    batch has are drawn by chance.
+    The discriminator gets pictures without their sources, like a CycleGAN's; as many ``real`` ones as the batch has are
+    drawn at random.
     """
 
     def __init__(self, networks: Networks, batch: Batch, real: RealPictures, taps: Taps | None = None) -> None:
@@ -92,10 +101,23 @@ def distil_unpaired(
     discriminator: nn.Module | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Trained:
-    """Train ``student`` (in place) on the pseudo pairs of an unpaired task.
+    """Train a student (in place) on the pseudo pairs of an unpaired task.
 
-    ``discriminator`` is the CycleGAN's trained one of the target side, of which a copy goes on learning (None: a new
-    one); all else is as in :func:`gancomp_core.methods.feature_distillation.distil`.
+    Args:
+        student: Any generator.
+        teacher: The trained generator of the task; not changed.
+        task: An unpaired task.
+        config: How.
+        objective: As for :func:`gancomp_core.methods.feature_distillation.distil`.
+        discriminator: The CycleGAN's trained one of the target side, of which a copy is trained further (None: a new
+            one).
+        callbacks: What else happens around the steps.
+
+    Returns:
+        The outcome.
+
+    Raises:
+        GancompError: As :func:`pseudo_pairs` and :func:`gancomp_core.methods.feature_distillation.distil` do.
     """
     begun = discriminator or new_discriminator(task, config.seed, config.discriminator_width, conditional=False)
     paired = pseudo_pairs(task, teacher)

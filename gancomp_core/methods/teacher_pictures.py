@@ -1,4 +1,4 @@
-"""What a teacher makes of every source of a task: painted once and kept on disk, instead of again in every step."""
+"""A teacher's pictures of every source of a task: computed once and cached, instead of again in every step."""
 
 from __future__ import annotations
 
@@ -17,10 +17,18 @@ MOST_BYTES = 1 << 29  # of pictures held in memory beside a training
 
 
 def teacher_pictures(teacher: nn.Module, task: Task, split: str) -> Tensor:
-    """uint8 [N, C, size, size]: what the teacher makes of each source of a split ("train", "search" or "test").
+    """A teacher's picture of each source of a split, cached by its weights and the pictures of the task.
 
-    Kept in the cache folder under the weights of the teacher and the pictures of the task. Raises
-    :class:`GancompError` for a teacher whose pictures are not of the task's size and channels.
+    Args:
+        teacher: A generator.
+        task: The task.
+        split: "train", "search" or "test".
+
+    Returns:
+        uint8 [N, C, size, size].
+
+    Raises:
+        GancompError: For a teacher whose pictures are not of the task's size and channels.
     """
     sources = getattr(task, split).sources
 
@@ -49,8 +57,16 @@ def taught_by(teacher: nn.Module, task: Task) -> str:
 def with_teacher_pictures(teacher: nn.Module, task: Task, visited: int) -> PictureSet:
     """The training split of a paired task with the teacher's pictures of its sources.
 
-    The split stays as it is where a training of ``visited`` pictures would see fewer than the split has, or where the
-    pictures would fill the memory: then the teacher computes them step by step.
+    The split stays as it is where a training sees fewer pictures than the split has, or where the pictures would fill
+    the memory: then the teacher computes them in every step.
+
+    Args:
+        teacher: A generator.
+        task: A paired task.
+        visited: Number of pictures that the training visits.
+
+    Returns:
+        The pictures.
     """
     train, side = task.train, task.size
     if visited < len(train) or len(train) * task.target_channels * side * side > MOST_BYTES:

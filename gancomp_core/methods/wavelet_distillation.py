@@ -1,6 +1,6 @@
 """Wavelet distillation: a student imitates the high frequencies of its teacher's pictures (Zhang et al., CVPR 2022).
 
-Small generators paint shapes well and lack fine detail (arXiv 2203.06321); so the term compares the details of both
+Small generators get shapes right and lack fine detail (arXiv 2203.06321); so the term compares the details of both
 pictures, level by level, and leaves the low frequencies to the other terms.
 """
 
@@ -42,14 +42,25 @@ def wavelet_kd(
 ) -> Tensor:
     """Distance between the wavelet bands of the student's and the teacher's picture, summed over the levels.
 
-    ``bands`` are "high" (the details of all levels, as published), "low" (what is left at the coarsest level) or
-    "all"; ``distance`` is "l1" or "mse". With ``weighting`` "levels" every level counts as the mean over its
-    coefficients, so that a coarse level, which has few, pulls on each of them the harder; with "coefficients" all
-    coefficients count alike, divided by the number of pixels. Reads ``outputs.fake`` and ``outputs.teacher_picture``.
-    Raises :class:`GancompError` for other choices, and for what :func:`gancomp_core.measure.wavelet_transform` refuses.
+    The paper's formula has L1 over 3 levels. Its code, options and script disagree: Haar, L1 and 4 levels; db3 and 3
+    levels with weight 0.1; Haar, MSE and 4 levels with weight 0.4.
 
-    The paper's formula has L1 over 3 levels. Its code, options and script say otherwise: Haar, L1 and 4 levels; db3
-    and 3 levels with weight 0.1; Haar, MSE and 4 levels with weight 0.4.
+    Args:
+        outputs: ``fake`` and ``teacher_picture`` of a step.
+        wavelet: As for :func:`gancomp_core.measure.wavelet_transform`.
+        levels: Number of levels, at least 1.
+        distance: "l1" or "mse".
+        bands: "high" (the details of all levels, as published), "low" (what is left at the coarsest level) or "all".
+        weighting: With "levels" every level counts as the mean over its coefficients, so that each of the few
+            coefficients of a coarse level weighs more; with "coefficients" all coefficients weigh the same, divided by
+            the number of pixels.
+        mode: Border mode.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        GancompError: For other choices, and as :func:`gancomp_core.measure.wavelet_transform` does.
     """
     pictures = (outputs.fake, outputs.teacher_picture)
     ours, theirs = (_chosen(wavelet_transform(picture, wavelet, levels, mode), bands) for picture in pictures)

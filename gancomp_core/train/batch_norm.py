@@ -1,4 +1,4 @@
-"""BatchNorm statistics that belong to the weights they stand beside."""
+"""BatchNorm statistics that belong to a network's present weights."""
 
 from __future__ import annotations
 
@@ -14,11 +14,20 @@ from gancomp_core.nets import ElasticGenerator
 
 @torch.no_grad()
 def recalibrate(network: nn.Module, inputs: Iterable[Tensor]) -> nn.Module:
-    """Measure the statistics of every BatchNorm anew: the plain mean over batches of ``inputs``; in place.
+    """Measure the statistics of every BatchNorm again, as the plain mean over batches; in place.
 
     A network whose weights were not the ones in training (an average over steps, a part of a larger network) has
-    statistics that belong to others, and works poorly until this is done. Returns the network, in eval mode; raises
-    :class:`GancompError` without any batch, and for an elastic generator, whose networks each need their own.
+    statistics of other weights, and works poorly until this is done.
+
+    Args:
+        network: The network.
+        inputs: Batches of inputs, at least one.
+
+    Returns:
+        The network, in eval mode.
+
+    Raises:
+        GancompError: Without any batch, and for an elastic generator, whose networks each need their own.
     """
     if isinstance(network, ElasticGenerator):
         raise GancompError("recalibrate() measures one network; give it elastic.extract() instead of the whole.")

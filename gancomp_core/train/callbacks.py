@@ -100,9 +100,9 @@ class MovingAverage(Callback):
 
 @dataclass
 class Checkpoint(Callback):
-    """Keeps the training in a file about every ``seconds`` and at the end, and goes on from it when it exists.
+    """Saves the training to a file about every ``seconds`` and at the end, and continues from it when it exists.
 
-    The losses are written beside it as CSV. Frozen networks are not in the file: what they contain is part of the
+    The losses are written next to it as CSV. Frozen networks are not in the file: their content is part of the
     training's identity, which the file must agree with.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Weights and training states on disk: written whole or not at all, read without ever running what is inside."""
+"""Weights and training states on disk: written atomically, read without executing anything in them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ from gancomp_core.files import Json, atomic_write
 
 
 def save_weights(module: nn.Module, path: Path | str, about: Json | None = None) -> None:
-    """Write a module's weights as safetensors; ``about`` (JSON values) travels in the header."""
+    """Write a module's weights as safetensors.
+
+    Args:
+        module: The network.
+        path: The file.
+        about: JSON values for the header.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     metadata = {key: json.dumps(value) for key, value in (about or {}).items()}
     with atomic_write(path) as temporary:
@@ -43,10 +49,18 @@ def _decoded(value: str) -> object:
 
 
 def load_weights(module: nn.Module, path: Path | str) -> nn.Module:
-    """Fill a module with weights from a safetensors file; returns the module.
+    """Fill a module with weights from a safetensors file.
 
-    Raises :class:`GancompError` when the file is missing, damaged, or belongs to another architecture (naming the first
-    tensor that does not fit).
+    Args:
+        module: The network, which is changed.
+        path: The file.
+
+    Returns:
+        The module.
+
+    Raises:
+        GancompError: When the file is missing, damaged, or belongs to another architecture (naming the first tensor
+            that does not fit).
     """
     path = Path(path)
     with _opened(path) as file:

@@ -1,4 +1,4 @@
-"""What determines a training besides data, networks and objectives."""
+"""The configuration of a training, besides data, networks and objectives."""
 
 from __future__ import annotations
 

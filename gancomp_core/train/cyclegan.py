@@ -69,9 +69,9 @@ class ImagePool(Callback):
 
 
 class Direction:
-    """One of the two ways of a step: ``source`` is translated to ``fake``, which ``target`` (no pair) is compared with.
+    """One direction of a step: ``source`` is translated to ``fake``, to be compared with ``target`` (no pair).
 
-    ``cycled`` is the way there and back again, ``same`` what the generator makes of a picture that already is a target.
+    ``cycled`` is the picture after both directions, ``same`` the generator's picture of one that already is a target.
     """
 
     fake: Tensor
@@ -159,7 +159,17 @@ def preview(outputs: UnpairedOutputs) -> Image.Image:
 
 
 def new_networks(task: Task, architecture: ResnetArchitecture, seed: int = 0, width: int = 32) -> dict[str, nn.Module]:
-    """Two generators and two discriminators that suit the picture size, with random weights."""
+    """Two generators and two discriminators for the task's picture size, with random weights.
+
+    Args:
+        task: The task.
+        architecture: Of both generators.
+        seed: Seed of the weights.
+        width: Channels of the first layer of the discriminators.
+
+    Returns:
+        Networks by name.
+    """
     strided, sides = strided_layers_for(task.size), (task.source_channels, task.target_channels)
 
     def generator(source: int, target: int, offset: int) -> nn.Module:
@@ -183,7 +193,7 @@ def game(
     objective: Objective | None = None,
     pool: int = 50,
 ) -> Game:
-    """What :func:`train_cyclegan` trains: both discriminators, each on its own pictures, then both generators."""
+    """The game of :func:`train_cyclegan`: both discriminators, each on its own pictures, then both generators."""
     if task.palette or task.scale != 1 or task.size < SMALLEST:
         raise GancompError(
             f"CycleGAN needs a task with pictures of equal size and at least {SMALLEST} pixels on both sides, and "

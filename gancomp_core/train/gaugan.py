@@ -23,7 +23,7 @@ OBJECTIVE = gan(HINGE) + 10 * feature_matching() + 10 * perceptual()
 
 
 def game(task: Task, architecture: SpadeArchitecture, config: TrainConfig, objective: Objective = OBJECTIVE) -> Game:
-    """What :func:`train_gaugan` trains: a new SPADE generator and a new discriminator of two scales.
+    """The game of :func:`train_gaugan`: a new SPADE generator and a new discriminator of two scales.
 
     Two time scales (TTUR, Heusel et al. 2017): the discriminator learns at twice the rate, the generator at half.
     """
@@ -68,9 +68,18 @@ def train_gaugan(
     objective: Objective = OBJECTIVE,
     callbacks: Sequence[Callback] = (),
 ) -> Trained:
-    """Train a SPADE generator on a semantic task with hinge + 10 feature matching + 10 perceptual distance.
+    """Train a SPADE generator on a semantic task.
 
-    The averaged generator's BatchNorm statistics are measured on 32 training batches at the end. The learning rate is
-    2e-4 by default.
+    The averaged generator's BatchNorm statistics are measured on 32 training batches at the end.
+
+    Args:
+        task: A task whose sources are semantic maps.
+        architecture: Of the generator.
+        config: How; the learning rate is 2e-4 by default.
+        objective: Hinge + 10 feature matching + 10 perceptual distance by default.
+        callbacks: What else happens around the steps.
+
+    Returns:
+        The outcome.
     """
     return fit(game(task, architecture, config, objective), task, config, callbacks)

@@ -1,7 +1,7 @@
-"""A text that names a value completely: equal texts, equal trainings.
+"""A complete text for any value: equal texts mean equal trainings.
 
-A checkpoint must only be continued by the training that wrote it. So everything that determines a training is spelled
-out, arguments of terms and functions included; what cannot be spelled out is refused instead of left out.
+A checkpoint must only be continued by the training that wrote it. So everything that determines a training is written
+out, including arguments of terms and functions; what cannot be written out is refused instead of left out.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class BatchSource(Protocol):
 
 @dataclass(frozen=True)
 class OptimizerGroup:
-    """The networks (by name) that one Adam optimizer moves, and the objective it minimises."""
+    """The networks (by name) that one Adam optimizer moves, and the objective it minimizes."""
 
     name: str
     networks: tuple[str, ...]
@@ -87,11 +87,18 @@ class Game:
 
 @dataclass
 class Trained:
-    """The outcome.
+    """The outcome of a training.
 
-    Models by name (those under ``averaged`` hold the exponential moving average), a table of losses, the seconds it
-    took (over all resumed parts), the step reached, the precision, device and threads it was (last) trained with, and
-    what the last group (the generator) minimised.
+    Attributes:
+        models: Networks by name, with their last weights.
+        averaged: The exponential moving averages of those that have one.
+        history: A table of losses.
+        seconds: Training time, over all resumed parts.
+        step: Number of steps done.
+        precision: Precision of the (last) training.
+        device: Its device.
+        threads: Its number of threads.
+        objective: What the last group (the generator) minimized.
     """
 
     models: dict[str, nn.Module]
@@ -290,9 +297,18 @@ def fit(game: Game, data: BatchSource | Task, config: TrainConfig, callbacks: Se
 def batches_of(
     task: Task, config: TrainConfig, pictures: PictureSet | None = None, paired: bool | None = None
 ) -> Batches:
-    """The batches of a task's training pictures (or of other ``pictures``), in pairs where the task has them.
+    """The batches of a task's training pictures, in pairs where the task has them.
 
     A task that enlarges is trained on squares of ``config.crop`` target pixels, 64 by default.
+
+    Args:
+        task: The task.
+        config: Batch size, seed, crop and warp.
+        pictures: Other pictures than the training split.
+        paired: Whether source and target belong together; None as in the task.
+
+    Returns:
+        The batches.
     """
     crop = config.crop or (CROP if task.scale > 1 else None)
     paired = task.paired if paired is None else paired

@@ -171,7 +171,7 @@ def term(
 
 @dataclass(frozen=True)
 class GanLoss:
-    """One adversarial game: what the critic minimises on real and on fake scores, and what the generator minimises."""
+    """One adversarial game: what the critic minimizes on real and on fake scores, and what the generator minimizes."""
 
     name: str
     real: Callable[[Tensor], Tensor]
@@ -179,7 +179,7 @@ class GanLoss:
     generator: Callable[[Tensor], Tensor]
 
 
-#: Least squares (Mao et al., ICCV 2017): real scores towards 1, fake ones towards 0.
+#: Least squares (Mao et al., ICCV 2017): real scores toward 1, fake ones toward 0.
 LSGAN = GanLoss(
     "lsgan",
     real=lambda scores: (scores - 1).square().mean(),
@@ -283,6 +283,6 @@ def _relative_error(ours: Tensor, theirs: Tensor) -> Tensor:
 
 @term()
 def total_variation(outputs: PairedOutputs) -> Tensor:
-    """Mean absolute difference of neighbouring pixels of ``outputs.fake``, down and across: a penalty on noise."""
+    """Mean absolute difference of neighboring pixels of ``outputs.fake``, down and across: a penalty on noise."""
     x = outputs.fake
     return (x[..., 1:, :] - x[..., :-1, :]).abs().mean() + (x[..., 1:] - x[..., :-1]).abs().mean()

@@ -1,4 +1,4 @@
-"""What a training step computes once, for all terms to read: pictures, scores, features."""
+"""Outputs of a training step, computed once for all terms: pictures, scores, features."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ class SemanticOutputs:
 
 
 def scores_of_both(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """What a discriminator makes of real and of fake pictures [N, C, H, W] of one shape, each by itself.
+    """A discriminator's scores of real and of fake pictures [N, C, H, W] of one shape, each by itself.
 
-    Batches of up to ``TOGETHER`` pixels go through it in one pass, larger ones in two. Norms look at each picture
-    alone, so the scores are the same; only the time differs.
+    Batches of up to ``TOGETHER`` pixels are scored in one pass, larger ones in two. Norms work on each picture alone,
+    so the scores are the same; only the time differs.
     """
     if len(real) * real.shape[-2] * real.shape[-1] > TOGETHER:
         return discriminator(real), discriminator(fake)

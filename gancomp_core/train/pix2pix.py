@@ -22,9 +22,17 @@ OBJECTIVE = gan() + 50 * reconstruction()
 
 
 def new_discriminator(task: Task, seed: int = 0, width: int = 32, conditional: bool = True) -> PatchDiscriminator:
-    """A discriminator with random weights that suits the task's picture size: it sees source and picture.
+    """A discriminator with random weights for the task's picture size.
 
-    One that is not ``conditional`` sees pictures alone, as that of a CycleGAN does.
+    Args:
+        task: The task.
+        seed: Seed of the weights.
+        width: Channels of the first layer.
+        conditional: Whether it gets source and picture; one that is not conditional gets pictures alone, like a
+            CycleGAN's.
+
+    Returns:
+        The discriminator.
     """
     channels = task.target_channels + (task.source_channels if conditional else 0)
     return build(lambda: PatchDiscriminator(channels, width, strided_layers_for(task.size)), seed + 1)
@@ -33,7 +41,16 @@ def new_discriminator(task: Task, seed: int = 0, width: int = 32, conditional: b
 def adversarial_groups(
     objective: Objective, lr: float, networks: tuple[str, ...] = ("generator",)
 ) -> tuple[OptimizerGroup, ...]:
-    """The discriminator moves first, then the generator, as in the published code; both play the objective's game."""
+    """Optimizer groups of discriminator and generator, in this order, as in the published code.
+
+    Args:
+        objective: The generator's, whose game the discriminator plays.
+        lr: Learning rate of both.
+        networks: Networks that are trained with the generator.
+
+    Returns:
+        The groups.
+    """
     return (
         OptimizerGroup("discriminator", ("discriminator",), critic(objective.game(LSGAN)), lr),
         OptimizerGroup("generator", networks, objective, lr),
@@ -41,7 +58,7 @@ def adversarial_groups(
 
 
 def game(task: Task, architecture: ResnetArchitecture, config: TrainConfig, objective: Objective = OBJECTIVE) -> Game:
-    """What :func:`train_pix2pix` trains: a new generator, with the task's channels, and a new discriminator."""
+    """The game of :func:`train_pix2pix`: a new generator, with the task's channels, and a new discriminator."""
     if not task.paired or task.size < SMALLEST or task.scale != 1:
         raise GancompError(
             f"pix2pix needs a paired task with pictures of one size, at least {SMALLEST} pixels, and '{task.name}' is "

@@ -1,4 +1,4 @@
-"""How a training shows itself: a bar and a live picture in a notebook, plain log lines elsewhere."""
+"""Progress of a training: a bar and a live picture in a notebook, plain log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def tile(rows: list[Tensor], scale: int = 2) -> Image.Image:
 
 def paint(maps: Tensor, palette: Sequence[tuple[int, int, int]]) -> Tensor:
     """Semantic maps [N, C, H, W] (the largest channel is the class) as pictures [N, 3, H, W] in [-1, 1]."""
-    colours = torch.tensor(palette, dtype=torch.float32, device=maps.device) / 127.5 - 1
-    return colours[maps.argmax(1)].permute(0, 3, 1, 2)
+    colors = torch.tensor(palette, dtype=torch.float32, device=maps.device) / 127.5 - 1
+    return colors[maps.argmax(1)].permute(0, 3, 1, 2)
 
 
 def in_notebook() -> bool:
@@ -77,7 +77,7 @@ class Progress:
     def _show(self, image: Image.Image, alt: str) -> None:
         from IPython.display import display
 
-        # of a coloured picture, IPython would show a JPEG as well, which nothing tells in words
+        # of a colored picture, IPython would show a JPEG as well, which nothing tells in words
         how = {"include": ["image/png", "text/plain"], "metadata": {"image/png": {"alt": alt}}}
         if self.picture is None:
             self.picture = display(image, display_id=True, **how)

@@ -1,4 +1,4 @@
-"""A segmenter learns to read a semantic map back from a picture, so that generated pictures can be evaluated."""
+"""A segmenter learns to predict the semantic map of a picture, so that generated pictures can be evaluated."""
 
 from __future__ import annotations
 
@@ -45,10 +45,20 @@ def train_segmenter(
     objective: Objective | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Trained:
-    """Train a segmenter on the real pictures of a semantic task, with cross-entropy (or another ``objective``).
+    """Train a segmenter on the real pictures of a semantic task.
 
     It is the network "generator" of the result, whose averaged BatchNorm statistics are measured on 32 training batches
-    at the end. The learning rate is 2e-3 by default.
+    at the end.
+
+    Args:
+        task: A task whose sources are semantic maps.
+        architecture: Of the segmenter.
+        config: How; the learning rate is 2e-3 by default.
+        objective: Cross-entropy by default.
+        callbacks: What else happens around the steps.
+
+    Returns:
+        The outcome.
     """
     if not task.palette or not task.paired:
         raise GancompError(

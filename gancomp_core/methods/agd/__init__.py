@@ -1,8 +1,8 @@
 """AutoGAN-Distiller: gradient descent chooses operators and widths of a student while it learns (arXiv 2006.08198).
 
-Fu et al., ICML 2020. A supernet holds every operator of every layer. What is chosen are numbers, too: operators are
-mixed by a softmax of their preferences, widths are drawn by a straight-through Gumbel softmax, and both preferences
-learn by gradient, from the pictures of a teacher and from a price on multiply-accumulates. No discriminator plays.
+Fu et al., ICML 2020. A supernet holds every operator of every layer. The choices are numbers, too: operators are mixed
+by a softmax of their preferences, widths are drawn by a straight-through Gumbel softmax, and both preferences learn by
+gradient, from the pictures of a teacher and from a penalty on multiply-accumulates. There is no discriminator.
 """
 
 from gancomp_core.methods.agd.choices import Choices, Controller, MacTable, PriceControl, kept_channels

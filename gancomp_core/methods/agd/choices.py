@@ -25,10 +25,10 @@ UPDATES = 100  # how often a search writes down its preferences, and the control
 
 
 class MacTable:
-    """MACs of every choice: for each layer [operators, widths that come in, widths that go out], exactly.
+    """Exact MACs of every choice: for each layer [operators, input widths, output widths].
 
-    ``height`` and ``width`` are those of the picture that goes in. The numbers come from the blueprint of each operator
-    with columns of widths, so the sum over a derived network is its cost.
+    The numbers come from the blueprint of each operator with columns of widths, so the sum over a derived network is
+    its cost. ``height`` and ``width`` are those of the input picture.
     """
 
     def __init__(self, architecture: AgdArchitecture, height: int, width: int) -> None:
@@ -48,7 +48,7 @@ class MacTable:
         self.tail = torch.tensor([float(tail.macs // before[-1] * c_in) for c_in in before], dtype=torch.float64)
 
     def exact(self, operators: Sequence[int], widths: Sequence[int]) -> int:
-        """MACs of one network: for each layer the place of its operator, and of its width."""
+        """MACs of one network: for each layer the index of its operator, and of its width."""
         places = zip(self.tables, operators, (0, *widths), widths, strict=False)
         return int(sum(float(table[o, i, j]) for table, o, i, j in places) + float(self.tail[widths[-1]]))
 
@@ -126,8 +126,8 @@ class Controller:
 class Choices(nn.Module):
     """The preferences of a search, layer by layer.
 
-    ``operators`` and ``widths`` are logits, one vector a layer; all start equal but for a tiny bias in favour of what
-    costs more, so that what is derived first is the costliest network.
+    ``operators`` and ``widths`` are logits, one vector per layer; all start equal except for a tiny bias toward what
+    costs more, so that the first derived network is the costliest.
     """
 
     def __init__(self, table: MacTable) -> None:
@@ -141,7 +141,7 @@ class Choices(nn.Module):
         return [each.softmax(0) for each in self._logits(kind)]
 
     def best(self, kind: str) -> list[int]:
-        """The place of each layer's most probable operator, or width."""
+        """The index of each layer's most probable operator, or width."""
         return [int(each.argmax()) for each in self._logits(kind)]
 
     def _logits(self, kind: str) -> nn.ParameterList:
@@ -248,10 +248,16 @@ def _ranked(costs: Tensor) -> Tensor:
 
 
 def kept_channels(one_hot: Tensor, widths: Sequence[int], width: int) -> Tensor:
-    """For each of ``width`` channels the sum of the choices that keep it: [width] ones, which carry the gradient.
+    """For each of ``width`` channels the sum of the choices that keep it: ones [width] that carry the gradient.
 
-    A choice of w channels keeps channels 0 to w - 1. ``one_hot`` [choices] is 1 at the drawn choice and 0 elsewhere;
-    its gradient says how the loss would change if a little of each choice were mixed in.
+    Args:
+        one_hot: [choices], 1 at the drawn choice and 0 elsewhere; its gradient says how the loss would change if a
+            little of each choice were mixed in.
+        widths: Channels of each choice; a choice of w keeps channels 0 to w - 1.
+        width: Channels of the drawn choice.
+
+    Returns:
+        float [width].
     """
     channels = torch.arange(width)
     keeps = torch.stack([channels < each for each in widths]).to(one_hot.dtype)

@@ -206,7 +206,16 @@ def search(
 
 
 def settled(space: AgdArchitecture, history: pd.DataFrame, controller: Controller) -> AgdArchitecture:
-    """The network that was preferred at the last update at which it lay within the range, else at the last of all."""
+    """The network that was preferred at the last update at which it was within the range, else at the last update.
+
+    Args:
+        space: The space of the search.
+        history: As :meth:`PriceControl.history` gives it.
+        controller: The range of MACs.
+
+    Returns:
+        The architecture.
+    """
     macs = history.groupby("step").macs.first()
     within = macs[macs.between(controller.low, controller.high)]
     return derived_from(space, history, int((within if len(within) else macs).index[-1]))
@@ -222,7 +231,11 @@ def derived_from(space: AgdArchitecture, history: pd.DataFrame, step: int) -> Ag
 
 
 def check_search(task: Task, space: AgdArchitecture, controller: Controller, table: MacTable) -> None:
-    """Raise :class:`GancompError` where a task, a space and a range of MACs do not go together."""
+    """Check that a task, a space and a range of MACs fit together.
+
+    Raises:
+        GancompError: Where they do not.
+    """
     check_pictures_of(task, space)
     if controller.high < table.narrowest or controller.low > table.widest:
         raise GancompError(

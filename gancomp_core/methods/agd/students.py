@@ -111,8 +111,17 @@ def from_teacher(
 ) -> Trained:
     """A derived network under a teacher of the zoo; with ``backward``, also one for the way back of a CycleGAN.
 
-    ``backward`` is the text of that network's architecture (:meth:`AgdArchitecture.parse`); it learns from the
-    teacher's backward generator in the same way.
+    Args:
+        task: The task.
+        architecture: A derived network.
+        config: How.
+        teacher: Name of the model.
+        backward: Text of the architecture for the way back (:meth:`AgdArchitecture.parse`), which learns from the
+            teacher's backward generator; empty for none.
+        callbacks: What else happens around the steps.
+
+    Returns:
+        The outcome.
     """
     model = zoo.load(teacher)
     there = train_derived(task, architecture, config, teacher=model.generator, callbacks=callbacks)
@@ -130,9 +139,18 @@ def from_teacher(
 
 
 def describe(architecture: AgdArchitecture, height: int, width: int) -> pd.DataFrame:
-    """A derived network layer by layer: operator, width, what share of the MACs it has; and the tail.
+    """A derived network layer by layer: operator, width and share of the MACs; and the tail.
 
-    ``height`` and ``width`` are those of the picture that goes in. Raises :class:`GancompError` for a supernet.
+    Args:
+        architecture: A derived network.
+        height: Height of the input picture.
+        width: Its width.
+
+    Returns:
+        A row for each layer.
+
+    Raises:
+        GancompError: For a supernet.
     """
     if not architecture.derived:
         raise GancompError("A supernet has no single table; derive a network with architecture.chosen(...) first.")
@@ -148,9 +166,21 @@ def describe(architecture: AgdArchitecture, height: int, width: int) -> pd.DataF
 def random_architectures(
     table: MacTable, low: float, high: float, count: int, seed: int = 0, tries: int = 100_000
 ) -> list[AgdArchitecture]:
-    """Networks drawn by chance whose MACs lie in a range: what a search has to beat.
+    """Random networks whose MACs are in a range: the baseline of a search.
 
-    Raises :class:`GancompError` when ``tries`` draws find too few.
+    Args:
+        table: MACs of the choices.
+        low: The least MACs.
+        high: The most MACs.
+        count: Number of networks.
+        seed: Seed of the draws.
+        tries: The most draws.
+
+    Returns:
+        The architectures.
+
+    Raises:
+        GancompError: When ``tries`` draws find too few.
     """
     rng, found = torch.Generator().manual_seed(seed), []
     layers = table.architecture.layers
