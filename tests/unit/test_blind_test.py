@@ -25,7 +25,7 @@ def test_right_answers_are_counted_and_told():
     assert test.score == 11
     assert "11 of 12 right" in test.verdict.value
     assert "guessing gets 4" in test.verdict.value
-    assert f"{test.answers[0]}: recognised 3 of 4" in test.verdict.value
+    assert f"{test.answers[0]}: recognized 3 of 4" in test.verdict.value
 
 
 def test_pressing_the_button_too_early_is_answered_kindly():
