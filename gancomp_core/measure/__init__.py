@@ -5,6 +5,7 @@ from gancomp_core.measure.distances import frechet_distance, kid, true_fid
 from gancomp_core.measure.features import extract_features
 from gancomp_core.measure.latency import Latency, eager_latency, latency, machine_class, onnx_latency
 from gancomp_core.measure.memory import peak_memory
+from gancomp_core.measure.onnx_cost import OnnxCost, onnx_cost
 from gancomp_core.measure.onnx_export import OnnxGenerator, export_onnx
 from gancomp_core.measure.onnx_runtime import onnx_runtime
 from gancomp_core.measure.quality import Distance, Quality, evaluate_generator, likeness, set_distance
@@ -37,6 +38,7 @@ __all__ = [
     "Distance",
     "Latency",
     "LayerCost",
+    "OnnxCost",
     "OnnxGenerator",
     "PairedInterval",
     "PerceptualDistance",
@@ -67,6 +69,7 @@ __all__ = [
     "luma",
     "machine_class",
     "mean_iou",
+    "onnx_cost",
     "onnx_latency",
     "onnx_runtime",
     "paired_interval",

@@ -14,6 +14,7 @@ from gancomp_core.nets.channel_groups import sort_channels
 from gancomp_core.nets.discriminators import MultiScaleDiscriminator, PatchDiscriminator
 from gancomp_core.nets.elastic import ArchitectureSpace, ElasticGenerator
 from gancomp_core.nets.initialisation import build, initialise
+from gancomp_core.nets.plain import plain_torch
 from gancomp_core.nets.resnet import ResnetArchitecture, ResnetGenerator
 from gancomp_core.nets.segmenter import Segmenter, SegmenterArchitecture
 from gancomp_core.nets.space import GeneSpace, Space
@@ -63,6 +64,7 @@ __all__ = [
     "build",
     "build_generator",
     "initialise",
+    "plain_torch",
     "search_space",
     "sort_channels",
     "super_resolution_supernet",
