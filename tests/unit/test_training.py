@@ -365,6 +365,36 @@ def test_the_way_out_of_a_diverged_training_works(tmp_path):
     assert trained(a_game(lr=0.01), Checkpoint(str(tmp_path / "b.ckpt"))).step == 20
 
 
+TWO_PROCESSES = """
+import sys, torch
+from lightning_fabric import Fabric
+from gancomp_core.data import load_task
+from gancomp_core.nets import ResnetArchitecture
+from gancomp_core.train import TrainConfig, save_weights, train_pix2pix
+torch.set_num_threads(1)
+count, path = int(sys.argv[1]), sys.argv[2]
+fabric = Fabric(accelerator="cpu", devices=count, strategy="ddp" if count > 1 else "auto", precision="32-true")
+fabric.launch()
+config = TrainConfig(4, 4, precision="32-true", ema=0.5, discriminator_width=8, progress=False, fabric=fabric)
+trained = train_pix2pix(load_task("edges2shoes"), ResnetArchitecture("8_8_8_8_8_8_8_8", 1, False, 1, 1), config)
+if fabric.is_global_zero:
+    save_weights(trained.averaged["generator"], path)
+"""
+
+
+def test_two_processes_train_what_one_trains_on_the_same_batches(tmp_path):
+    script = tmp_path / "two.py"  # a file, because the second process is started from it
+    script.write_text(TWO_PROCESSES)
+    painted, x = [], load_task("edges2shoes").test.batch(slice(0, 4)).source
+    for count in (1, 2):
+        path = tmp_path / f"{count}.safetensors"
+        subprocess.run([sys.executable, script, str(count), path], cwd=REPOSITORY, check=True, capture_output=True)
+        with torch.no_grad():
+            painted.append(load_weights(ResnetGenerator(SMALL), path)(x))
+    torch.testing.assert_close(*painted, rtol=0, atol=2e-3)
+    assert (painted[0] - ResnetGenerator(SMALL)(x)).abs().max() > 0.1
+
+
 # --- callbacks
 
 
