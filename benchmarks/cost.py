@@ -1,4 +1,4 @@
-"""The cost of a network: our formula and our tracing of shapes, against tracing a forward pass with torchprofile."""
+"""The cost of a network: our sum over its layers and our trace of shapes, against what torchprofile traces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from torch import nn
 from benchmarks.side_by_side import Budget, Comparison, compare, repeated
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.cost import cost
-from gancomp_core.nets import ResnetArchitecture, ResnetGenerator, search_space
+from gancomp_core.methods.architecture_search.rows import cost_table, rows_of
+from gancomp_core.nets import ArchitectureSpace, ChannelConfig, Cost, ResnetArchitecture, ResnetGenerator, search_space
 
 SIZE = 256
 CONFIGS = 500
@@ -21,27 +22,25 @@ CONFIGS = 500
 
 def run(budget: Budget) -> Iterator[Comparison]:
     """A config of the published search space without a network, then a network that exists already."""
-    space = search_space("resnet/channels-48")
-    rng = random.Random(0)
+    base, rng = ResnetArchitecture(ChannelConfig.uniform(48), separable=True), random.Random(0)
+    space = ArchitectureSpace(base, search_space("resnet/channels-48"))
     configs = [space.sample(rng) for _ in range(CONFIGS)]
-    strings = [str(config) for config in configs]
-    module = ResnetGenerator(ResnetArchitecture(configs[0], separable=True)).eval()
+    rows = rows_of(space, configs)
+    module = ResnetGenerator(ResnetArchitecture(configs[0].channels, separable=True)).eval()
     trace = repeated(functools.partial(profile(), module), budget.seconds)
 
-    def from_configs() -> None:
-        for config in configs:
-            cost(ResnetArchitecture(config, separable=True), SIZE, SIZE)
+    def in_a_search() -> None:
+        cost_table(space, rows, (SIZE, SIZE))
 
-    def from_strings() -> None:
-        for text in strings:
-            cost(ResnetArchitecture(text, separable=True), SIZE, SIZE)  # type: ignore[arg-type]  # a string is parsed
+    def one_by_one() -> list[Cost]:
+        return [config.blueprint(SIZE, SIZE).cost for config in configs]  # cost() would remember it
 
     def from_module() -> None:
         cost(module, SIZE, SIZE)
 
     for what, work, items in (
-        ("a config", from_configs, CONFIGS),
-        ("a config given as a string", from_strings, CONFIGS),
+        ("a config of 500 in a search", in_a_search, CONFIGS),
+        ("a config by itself", one_by_one, CONFIGS),
         ("a built network", from_module, 1),
     ):
         yield compare(what, repeated(work, budget.seconds, items), trace, budget.rounds)

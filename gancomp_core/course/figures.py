@@ -18,9 +18,8 @@ from PIL import Image
 from torch import Tensor
 
 from gancomp_core.errors import GancompError
-from gancomp_core.nets import ResnetArchitecture
-from gancomp_core.nets.agd import CELL_OPERATORS, draft_operator
-from gancomp_core.nets.blueprint import Channels, Draft, Layer
+from gancomp_core.nets import Channels, ResnetArchitecture
+from gancomp_core.nets.agd import CELL_OPERATORS, operator_layers
 from gancomp_core.nets.channel_config import kept_blocks
 
 # Okabe and Ito's palette, told apart with every common kind of color blindness; without its yellow, too pale.
@@ -371,7 +370,8 @@ def operator_diagram(c_in: int, c_out: int) -> Figure:
     """The operators of an AGD cell as rows of boxes: each box is a convolution, as high as its output channels."""
     figure, panels = plt.subplots(1, len(CELL_OPERATORS), figsize=(9.5, 2.6), sharey=True, layout="constrained")
     for axes, name in zip(panels, CELL_OPERATORS, strict=True):
-        steps, (color, hatch) = _convolutions(name, c_in, c_out), _CHOSEN[name]
+        layers, (color, hatch) = operator_layers(name, Channels("", c_in), Channels("", c_out)), _CHOSEN[name]
+        steps = [layer for layer in layers if layer.multiplies]
         heights = [math.sqrt(channels) for channels in (c_in, *(step.writes.width for step in steps))]
         axes.bar(0, heights[0], width=0.3, color="#BBBBBB")
         axes.text(0, heights[0] + 0.3, str(c_in), ha="center", fontsize=9)
@@ -389,13 +389,6 @@ def operator_diagram(c_in: int, c_out: int) -> Figure:
         axes.set_title(name, fontsize=11)
         axes.axis("off")
     return figure
-
-
-def _convolutions(operator: str, c_in: int, c_out: int) -> list[Layer]:
-    draft, reads, writes = Draft((1, 1)), Channels("in", c_in), Channels("out", c_out)
-    draft.stage(operator, operator, (reads,), writes)
-    draft_operator(draft, operator, operator, reads, writes, normed=True)
-    return [layer for layer in draft.blueprint.layers if layer.multiplies]
 
 
 def layer_bars(description: pd.DataFrame, most: Sequence[int] = (), axes: Axes | None = None) -> Figure:

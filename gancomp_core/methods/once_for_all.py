@@ -7,6 +7,7 @@ discriminator.
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -96,10 +97,8 @@ def warm_start(space: ArchitectureSpace, generator: nn.Module) -> ElasticGenerat
     Raises:
         GancompError: Where the two do not fit.
     """
-    elastic = build(space)
-    architecture = cast(Generator, generator).architecture
-    sorted_one: Any = type(generator)(architecture)
-    sorted_one.load_state_dict(generator.state_dict())
+    elastic, architecture = build(space), cast(Generator, generator).architecture
+    sorted_one = copy.deepcopy(generator)
     sort_channels(sorted_one)
     given = _shallower(sorted_one.state_dict(), architecture, space.widest)
     for name, tensor in elastic.full.state_dict().items():

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from gancomp_core.errors import GancompError
 from gancomp_core.files import Json
 from gancomp_core.nets.architecture import NO_COLUMNS, Architecture, Columns, Gene, Generator
-from gancomp_core.nets.blueprint import Blueprint, Channels, Cost, Draft, Padding
+from gancomp_core.nets.blueprint import Blueprint, Channels, Cost, Draft, Layer, Padding
 from gancomp_core.nets.space import GeneSpace
 from gancomp_core.nets.super_resolution import RESIDUAL_SCALE, SLOPE, enlarge_bicubically
 from gancomp_core.nets.values import check_whole
@@ -443,6 +443,16 @@ OPERATORS: dict[str, type[ConvLayer] | type[Shortcut]] = {
     "up": ConvLayer,
     "enlarge": EnlargingLayer,
 }
+
+
+def operator_layers(
+    operator: str, reads: Channels, writes: Channels, normed: bool = True, size: tuple[int, int] = (0, 0)
+) -> list[Layer]:
+    """The layers of an operator for maps of this size."""
+    draft = Draft(size)
+    draft.stage(operator, operator, (), writes)
+    draft_operator(draft, operator, operator, reads, writes, normed)
+    return draft.stages[0].layers
 
 
 def draft_operator(draft: Draft, operator: str, path: str, reads: Channels, writes: Channels, normed: bool) -> None:

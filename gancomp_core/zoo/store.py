@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.files import Json, data_root
+from gancomp_core.nets import Generator
 from gancomp_core.zoo.pictures import sample_rows
 from gancomp_core.zoo.weights import Damaged, read_network
 
@@ -95,6 +96,10 @@ def load(name: str) -> ZooModel:
         file.removesuffix(WEIGHTS): copy.deepcopy(_network(folder / packed(file), digest, name))
         for file, digest in card["files"].items()
     }
+    pixels = card["cost"].get("pixels", 32)
+    for network in models.values():
+        if isinstance(network, Generator):
+            network.pixels = (pixels, pixels)
     return ZooModel(name, models, card)
 
 

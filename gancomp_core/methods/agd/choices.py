@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
-from gancomp_core.nets.agd import AgdArchitecture, Picked, draft_operator
-from gancomp_core.nets.blueprint import PICTURE, Channels, Draft
+from gancomp_core.nets.agd import AgdArchitecture, Picked, operator_layers
+from gancomp_core.nets.blueprint import Channels
 from gancomp_core.train.callbacks import Callback, State
 
 if TYPE_CHECKING:
@@ -36,14 +36,11 @@ class MacTable:
         before: tuple[int, ...] = (architecture.in_channels,)
         size = (height, width)
         for layer in architecture.layers:
-            found = []
-            for operator in layer.operators:
-                draft = Draft(size)
-                draft.stage(layer.name, operator, (), PICTURE)
-                draft_operator(draft, operator, "", _column(before, 1), _column(layer.widths, 0), architecture.normed)
-                found.append(torch.as_tensor(draft.blueprint.cost.macs, dtype=torch.float64))
-            self.tables.append(torch.stack(found))
-            before, size = layer.widths, draft.size
+            channels = _column(before, 1), _column(layer.widths, 0)
+            found = [operator_layers(name, *channels, architecture.normed, size) for name in layer.operators]
+            macs = [torch.as_tensor(sum(each.macs for each in layers), dtype=torch.float64) for layers in found]
+            self.tables.append(torch.stack(macs))
+            before, size = layer.widths, found[0][-1].size
         tail = architecture.blueprint(height, width).layer("tail")
         self.tail = torch.tensor([float(tail.macs // before[-1] * c_in) for c_in in before], dtype=torch.float64)
 
