@@ -13,15 +13,14 @@ from typing import Any
 import yaml
 
 from gancomp_core.errors import GancompError
+from gancomp_core.files import Json
 from gancomp_core.lab import results
 from gancomp_core.lab.experiment import JSON, PROTOCOLS, Experiment, Protocol, Spec, canonical, plainly
 from gancomp_core.lab.networks import architecture_of, values_of
 from gancomp_core.nets import AgdArchitecture, search_space
 
 #: What the file says, by section.
-LIST: dict[str, Any] = yaml.load(
-    Path(__file__).with_name("experiments.yml").read_text(encoding="utf-8"), yaml.CSafeLoader
-)
+LIST: Json = yaml.load(Path(__file__).with_name("experiments.yml").read_text(encoding="utf-8"), yaml.CSafeLoader)
 CHANNELS: dict[str, Sequence[int]] = {task: about.pop("channels") for task, about in LIST["tasks"].items()}
 SIZES: dict[str, int] = {task: about.pop("size") for task, about in LIST["tasks"].items() if "size" in about}
 PROTOCOLS |= {
@@ -66,7 +65,7 @@ def _seeds(seeds: int | list[int]) -> Sequence[int]:
     return seeds if isinstance(seeds, list) else range(seeds)
 
 
-def _expanded(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _expanded(block: Json) -> Iterator[Json]:
     """The parts of a block, each with what stands above it."""
     above = {name: value for name, value in block.items() if name != "each"}
     for part in block.get("each", [{}]):
@@ -76,7 +75,7 @@ def _expanded(block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield {**above, **part}
 
 
-def experiment(name: str, task: str, block: Mapping[str, Any], seed: int = 0) -> Experiment:
+def experiment(name: str, task: str, block: Json, seed: int = 0) -> Experiment:
     """The experiment of a block whose parts are resolved."""
     spec = {entry: value for entry, value in block.items() if entry not in NOT_SPECIFIED}
     return Experiment(name=name, kind=block["kind"], task=task, spec=whole(spec, task), seed=seed)
@@ -89,7 +88,7 @@ def whole(spec: Spec, task: str) -> dict[str, JSON]:
         if spec.get(entry):
             found[entry] = whole_network(spec[entry], task)
     if isinstance(space := spec.get("space"), Mapping):
-        found["space"] = _whole_space(space, task)
+        found["space"] = _whole_space(dict(space), task)
     return found
 
 
@@ -115,7 +114,7 @@ def _whole_network(text: str, task: str) -> Spec:
     return values_of(architecture_of(network))
 
 
-def _whole_space(space: Mapping[str, Any], task: str) -> dict[str, JSON]:
+def _whole_space(space: Json, task: str) -> dict[str, JSON]:
     channels = space["channels"]
     choices = search_space(channels).choices if isinstance(channels, str) else channels
     return {**space, "base": whole_network(space["base"], task), "channels": plainly(choices)}
@@ -137,7 +136,7 @@ class Query:
     """Experiments of a plan that have some entries, "kind" and "steps" among them."""
 
     plan: str
-    entries: Mapping[str, Any]
+    entries: Json
 
     def experiments(self) -> list[Experiment]:
         """What it finds: one experiment a seed; raises :class:`GancompError` where it is not so."""

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from gancomp_core import zoo
 from gancomp_core.data import Task, load_task
+from gancomp_core.files import Json
 from gancomp_core.lab.experiment import KINDS, TRAINING, Experiment, Spec, kind
 from gancomp_core.lab.networks import architecture_of
 from gancomp_core.methods import agd as agd_method
@@ -41,7 +42,7 @@ class Job:
 
     experiment: Experiment
     callbacks: Sequence[Callback] = ()
-    changes: Mapping[str, Any] = field(default_factory=dict)
+    changes: Json = field(default_factory=dict)
 
     @property
     def task(self) -> Task:
@@ -230,7 +231,7 @@ def _objective(terms: Mapping[str, Spec], weight: float, perceptual_weight: floa
     """The game, L1 and the terms of a specification."""
     objective = gan() + weight * reconstruction()
     for name, arguments in terms.items():
-        given: dict[str, Any] = dict(arguments)
+        given: Json = dict(arguments)
         objective += given.pop("weight") * TERMS[name](**given)
     return _with_perceptual(objective, perceptual_weight)
 

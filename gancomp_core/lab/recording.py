@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 from gancomp_core import zoo
 from gancomp_core.data import Task, load_task
 from gancomp_core.errors import GancompError
+from gancomp_core.files import Json
 from gancomp_core.lab import results
 from gancomp_core.lab.catalogue import names, planned
 from gancomp_core.lab.experiment import JSON, KINDS, Experiment, Spec, kind
@@ -21,12 +22,13 @@ from gancomp_core.lab.kinds import Job
 from gancomp_core.lab.networks import architecture_of
 from gancomp_core.measure import band_errors, cost, evaluate_generator, likeness, set_distance
 from gancomp_core.methods.pseudo_pairs import pseudo_pairs
+from gancomp_core.nets import ElasticGenerator
 from gancomp_core.train import Callback, Checkpoint, Evaluate
 
 log = logging.getLogger("gancomp")
 
 
-def record(experiment: Experiment) -> dict[str, Any]:
+def record(experiment: Experiment) -> Json:
     """The row of an experiment: from the table when it was done before, else by doing it now and writing it down."""
     if (row := results.row(experiment.key)) is not None:
         return row
@@ -55,9 +57,10 @@ def generator_of(experiment: Experiment) -> nn.Module:
     same weights to the bit.
     """
     if experiment.kind == "shipped":
-        generator: Any = zoo.load(str(experiment["model"])).generator
-        network = experiment["network"]
-        return generator if network is None else generator.extract(architecture_of(dict(network))).eval()  # type: ignore[arg-type]
+        model, network = zoo.load(str(experiment["model"])), experiment["network"]
+        if not isinstance(network, Mapping):
+            return model.generator
+        return cast(ElasticGenerator, model.generator).extract(architecture_of(network)).eval()
     with results.lock(experiment.folder / "lock"):
         trained = Job(experiment, [Checkpoint(experiment.folder / "training.ckpt")]).train()
     return trained.averaged["generator"].eval()
@@ -65,8 +68,8 @@ def generator_of(experiment: Experiment) -> nn.Module:
 
 def architecture(experiment: Experiment) -> Any:
     """The architecture of an experiment's network, without its weights."""
-    if network := experiment["network"]:
-        return architecture_of(dict(network))  # type: ignore[arg-type]
+    if isinstance(network := experiment["network"], Mapping):
+        return architecture_of(network)
     return architecture_of(zoo.card(str(experiment["model"]))["architecture"])
 
 

@@ -13,13 +13,14 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import pandas as pd
 from filelock import FileLock
 
 from gancomp_core import files
 from gancomp_core.errors import GancompError
+from gancomp_core.files import Json
 from gancomp_core.lab.experiment import JSON, Experiment, canonical
 from gancomp_core.measure import machine_class
 
@@ -86,19 +87,19 @@ def rows(kind: str | Collection[str] = (), task: str | None = None) -> Rows:
     return _part(state(), (kind,) if isinstance(kind, str) else tuple(kind), task).copy()
 
 
-def row(key: str) -> dict[str, Any] | None:
+def row(key: str) -> Json | None:
     """The values of the row of this key, those that are missing left out; None where it was never made."""
     found = _row(state(), key)
     return None if found is None else dict(found)
 
 
 @lru_cache(maxsize=4096)
-def _row(state: tuple[Path, int, int], key: str) -> dict[str, Any] | None:
+def _row(state: tuple[Path, int, int], key: str) -> Json | None:
     place = _by_key(state).get(key)
     return None if place is None else dict(_table(state).iloc[place].dropna().to_dict())
 
 
-def once(experiment: Experiment, make: Callable[[], Mapping[str, JSON]]) -> dict[str, Any]:
+def once(experiment: Experiment, make: Callable[[], Mapping[str, JSON]]) -> Json:
     """The row of an experiment, made and written down where it is not there yet.
 
     It is written as soon as it is made, the file whole or not at all, one process at a time.

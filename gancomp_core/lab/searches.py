@@ -18,6 +18,7 @@ from torch import nn
 from gancomp_core import files, zoo
 from gancomp_core.data import Task, load_task
 from gancomp_core.errors import GancompError
+from gancomp_core.files import Json
 from gancomp_core.lab import results
 from gancomp_core.lab.catalogue import planned
 from gancomp_core.lab.experiment import JSON, Experiment, canonical, kind
@@ -41,7 +42,7 @@ def supernet_search(
     *,
     supernet: str,
     strategy: str,
-    part: Mapping[str, Any] | None = None,
+    part: Json | None = None,
     evaluations: int | None = None,
     cheaper: float = 1,
 ) -> Mapping[str, JSON]:
@@ -52,7 +53,7 @@ def supernet_search(
     """
     chosen = SupernetSearch(experiment)
     network: Any = zoo.load(supernet).generator
-    how: dict[str, Any] = {"pixels": chosen.pixels, "evaluations": evaluations, "seed": experiment.seed}
+    how: Json = {"pixels": chosen.pixels, "evaluations": evaluations, "seed": experiment.seed}
     found = search(chosen.space, SupernetScore(network, chosen.task), chosen.budget, strategy, **how)
     found.to_csv(results.artefact(experiment, ".csv"))
     best = found.best_row
@@ -94,7 +95,7 @@ class SupernetSearch:
     def budget(self) -> Budget:
         """The MACs of the supernet's teacher by how many times cheaper the network is to be."""
         teacher = zoo.card(self.supernet)["settings"]["teacher"]
-        return Budget(macs=zoo.card(teacher)["cost"]["macs"] / self.experiment["cheaper"])  # type: ignore[operator]
+        return Budget(macs=zoo.card(teacher)["cost"]["macs"] / self.experiment["cheaper"])
 
     def frontier(self) -> Frontier[Any]:
         """The networks that it evaluated; raises :class:`GancompError` naming the command where it was not done."""
@@ -235,7 +236,7 @@ class AgdSearch:
             ) from error
 
     @property
-    def row(self) -> Mapping[str, Any]:
+    def row(self) -> Json:
         """Its row in the table of results: "minutes", "machine" and so on."""
         return results.row(self.experiment.key) or {}
 

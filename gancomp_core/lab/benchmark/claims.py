@@ -24,6 +24,7 @@ import yaml
 from gancomp_core import files, zoo
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
+from gancomp_core.files import Json
 from gancomp_core.lab import catalogue, results
 from gancomp_core.lab.benchmark.compressed import WEIGHT_FORMS
 from gancomp_core.lab.benchmark.published import costs
@@ -48,7 +49,7 @@ class Claim:
 
     paper: str
     claim: str
-    test: Mapping[str, Any]
+    test: Json
     status: str = ""
     evidence: str = ""
 
@@ -153,7 +154,7 @@ def _times_fewer_macs(of: Row) -> float:
     return float(teacher / small)
 
 
-def _paired(ours: Mapping[str, Any], theirs: Mapping[str, Any], score: str) -> tuple[pd.Series, pd.Series]:
+def _paired(ours: Json, theirs: Json, score: str) -> tuple[pd.Series, pd.Series]:
     """The values of the seeds that both have; a teacher, of which there is one, goes with every seed."""
     one, other = _values(ours, score), _values(theirs, score)
     if "teacher" in theirs:
@@ -162,7 +163,7 @@ def _paired(ours: Mapping[str, Any], theirs: Mapping[str, Any], score: str) -> t
     return one[both], other[both]
 
 
-def _place(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+def _place(ours: Json, theirs: Json) -> str:
     """Where the results stand: a plan of runs, or rows of the benchmark."""
     here = str(ours["runs"]) if "runs" in ours else ", ".join(ours["entry"])
     if "entry" in theirs:
@@ -172,7 +173,7 @@ def _place(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     return here if theirs["runs"] == here else f"{here} against {theirs['runs']}"
 
 
-def _values(named: Mapping[str, Any], score: str) -> pd.Series:
+def _values(named: Json, score: str) -> pd.Series:
     """Scores by seed of ``{"runs": plan, "with": {...}}``, ``{"entry": [task, label]}`` or ``{"teacher": task}``.
 
     "a / b" as a score is the one divided by the other.
@@ -187,7 +188,7 @@ def _values(named: Mapping[str, Any], score: str) -> pd.Series:
     return _of_runs(named["runs"], named["with"], score)
 
 
-def _of_runs(plan: str, wanted: Mapping[str, Any], score: str) -> pd.Series:
+def _of_runs(plan: str, wanted: Json, score: str) -> pd.Series:
     """Scores by seed of the recorded experiments of a plan that have these entries."""
     chosen = catalogue.Query(plan, wanted).experiments()
     recorded = {each.seed: found for each in chosen if (found := results.row(each.key)) is not None}

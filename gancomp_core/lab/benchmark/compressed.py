@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from gancomp_core.data import Task, load_task
+from gancomp_core.files import Json
 from gancomp_core.lab.benchmark.rows import TEACHER, Row, member
 from gancomp_core.lab.experiment import JSON, Experiment, kind
 from gancomp_core.lab.recording import generator_of
@@ -101,11 +101,11 @@ def compressed_weights(experiment: Experiment, *, of: str, form: str) -> Mapping
     return metrics | _quality(small.generator, experiment)
 
 
-def _costs(generator: nn.Module, task: Task) -> dict[str, Any]:
+def _costs(generator: nn.Module, task: Task) -> Json:
     spent = cost(generator, task.size, task.size)
     return {"macs": spent.macs, "params": spent.params}
 
 
-def _quality(network: nn.Module | OnnxGenerator, experiment: Experiment) -> dict[str, Any]:
+def _quality(network: nn.Module | OnnxGenerator, experiment: Experiment) -> Json:
     seeds = experiment.protocol.evaluation_seeds
     return evaluate_generator(network, load_task(experiment.task), seeds=seeds).as_dict()

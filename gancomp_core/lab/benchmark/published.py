@@ -15,6 +15,7 @@ from torch import nn
 
 from gancomp_core import files
 from gancomp_core.errors import GancompError
+from gancomp_core.files import Json
 from gancomp_core.measure import Cost, cost, export_onnx, onnx_latency
 from gancomp_core.methods.quantization import export_int8
 from gancomp_core.nets import (
@@ -105,7 +106,7 @@ def _costs() -> pd.DataFrame:
     rows = []
     for each, now in found.values():
         pairs = ((each.published_macs, now.published_macs), (each.true_macs, now.macs), (each.params, now.params))
-        row: dict[str, Any] = {"network": each.name, "macs": now.macs, "published_macs": now.published_macs}
+        row: Json = {"network": each.name, "macs": now.macs, "published_macs": now.published_macs}
         row |= {"params": now.params, "printed_macs": each.published_macs}
         row["agrees"] = all(printed in (None, counted) for printed, counted in pairs)
         if each.family in TEACHERS:
@@ -136,6 +137,6 @@ def milliseconds(name: str, threads: int = 1, repeats: int = 3) -> dict[str, flo
     with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
         floating = export_onnx(generator, Path(folder) / "float32.onnx", small.shape)
         whole = export_int8(generator, Path(folder) / "int8.onnx", small, floating=floating)
-        how: dict[str, Any] = {"threads": threads, "repeats": repeats, "warmup": 1, "min_seconds": 0.0}
+        how: Json = {"threads": threads, "repeats": repeats, "warmup": 1, "min_seconds": 0.0}
         ways = {"float32": floating, "int8": whole}
         return {form: onnx_latency(path, shape, **how).median_ms for form, path in ways.items()}

@@ -7,6 +7,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from gancomp_core.errors import GancompError
+from gancomp_core.files import Json
 from gancomp_core.lab import results
 from gancomp_core.lab.catalogue import LIST, SIZES, Query, whole
 from gancomp_core.lab.experiment import Experiment, key_of
@@ -66,7 +67,7 @@ def _rows(task: str, state: object) -> tuple[Row, ...]:
     return tuple(_row(task, label, dict(query)) for label, query in LIST["benchmark"][task].items())
 
 
-def _row(task: str, label: str, query: dict[str, Any]) -> Row:
+def _row(task: str, label: str, query: Json) -> Row:
     int8 = query.pop("int8", 3)
     if "model" in query:
         of = [Experiment(name=label, kind="shipped", task=task, spec=whole(query, task))]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from gancomp_core.errors import GancompError
+from gancomp_core.files import Json
 from gancomp_core.lab import results
 from gancomp_core.lab.benchmark.compressed import WEIGHT_FORMS, in_forms, in_int8
 from gancomp_core.lab.benchmark.rows import HEADLINES, TEACHER, Row, row, rows
@@ -41,7 +41,7 @@ def scores(of: Row) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def _scores(of: Row, network: Experiment) -> Iterator[dict[str, Any]]:
+def _scores(of: Row, network: Experiment) -> Iterator[Json]:
     """One network in float32 and in int8, as far as it is recorded."""
     run, rounded = (results.row(each.key) for each in (network, in_int8(of, network)))
     about, bytes_float = {"seed": network.seed, "form": FLOAT}, rounded["bytes_float"] if rounded else None
@@ -62,7 +62,7 @@ def _scores(of: Row, network: Experiment) -> Iterator[dict[str, Any]]:
     yield {**about, **_taken(rounded, COSTS | LIKENESS | before | {name: f"int8_{name}" for name in SCORES})}
 
 
-def _taken(metrics: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+def _taken(metrics: Json, names: Mapping[str, str]) -> Json:
     """Some metrics of a row under new names; what is not recorded is not a number."""
     return {name: metrics.get(column, math.nan) for name, column in names.items()}
 
@@ -113,9 +113,9 @@ def _summaries(recorded: pd.DataFrame, of: Mapping[str, Row]) -> pd.DataFrame:
     return whole.join(both.sort_index(axis=1))
 
 
-def _times(of: Row, form: str, clock: Clock) -> dict[str, Any]:
+def _times(of: Row, form: str, clock: Clock) -> Json:
     """Quietest median and middle 95th percentile of the rounds, at each number of threads; memory of one."""
-    found: dict[str, Any] = {}
+    found: Json = {}
     timed_as = TIMED_AS.get(form, form)
     for threads in THREADS:
         for word, name in (("", timed_as), *((("torch_", "torch"),) if form == FLOAT else ())):

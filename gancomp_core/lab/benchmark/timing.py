@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
+from gancomp_core.files import Json
 from gancomp_core.lab import results
 from gancomp_core.lab.benchmark.compressed import CALIBRATION, WEIGHT_FORMS
 from gancomp_core.lab.benchmark.rows import TASKS, TEACHER, Row, rows
@@ -115,7 +115,7 @@ class _Turn:
 
     ways: Mapping[str, Callable[..., Latency]]
     memory: Mapping[str, Callable[..., int]]
-    about: Mapping[str, Any]
+    about: Json
 
 
 def _measure(numbers: Sequence[int], experiments: Mapping[tuple[int, str, int], Experiment]) -> None:
@@ -147,9 +147,9 @@ def _turn(row: Row, folder: Path) -> _Turn:
     return _Turn(ways, memory, {"pixels": task.size, "macs": cost(generator, task.size, task.size).macs})
 
 
-def _round(number: int, turns: Mapping[str, _Turn]) -> dict[tuple[str, int], dict[str, Any]]:
+def _round(number: int, turns: Mapping[str, _Turn]) -> dict[tuple[str, int], Json]:
     """One turn of every network, form and number of threads; the order depends on the round's number."""
-    rows: dict[tuple[str, int], dict[str, Any]] = {
+    rows: dict[tuple[str, int], Json] = {
         (network, threads): {**turn.about, "network": network, "threads": threads, "round": number}
         for network, turn in turns.items()
         for threads in THREADS

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancomp_core.data import Task
-from gancomp_core.files import atomic_write
+from gancomp_core.files import Json, atomic_write
 from gancomp_core.lab.shipped_models.models import Model
 from gancomp_core.lab.shipped_models.scores import Scores
 from gancomp_core.measure import cost, machine_class
@@ -25,7 +25,7 @@ from gancomp_core.zoo.store import GRID
 COPY = "copying the input"
 
 
-def describe(model: Model, trained: Trained, generator: nn.Module, task: Task) -> dict[str, Any]:
+def describe(model: Model, trained: Trained, generator: nn.Module, task: Task) -> Json:
     """All that the card says but the scores."""
     return {
         "name": model.name,
@@ -52,7 +52,7 @@ def expense(generator: nn.Module, task: Task) -> dict[str, int]:
     return {"macs": price.macs, "params": price.params, "bytes_fp32": price.bytes_fp32, "pixels": size}
 
 
-def table(cards: Iterable[Mapping[str, Any]]) -> str:
+def table(cards: Iterable[Json]) -> str:
     """Models beside each other as a Markdown table, which links to ``card.md`` of each from the folder ``data``."""
     cards = list(cards)
     lines = ["| model | network | MACs a picture | parameters | trained in | quality |", "|---|---|--:|--:|---|---|"]
@@ -73,7 +73,7 @@ def table(cards: Iterable[Mapping[str, Any]]) -> str:
     return "\n".join([*lines, "", f"All of them one after the other: {hours:.1f} hours of training."]) + "\n"
 
 
-def write(folder: Path, card: Mapping[str, Any], models: Mapping[str, nn.Module], task: Task) -> None:
+def write(folder: Path, card: Json, models: Mapping[str, nn.Module], task: Task) -> None:
     """Write ``grid.webp``, ``card.md`` and, last, ``card.json``."""
     rows, legend = _rows(models, task)
     rows = [F.pad(row, (1, 1, 1, 1), value=1.0) for row in rows]  # neighbours must not look like one picture
@@ -99,7 +99,7 @@ def _rows(models: Mapping[str, nn.Module], task: Task) -> tuple[list[Tensor], st
     return [row for part in parts for row in part.values()], f"{legend}; test pictures evenly spread, not chosen"
 
 
-def _markdown(card: Mapping[str, Any], legend: str) -> str:
+def _markdown(card: Json, legend: str) -> str:
     settings, price = card["settings"], card["cost"]
     recipe = f"{settings['steps']:,}, {settings['batch_size']}, {settings.get('lr', 'default')}, {settings['seed']}"
     lines = {
@@ -123,7 +123,7 @@ def _markdown(card: Mapping[str, Any], legend: str) -> str:
     )
 
 
-def _pictures(pictures: Iterable[Mapping[str, Any]]) -> str:
+def _pictures(pictures: Iterable[Json]) -> str:
     """The scores of each picture in super-resolution as a Markdown table."""
     lines = [
         "\n## Each test picture\n",
@@ -148,11 +148,11 @@ def _scores(quality: Scores) -> dict[str, str]:
     return {"quality": quality["text"]} | {titles[k]: v["text"] for k, v in quality.items() if k in titles}
 
 
-def _threads(card: Mapping[str, Any]) -> str:
+def _threads(card: Json) -> str:
     return f"{card['threads']} thread{'s' if card['threads'] != 1 else ''}"
 
 
-def _architecture(values: Mapping[str, Any]) -> str:
+def _architecture(values: Json) -> str:
     names = {
         "resnet": "ResNet generator",
         "spade": "SPADE generator",

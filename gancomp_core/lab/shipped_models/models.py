@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from gancomp_core.files import Json
 from gancomp_core.lab.catalogue import LIST, names, planned
 from gancomp_core.lab.experiment import TRAINING, Experiment
 from gancomp_core.lab.kinds import space_of
@@ -41,7 +42,7 @@ class Model:
         return space_of(space) if space else architecture_of(network)
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> Json:
         """The entries of its specification that are not at a default, without architecture, steps and batch."""
         left_out = ("network", "space", "steps", "batch_size", "precision")
         options = {name: value for name, value in self.experiment.spec.items() if name not in left_out}
@@ -50,17 +51,17 @@ class Model:
         return options
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Json:
         """What the card calls settings: steps, batch, seed and options."""
         given = self.experiment
         about = {"steps": given.steps, "batch_size": given.batch_size, "seed": given.seed, **self.options}
         return about if given["precision"] == TRAINING["precision"] else {**about, "precision": given["precision"]}
 
     @property
-    def asked(self) -> dict[str, Any]:
+    def asked(self) -> Json:
         """What the list asks for, as a card would say it."""
         asked = {"task": self.task, "architecture": self.architecture.as_dict(), "settings": self.settings}
-        plain: dict[str, Any] = json.loads(json.dumps(asked))  # lists for tuples, as in a card
+        plain: Json = json.loads(json.dumps(asked))  # lists for tuples, as in a card
         return plain
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from gancomp_core.data import Task
+from gancomp_core.files import Json
 from gancomp_core.measure import (
     evaluate_generator,
     evaluate_segmentation,
@@ -18,7 +19,7 @@ from gancomp_core.measure import (
 )
 from gancomp_core.nets import ElasticGenerator, Segmenter
 
-Scores = dict[str, Any]
+Scores = Json
 _NUMBER = re.compile(r"[-+]?\d+(?:,\d{3})*(?:\.\d+)?")
 
 
@@ -79,7 +80,7 @@ def _parts(value: Scores | list[Any]) -> Scores:
     return {part["name"] if isinstance(part, dict) and "name" in part else str(i): part for i, part in enumerate(value)}
 
 
-def _agree(stated: Any, value: Any, tolerance: float) -> bool:
+def _agree(stated: object, value: object, tolerance: float) -> bool:
     if stated == value or not tolerance:
         return stated == value
     if isinstance(stated, str) and isinstance(value, str):
@@ -101,7 +102,7 @@ def _agreeing_texts(stated: str, value: str, tolerance: float) -> bool:
     return True
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return f"{value:.5g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else f"'{value}'"
 
 

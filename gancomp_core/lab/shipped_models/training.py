@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import lzma
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from gancomp_core.data import Task, load_task
 from gancomp_core.errors import GancompError
-from gancomp_core.files import atomic_write, cache_root, data_root, sha256, write_between
+from gancomp_core.files import Json, atomic_write, cache_root, data_root, sha256, write_between
 from gancomp_core.lab.kinds import Job
 from gancomp_core.lab.shipped_models import cards
 from gancomp_core.lab.shipped_models.models import Model, model_of, models
@@ -94,7 +94,7 @@ def evaluate(name: str) -> ZooModel:
     return load(name)
 
 
-def _measured(name: str, task: Task) -> dict[str, Any]:
+def _measured(name: str, task: Task) -> Json:
     """Cost and quality of the shipped weights, as they are measured here and now."""
     model = load(name)
     return {
@@ -122,14 +122,14 @@ def table(write: bool = False) -> str:
     return text
 
 
-def _stated(card: Mapping[str, Any], model: Model) -> dict[str, Any]:
+def _stated(card: Json, model: Model) -> Json:
     """The part of a card that :attr:`Model.asked` speaks of."""
     left_out = {"ema", *({"precision"} if model.experiment["precision"] == "auto" else ())}
     settings = {name: value for name, value in card["settings"].items() if name not in left_out}
     return {"task": card["task"], "architecture": card["architecture"], "settings": settings}
 
 
-def _odd_files(folder: Path, card: Mapping[str, Any], model: Model) -> list[str]:
+def _odd_files(folder: Path, card: Json, model: Model) -> list[str]:
     odd, wanted = [], {f"{network}.safetensors" for network in model.ships}
     text = (folder / "card.md").read_text(encoding="utf-8") if (folder / "card.md").is_file() else ""
     if not wanted == set(card["files"]) == _networks_in(folder):
@@ -152,7 +152,7 @@ def _networks(trained: Trained, names: Iterable[str]) -> dict[str, nn.Module]:
     return {network: everything[network].cpu() for network in names}
 
 
-def _about(module: nn.Module) -> dict[str, Any]:
+def _about(module: nn.Module) -> Json:
     described: Any = module
     if hasattr(described, "architecture"):
         return {"architecture": described.architecture.as_dict()}
