@@ -15,7 +15,7 @@ WIDTH, LEFT, RIGHT, ROW, GAP, HEAD = 980, 150, 650, 52, 10, 58
 LAYERS = [
     ("Command", "cli.py", "one command and its sub-commands"),
     ("Course", "course/", "exercises, predictions, widgets, figures, notebook runner"),
-    ("Laboratory", "lab/", "experiments, kinds, recipes, results, benchmark, claims"),
+    ("Laboratory", "lab/", "experiments, kinds, results, benchmark, claims"),
     ("Library", "verbs.py", "load, train, search, fine-tune, export, compare"),
     ("Library", "methods/", "distillation, supernets, search, AGD, wavelets, integers"),
     ("Library", "zoo/  |  importers/", "shipped weights  |  other people's checkpoints"),
