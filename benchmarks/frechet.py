@@ -11,7 +11,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from benchmarks.side_by_side import Budget, Comparison, compare, repeated, thread_counts, torch_threads
 from gancomp_core.data import load_task, to_float
 from gancomp_core.measure import frechet_distance
-from gancomp_core.measure.quality import PictureFeatures
+from gancomp_core.measure.features import PictureFeatures
 
 BATCH_SIZE = 32
 

@@ -66,10 +66,11 @@ def extract_features(pictures: Pictures, batch_size: int = 32, device: torch.dev
         GancompError: For no pictures, other shapes, and values that are not finite.
     """
     at_least(1, batch_size, "batch_size", "32 is fast on a CPU")
-    _feature_module(str(torch.device(device)))  # loaded once, before several threads ask for it
-    extract = functools.partial(_features_of_batch, device=torch.device(device))
+    device = torch.device(device)
+    frozen(PictureFeatures, str(device))  # before several threads ask for it
+    extract = functools.partial(in_full_precision, PictureFeatures, device)
     batches = batches_of(pictures, batch_size)
-    found = list(map(extract, batches) if torch.device(device).type != "cpu" else in_threads(extract, batches))
+    found = list(map(extract, batches) if device.type != "cpu" else in_threads(extract, batches))
     if not found:
         raise GancompError(
             "There are no pictures to take features of; pass at least one tensor of shape [N, 1 or 3, H, W]."
@@ -77,25 +78,33 @@ def extract_features(pictures: Pictures, batch_size: int = 32, device: torch.dev
     return torch.cat(found)
 
 
-@functools.lru_cache(maxsize=2)
-def _feature_module(device: str) -> PictureFeatures:
-    return PictureFeatures().to(device).eval()
+@functools.lru_cache(maxsize=4)
+def frozen(kind: type[nn.Module], device: str) -> nn.Module:
+    """A measure with frozen weights on a device, loaded once."""
+    return kind().to(device).eval()
 
 
-def _features_of_batch(pictures: Tensor, device: torch.device) -> Tensor:
-    module = _feature_module(str(device))
-    # full float32 on a GPU too, so that values of different machines can be compared; no autocast applies
+def in_full_precision(kind: type[nn.Module], device: torch.device, *pictures: Tensor) -> Tensor:
+    """What a measure gives for one batch, on the CPU: in full float32 under any autocast or GPU setting.
+
+    Numbers of different machines can be compared then.
+
+    Raises:
+        GancompError: For pictures that are not finite.
+    """
+    module = frozen(kind, str(device))
     with (
         torch.inference_mode(),
         torch.backends.cudnn.flags(allow_tf32=False),
         torch.autocast(device.type, enabled=False),
     ):
-        features: Tensor = module(pictures.to(device, torch.float32))
-    if not features.isfinite().all():
+        found: Tensor = module(*(side.to(device, torch.float32) for side in pictures))
+    if not found.isfinite().all():
         raise GancompError(
-            "The pictures hold NaN or infinite values, so they have no features; check the generator that made them."
+            "The pictures hold NaN or infinite values, so there is nothing to measure; check the generator that made "
+            "them."
         )
-    return features.cpu().clone()  # a clone outside inference mode is an ordinary tensor
+    return found.cpu().clone()  # a clone outside inference mode is an ordinary tensor
 
 
 def batches_of(pictures: Pictures, batch_size: int) -> Iterator[Tensor]:

@@ -22,42 +22,15 @@ from torch import Tensor
 
 from gancomp_core.data import PictureSet, Task, to_float
 from gancomp_core.errors import GancompError
-from gancomp_core.measure.distances import NAME, frechet_distance, frechet_or_kid, kid, subset_size, true_fid
-from gancomp_core.measure.features import PROTOCOL, PictureFeatures, Pictures, extract_features, in_threads
+from gancomp_core.measure.distances import NAME, frechet_distance, frechet_or_kid, kid, subset_size
+from gancomp_core.measure.features import PROTOCOL, extract_features, frozen, in_full_precision, in_threads
 from gancomp_core.measure.running import check_output, measuring, scored_split
-from gancomp_core.measure.similarity import (
-    PERCEPTUAL_NAME,
-    PerceptualDistance,
-    perceptual_distance,
-    perceptual_module,
-    perceptual_of_batch,
-    psnr,
-    ssim,
-)
+from gancomp_core.measure.similarity import PERCEPTUAL_NAME, PerceptualDistance, psnr, ssim
 from gancomp_core.measure.statistics import significant
 from gancomp_core.nets.efficientnet_lite import weights_hash
 from gancomp_core.tensor_cache import cached
 
-__all__ = [
-    "FD_MINIMUM",
-    "NAME",
-    "PERCEPTUAL_NAME",
-    "PROTOCOL",
-    "Distance",
-    "PerceptualDistance",
-    "PictureFeatures",
-    "Pictures",
-    "Quality",
-    "evaluate_generator",
-    "extract_features",
-    "frechet_distance",
-    "kid",
-    "perceptual_distance",
-    "psnr",
-    "ssim",
-    "true_fid",
-]
-
+SIMILARITY = ("psnr", "ssim", "perceptual")
 FD_MINIMUM = 1000
 """A split of fewer pictures gets no Frechet distance: its 1280 features would be mostly chance."""
 
@@ -174,14 +147,7 @@ class Quality:
             "samples": float(self.samples),
             "seeds": float(len(self.seeds)),
         }
-        paired = {
-            "psnr": self.psnr,
-            "psnr_spread": self.psnr_spread,
-            "ssim": self.ssim,
-            "ssim_spread": self.ssim_spread,
-            "perceptual": self.perceptual,
-            "perceptual_spread": self.perceptual_spread,
-        }
+        paired = {key: getattr(self, key) for name in SIMILARITY for key in (name, f"{name}_spread")}
         return frechet | numbers | {name: value for name, value in paired.items() if value is not None}
 
     def __str__(self) -> str:
@@ -249,17 +215,20 @@ def evaluate_generator(
     references = [_real_features(task, "train", drawn, device) for drawn in draws]
     with_frechet = len(pictures) >= FD_MINIMUM if frechet is None else frechet
 
-    def measure(i: int) -> tuple[tuple[float, float], float, tuple[float, float]]:
-        size = subset_size(features, references[i])
-        among_real = _Floors(task, split, chosen, draws[i], real, references[i], device)
+    def measure(i: int) -> tuple[tuple[float, float], float, float, float]:
+        reference, seed = references[i], seeds[i]
+        size = subset_size(features, reference)
+        drawn = (*_pictures_key(task, split, chosen, device), _digest(draws[i]))
         return (
-            kid(features, references[i], subset_size=size, seed=seeds[i]),
-            among_real.kid(size, seeds[i]),
-            (frechet_distance(features, references[i]), among_real.frechet()) if with_frechet else (0.0, 0.0),
+            kid(features, reference, subset_size=size, seed=seed),
+            _floor(
+                ("kidfloor", *drawn, str(size), str(seed)), lambda: kid(real, reference, subset_size=size, seed=seed)[0]
+            ),
+            frechet_distance(features, reference) if with_frechet else 0.0,
+            _floor(("floor", *drawn), lambda: frechet_distance(real, reference)) if with_frechet else 0.0,
         )
 
-    kids, kid_floors, frechets = zip(*in_threads(measure, range(len(seeds))), strict=True)
-    values, floors = zip(*frechets, strict=True)
+    kids, kid_floors, values, floors = zip(*in_threads(measure, range(len(seeds))), strict=True)
     return Quality(
         task.name,
         split,
@@ -366,12 +335,13 @@ def _similarity(
 
     def measure(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         output, target = pair[0], to_float(pictures.targets[pair[1]])
-        return psnr(output, target), ssim(output, target), perceptual_of_batch(output, target, device)
+        perceptual = in_full_precision(PerceptualDistance, device, output, target)
+        return psnr(output, target), ssim(output, target), perceptual
 
-    perceptual_module(str(device))  # loaded once, before several threads ask for it
+    frozen(PerceptualDistance, str(device))  # before several threads ask for it
     similarity: dict[str, float] = {}
     found = zip(*in_threads(measure, pairs), strict=True)
-    for name, values in zip(("psnr", "ssim", "perceptual"), found, strict=True):
+    for name, values in zip(SIMILARITY, found, strict=True):
         each = torch.cat(values).double()
         similarity |= {name: float(each.mean()), f"{name}_spread": float(each.std())}
     return similarity
@@ -384,36 +354,18 @@ def _real_features(task: Task, split: str, indices: Tensor, device: torch.device
     """Features of real target pictures, from the cache where they were computed before."""
     targets = (task.train if split == "train" else scored_split(task, split)).targets
     return _cached(
-        ("features", torch.device(device).type, task.fingerprint, split, _digest(indices)),
+        ("features", *_pictures_key(task, split, indices, device)),
         lambda: extract_features((to_float(targets[some]) for some in indices.split(256)), device=device),
     )
 
 
-@dataclass(frozen=True)
-class _Floors:
-    """Distances of a split's real pictures from the drawn training pictures, cached likewise."""
+def _floor(key: tuple[str, ...], measure: Callable[[], float]) -> float:
+    """A distance of real pictures from real ones, cached likewise."""
+    return float(_cached(key, lambda: torch.tensor([measure()], dtype=torch.float64)))
 
-    task: Task
-    split: str
-    chosen: Tensor
-    drawn: Tensor
-    real: Tensor
-    reference: Tensor
-    device: torch.device | str
 
-    def frechet(self) -> float:
-        return self._once(("floor",), lambda: frechet_distance(self.real, self.reference))
-
-    def kid(self, size: int, seed: int) -> float:
-        return self._once(
-            ("kidfloor", str(size), str(seed)),
-            lambda: kid(self.real, self.reference, subset_size=size, seed=seed)[0],
-        )
-
-    def _once(self, what: tuple[str, ...], measure: Callable[[], float]) -> float:
-        pictures = (self.task.fingerprint, self.split, _digest(self.chosen), _digest(self.drawn))
-        key = (what[0], torch.device(self.device).type, *pictures, *what[1:])
-        return float(_cached(key, lambda: torch.tensor([measure()], dtype=torch.float64)))
+def _pictures_key(task: Task, split: str, indices: Tensor, device: torch.device | str) -> tuple[str, ...]:
+    return torch.device(device).type, task.fingerprint, split, _digest(indices)
 
 
 def _cached(key: tuple[str, ...], make: Callable[[], Tensor]) -> Tensor:

@@ -7,14 +7,18 @@ LPIPS.
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from torch import Tensor, nn
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from gancomp_core.errors import GancompError, at_least
-from gancomp_core.measure.features import check_pictures, in_threads, protocol_input
+from gancomp_core.measure.features import (
+    check_pictures,
+    frozen,
+    in_full_precision,
+    in_threads,
+    protocol_input,
+)
 from gancomp_core.nets.efficientnet_lite import TAPS, EfficientNetLite0, load_efficientnet_lite0
 
 PERCEPTUAL_NAME = "PD-EfficientNet-Lite0"
@@ -132,29 +136,7 @@ def perceptual_distance(
     check_pair(generated, target)
     check_pictures(generated)
     at_least(1, batch_size, "batch_size", "32 is fast on a CPU")
-    perceptual_module(str(torch.device(device)))  # loaded once, before several threads ask for it
+    device = torch.device(device)
+    frozen(PerceptualDistance, str(device))  # before several threads ask for it
     batches = zip(generated.split(batch_size), target.split(batch_size), strict=True)
-    found = in_threads(lambda pair: perceptual_of_batch(*pair, torch.device(device)), batches)
-    return torch.cat(found)
-
-
-def perceptual_of_batch(generated: Tensor, target: Tensor, device: torch.device) -> Tensor:
-    """The perceptual distance for one batch on this thread, in full float32 under any autocast or GPU setting."""
-    module = perceptual_module(str(device))
-    with (
-        torch.inference_mode(),
-        torch.backends.cudnn.flags(allow_tf32=False),
-        torch.autocast(device.type, enabled=False),
-    ):
-        found: Tensor = module(generated.to(device, torch.float32), target.to(device, torch.float32))
-    if not found.isfinite().all():
-        raise GancompError(
-            "The pictures hold NaN or infinite values, so they have no distance; check the generator that made them."
-        )
-    return found.cpu().clone()  # a clone outside inference mode is an ordinary tensor
-
-
-@functools.lru_cache(maxsize=2)
-def perceptual_module(device: str) -> PerceptualDistance:
-    """The measure on a device, loaded once."""
-    return PerceptualDistance().to(device)
+    return torch.cat(in_threads(lambda pair: in_full_precision(PerceptualDistance, device, *pair), batches))

@@ -8,7 +8,7 @@ peak is 255. Papers have used this convention since SRCNN, so values can be comp
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -120,40 +120,10 @@ def _inner_luma(generated: Tensor, target: Tensor, border: int, least: int) -> t
 # --- the evaluation of a network ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class PictureScore:
-    """Scores of a network and of bicubic enlargement on one picture.
-
-    Attributes:
-        kind: "photo" or "crop".
-        picture: Name of the photo.
-        psnr_y: PSNR of the network's luma, in dB.
-        ssim_y: SSIM of the network's luma.
-        bicubic_psnr_y: PSNR of bicubic enlargement.
-        bicubic_ssim_y: SSIM of bicubic enlargement.
-    """
-
-    kind: str
-    picture: str
-    psnr_y: float
-    ssim_y: float
-    bicubic_psnr_y: float
-    bicubic_ssim_y: float
-
-    @property
-    def psnr_y_gain(self) -> float:
-        return self.psnr_y - self.bicubic_psnr_y
-
-    @property
-    def ssim_y_gain(self) -> float:
-        return self.ssim_y - self.bicubic_ssim_y
-
-
-SCORES = ("psnr_y", "bicubic_psnr_y", "ssim_y", "bicubic_ssim_y")
 MEASURES = ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "psnr_y_gain", "ssim_y_gain")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SuperResolutionQuality:
     """The quality of one super-resolution network: scores of every whole photo and of every crop of a split.
 
@@ -161,39 +131,28 @@ class SuperResolutionQuality:
         task: Name of the task.
         split: "test" or "search".
         scale: How many times larger the targets are.
-        scores: A score for each picture.
+        scores: A row for each picture: ``kind`` ("photo" or "crop"), ``picture`` (name of the photo), PSNR-Y in dB and
+            SSIM-Y of the network and of bicubic enlargement, and the gains over it.
     """
 
     task: str
     split: str
     scale: int
-    scores: tuple[PictureScore, ...]
+    scores: pd.DataFrame
 
     def table(self, kind: str | None = None) -> pd.DataFrame:
-        """One row per picture: kind, picture, PSNR-Y and SSIM-Y of the network and of bicubic, and the gains.
-
-        Args:
-            kind: "photo" or "crop" for these alone; None for both.
-        """
-        rows = [
-            {"kind": s.kind, "picture": s.picture, **{m: getattr(s, m) for m in MEASURES}}
-            for s in self.scores
-            if kind in (None, s.kind)
-        ]
-        return pd.DataFrame(rows, columns=["kind", "picture", *MEASURES])
+        """The scores of the photos ("photo") or of the crops ("crop") alone; of both without ``kind``."""
+        return self.scores if kind is None else self.scores[self.scores.kind == kind].reset_index(drop=True)
 
     def pictures(self) -> list[dict[str, str | float]]:
         """The scores as plain values, each with the ``name`` of a photo or of a crop, such as "cat, crop 2"."""
-        table = self.table()
-        numbers = (table.groupby(["kind", "picture"]).cumcount() + 1).tolist()
-        names = [
-            score.picture if score.kind == PHOTOS else f"{score.picture}, crop {number}"
-            for score, number in zip(self.scores, numbers, strict=True)
-        ]
-        return [
-            {"name": name, **{measure: getattr(score, measure) for measure in SCORES}}
-            for name, score in zip(names, self.scores, strict=True)
-        ]
+        numbers = self.scores.groupby(["kind", "picture"]).cumcount() + 1
+        crops = self.scores.picture + ", crop " + numbers.astype(str)
+        named = self.scores.assign(name=self.scores.picture.where(self.scores.kind == PHOTOS, crops))
+        rows: list[dict[str, str | float]] = named[
+            ["name", "psnr_y", "bicubic_psnr_y", "ssim_y", "bicubic_ssim_y"]
+        ].to_dict("records")
+        return rows
 
     def as_dict(self) -> dict[str, float]:
         """Flat numbers for a table, each for ``photos`` and for ``crops``.
@@ -283,15 +242,15 @@ def evaluate_super_resolution(
     if photos is None:
         photos = whole_photos() if task.name == "photos_x4" and split == "test" else ()
     crops, device = scored_split(task, split), torch.device(device)
-    scores: list[PictureScore] = []
+    scores: list[pd.DataFrame] = []
     with measuring(device, network):
         for photo in photos:
             pair = to_float(photo.source), to_float(photo.target)
-            scores += _scores(network, *pair, [photo.name], PHOTOS, task.scale, device)
+            scores.append(_scores(network, *pair, [photo.name], PHOTOS, task.scale, device))
         for indices in torch.arange(len(crops)).split(batch_size):
             batch, names = crops.batch(indices), _names(crops, task.label_names, indices)
-            scores += _scores(network, batch.source, batch.target, names, CROPS, task.scale, device)
-    return SuperResolutionQuality(task.name, split, task.scale, tuple(scores))
+            scores.append(_scores(network, batch.source, batch.target, names, CROPS, task.scale, device))
+    return SuperResolutionQuality(task.name, split, task.scale, pd.concat(scores, ignore_index=True))
 
 
 def _names(crops: PictureSet, label_names: Sequence[str], indices: Tensor) -> list[str]:
@@ -305,16 +264,14 @@ def _scores(
     network: Callable[[Tensor], Tensor],
     source: Tensor,
     target: Tensor,
-    names: Iterable[str],
+    names: Sequence[str],
     kind: str,
     scale: int,
     device: torch.device,
-) -> list[PictureScore]:
+) -> pd.DataFrame:
     output = network(source.to(device)).float().cpu()
     check_output(output, target)
-    found = [
-        [measure(made, target, scale).tolist() for measure in (psnr_y, ssim_y)]
-        for made in (output, bicubic(source, scale))
-    ]
-    columns = [column for pair in found for column in pair]
-    return [PictureScore(kind, name, *values) for name, *values in zip(names, *columns, strict=True)]
+    rows = pd.DataFrame({"kind": kind, "picture": names})
+    for prefix, made in (("", output), ("bicubic_", bicubic(source, scale))):
+        rows[f"{prefix}psnr_y"], rows[f"{prefix}ssim_y"] = psnr_y(made, target, scale), ssim_y(made, target, scale)
+    return rows.assign(psnr_y_gain=rows.psnr_y - rows.bicubic_psnr_y, ssim_y_gain=rows.ssim_y - rows.bicubic_ssim_y)
