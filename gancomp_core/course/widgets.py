@@ -20,6 +20,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from unittest import mock
 
 import ipywidgets
 import matplotlib.pyplot as plt
@@ -86,13 +87,9 @@ class Slider:
             step = self.step or (1 if whole else (self.high - self.low) / 100)
             bar = kind(value=self.value, step=step, readout=False, **limits, **about)
         number = (ipywidgets.BoundedIntText if whole else ipywidgets.BoundedFloatText)(
-            value=self.value,
-            description=self.named,
-            style=_WIDE,
-            layout=_BOX,
-            **limits,
+            value=self.value, description=self.named, style=_WIDE, layout=_BOX, **limits,
             step=None if self.log else bar.step,
-        )
+        )  # fmt: skip
         ipywidgets.link((bar, "value"), (number, "value"))
         return bar, ipywidgets.HBox([number, bar])
 
@@ -101,9 +98,7 @@ class Slider:
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
     def say(self, value: Value) -> str:
-        return f"{self.label} {value:,.4g} {self.unit}".strip() if isinstance(value, float) else (
-            f"{self.label} {value:,} {self.unit}".strip()
-        )  # fmt: skip
+        return f"{self.label} {_plain(value)} {self.unit}".strip()
 
     def tour(self) -> list[Value]:
         """Both ends and the middle."""
@@ -292,15 +287,8 @@ def drive_all_widgets() -> list[Timing]:
     Returns:
         The time of each redraw, in milliseconds; how they compare with the aim is printed.
     """
-    strict = os.environ.get("GANCOMP_STRICT_WIDGETS")
-    os.environ["GANCOMP_STRICT_WIDGETS"] = "1"
-    try:
+    with mock.patch.dict(os.environ, GANCOMP_STRICT_WIDGETS="1"):
         timings = [timing for explorer in list(_LIVE.values()) for timing in _drive(explorer)]
-    finally:
-        if strict is None:
-            del os.environ["GANCOMP_STRICT_WIDGETS"]
-        else:
-            os.environ["GANCOMP_STRICT_WIDGETS"] = strict
     if timings:
         middle = statistics.median(timing.ms for timing in timings)
         slowest = max(timings, key=lambda timing: timing.ms)
@@ -358,8 +346,3 @@ def _contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], colu
 
 def _plain(value: Value) -> str:
     return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
-
-
-def live_explorers() -> list[Explorer]:
-    """Every explorer of this kernel, the latest of each title."""
-    return list(_LIVE.values())

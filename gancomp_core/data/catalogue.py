@@ -18,11 +18,11 @@ _SHIPPED: dict[str, Callable[[Path], Task]] = {
     "photos_x4": photos.photos_x4,
     "landcover2satellite": planet.landcover2satellite,
     "summer2winter": planet.summer2winter,
-    "flat2gloss": emoji.flat2gloss,
-    "flat2gloss_128": emoji.flat2gloss_128,
+    "flat2gloss": functools.partial(emoji.emoji_task, name="flat2gloss"),
+    "flat2gloss_128": functools.partial(emoji.emoji_task, name="flat2gloss", size=128),
     "flat2gloss_unpaired": emoji.flat2gloss_unpaired,
-    "lines2gloss": emoji.lines2gloss,
-    "lines2gloss_128": emoji.lines2gloss_128,
+    "lines2gloss": functools.partial(emoji.emoji_task, name="lines2gloss"),
+    "lines2gloss_128": functools.partial(emoji.emoji_task, name="lines2gloss", size=128),
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,42 +19,15 @@ _SIDES = {"flat2gloss": ("flat", "gloss"), "lines2gloss": ("lines", "gloss")}
 _CHANNELS = {"lines": 1, "flat": 3, "gloss": 3}
 
 
-def flat2gloss(root: Path) -> Task:
-    """Flat emoji to glossy ones: 64 px, RGB on both sides, paired."""
-    return emoji_task(root, "flat2gloss")
-
-
-def flat2gloss_128(root: Path) -> Task:
-    """:func:`flat2gloss` at 128 px."""
-    return emoji_task(root, "flat2gloss", 128)
-
-
-def lines2gloss(root: Path) -> Task:
-    """Black lines (one channel) to glossy emoji (RGB): 64 px, paired."""
-    return emoji_task(root, "lines2gloss")
-
-
-def lines2gloss_128(root: Path) -> Task:
-    """:func:`lines2gloss` at 128 px."""
-    return emoji_task(root, "lines2gloss", 128)
-
-
 def flat2gloss_unpaired(root: Path) -> Task:
     """The emoji of ``flat2gloss`` without their pairs: flat ones of half the families, glossy ones of the other half.
 
     No family is on both sides of ``train``; ``search`` and ``test`` keep their pairs for scoring.
     """
-    task = flat2gloss(root)
+    task = emoji_task(root, "flat2gloss")
     families = [row["family"] for row in _rows(root / "emoji") if row["split"] == "train"]
     mine = torch.tensor([_in_first_half(family) for family in families])
-    return replace(
-        task,
-        name="flat2gloss_unpaired",
-        paired=False,
-        hidden_pairs=True,
-        train=PictureSet(task.train.sources[mine], task.train.targets[~mine]),
-        fingerprint=fingerprint("flat2gloss_unpaired", task.fingerprint, mine.tolist()),
-    )
+    return task.unpaired(mine, ~mine)
 
 
 def emoji_task(root: Path, name: str, size: int = 64) -> Task:
@@ -90,11 +62,6 @@ def emoji_task(root: Path, name: str, size: int = 64) -> Task:
     mark = fingerprint(name, size, splits.tolist(), pixels)
     title = name if size == 64 else f"{name}_{size}"
     return Task(title, True, size, source.shape[1], target.shape[1], train, search, test, mark)
-
-
-def emoji_names(root: Path, split: str) -> list[str]:
-    """Names of the emoji in ``"train"``, ``"search"`` or ``"test"``, in the order of the pictures there."""
-    return [row["name"] for row in _rows(root / "emoji") if row["split"] == split]
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,14 +39,7 @@ def edges2shoes_unpaired(root: Path) -> Task:
     """
     task = edges2shoes(root)
     mine, theirs = halves(len(task.train), "edges2shoes_unpaired")
-    return replace(
-        task,
-        name="edges2shoes_unpaired",
-        paired=False,
-        hidden_pairs=True,
-        train=PictureSet(task.train.sources[mine], task.train.targets[theirs]),
-        fingerprint=fingerprint("edges2shoes_unpaired", task.fingerprint, mine.tolist()),
-    )
+    return task.unpaired(mine, theirs)
 
 
 def halves(count: int, name: str) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gancomp_core.data.pictures import PictureSet, to_float
+from gancomp_core.data.shipped import fingerprint
 from gancomp_core.errors import GancompError
 
 Color = tuple[int, int, int]
@@ -76,6 +77,18 @@ class Task:
                 f"'{self.name}' has 1 to {len(sources):,} training sources to calibrate with, not {count}."
             )
         return to_float(sources[torch.arange(count) * len(sources) // count])
+
+    def unpaired(self, sources: Tensor, targets: Tensor) -> Task:
+        """The same pictures without their pairs, but for scoring: training sees only a part of each side.
+
+        Args:
+            sources: Which training sources to keep: indices, or a mask.
+            targets: Which training targets to keep; those of other pairs.
+        """
+        name = f"{self.name}_unpaired"
+        train = PictureSet(self.train.sources[sources], self.train.targets[targets])
+        mark = fingerprint(name, self.fingerprint, sources.tolist())
+        return replace(self, name=name, paired=False, hidden_pairs=True, train=train, fingerprint=mark)
 
     def reversed(self) -> Task:
         """The same pictures in the other direction, from target to source.

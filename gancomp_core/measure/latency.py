@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import psutil
 import torch
@@ -49,6 +50,14 @@ class Latency:
         where = threads if self.device == "cpu" else self.device
         calls = f"{self.repeats} calls, {self.runtime}, {where}"
         return f"{self.median_ms:.2f} ms (95th percentile {self.p95_ms:.2f}; {calls})"
+
+
+class Clock(TypedDict, total=False):
+    """How long to measure; see :func:`latency`."""
+
+    warmup: int
+    repeats: int
+    min_seconds: float
 
 
 def latency(
@@ -107,9 +116,7 @@ def eager_latency(
     *,
     threads: int | None = None,
     device: torch.device | str = "cpu",
-    warmup: int = 3,
-    repeats: int = 20,
-    min_seconds: float = 0.5,
+    **clock: Unpack[Clock],
 ) -> Latency:
     """Latency of a module in PyTorch: eval mode, no gradients, one fixed random input.
 
@@ -118,9 +125,7 @@ def eager_latency(
         input_shape: (N, C, H, W), float32.
         threads: As for :func:`latency`.
         device: Where the module runs.
-        warmup: As for :func:`latency`.
-        repeats: As for :func:`latency`.
-        min_seconds: As for :func:`latency`.
+        clock: ``warmup``, ``repeats`` and ``min_seconds``, as for :func:`latency`.
 
     Returns:
         The latency.
@@ -132,14 +137,7 @@ def eager_latency(
     x = _input(input_shape).to(device)
     with evaluating(module, device), torch.inference_mode():
         _first_call(lambda: module(x), input_shape)
-        return latency(
-            lambda: module(x),
-            warmup=warmup,
-            repeats=repeats,
-            min_seconds=min_seconds,
-            threads=threads,
-            device=device,
-        )
+        return latency(lambda: module(x), threads=threads, device=device, **clock)
 
 
 def onnx_latency(
@@ -147,9 +145,7 @@ def onnx_latency(
     input_shape: Sequence[int],
     *,
     threads: int | None = None,
-    warmup: int = 3,
-    repeats: int = 20,
-    min_seconds: float = 0.5,
+    **clock: Unpack[Clock],
 ) -> Latency:
     """Latency of an exported network in onnxruntime on the CPU, with one fixed random input.
 
@@ -157,9 +153,7 @@ def onnx_latency(
         path: The ONNX file.
         input_shape: (N, C, H, W), float32.
         threads: onnxruntime's thread count; None takes PyTorch's, so that the two can be compared.
-        warmup: As for :func:`latency`.
-        repeats: As for :func:`latency`.
-        min_seconds: As for :func:`latency`.
+        clock: ``warmup``, ``repeats`` and ``min_seconds``, as for :func:`latency`.
 
     Returns:
         The latency.
@@ -171,14 +165,7 @@ def onnx_latency(
     generator = OnnxGenerator(path, threads=used)
     x = _input(input_shape).numpy()
     _first_call(lambda: generator.run(x), input_shape)
-    return latency(
-        lambda: generator.run(x),
-        warmup=warmup,
-        repeats=repeats,
-        min_seconds=min_seconds,
-        threads=used,
-        runtime="onnxruntime",
-    )
+    return latency(lambda: generator.run(x), threads=used, runtime="onnxruntime", **clock)
 
 
 @functools.cache

@@ -172,15 +172,9 @@ class SegmentationQuality:
 
     def as_dict(self) -> dict[str, float]:
         """Flat numbers for a table; ``real_*`` on real pictures, ``majority_*`` for the most frequent class."""
-        return {
-            "miou": self.miou,
-            "accuracy": self.accuracy,
-            "real_miou": self.real.miou,
-            "real_accuracy": self.real.accuracy,
-            "majority_miou": self.majority.miou,
-            "majority_accuracy": self.majority.accuracy,
-            "samples": float(self.samples),
-        }
+        parts = {"": self.generated, "real_": self.real, "majority_": self.majority}
+        numbers = {f"{part}{name}": value for part, score in parts.items() for name, value in score.as_dict().items()}
+        return numbers | {"samples": float(self.samples)}
 
     def __str__(self) -> str:
         compared = f"real pictures, for comparison: {self.real}; always the most frequent class: {self.majority}"

@@ -502,7 +502,7 @@ def test_a_drive_finds_the_setting_that_fails():
 def test_running_a_cell_again_replaces_its_explorer():
     explorer()
     explorer()
-    assert len(widgets.live_explorers()) == 1
+    assert len(widgets._LIVE) == 1
 
 
 def test_a_logarithmic_slider_goes_from_end_to_end():

@@ -72,10 +72,10 @@ def test_about_four_fifths_train_and_the_manifest_counts_every_split():
 
 
 def test_names_belong_to_the_pictures():
-    names = emoji.emoji_names(REPOSITORY / "data", "test")
+    names = of_split("name", "test")
     task = load_task("lines2gloss")
     assert len(names) == len(task.test)
-    train = emoji.emoji_names(REPOSITORY / "data", "train")
+    train = of_split("name", "train")
     red, green, blue = task.train.targets[train.index("blue-heart")][:, 32, 32].tolist()
     assert blue > max(red, green) + 50
 
