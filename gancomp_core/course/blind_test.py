@@ -17,6 +17,8 @@ from gancomp_core.errors import GancompError
 from gancomp_core.train.progress import tile
 
 UNANSWERED = "choose"
+COLUMNS = 4  # pictures in a row
+SCALE = 4  # of pixels on the screen
 
 
 class BlindTest:
@@ -25,9 +27,9 @@ class BlindTest:
     ``answers[i]`` is the maker of picture i + 1. Made by :func:`blind_test`.
     """
 
-    def __init__(self, pictures: list[Tensor], answers: list[str], columns: int, scale: int) -> None:
-        self.answers, self.columns = answers, columns
-        self.images = [_png(picture, scale) for picture in pictures]
+    def __init__(self, pictures: list[Tensor], answers: list[str]) -> None:
+        self.answers = answers
+        self.images = [_png(picture) for picture in pictures]
         options = [UNANSWERED, *sorted(set(answers))]
         self.menus = [
             widgets.Dropdown(options=options, description=f"Picture {i}", layout=widgets.Layout(width="220px"))
@@ -40,7 +42,7 @@ class BlindTest:
             widgets.VBox([widgets.HTML(html_image(image, f"picture {i}, maker hidden", 128)), menu])
             for i, (image, menu) in enumerate(zip(self.images, self.menus, strict=True), start=1)
         ]
-        grid = widgets.GridBox(cards, layout=widgets.Layout(grid_template_columns=f"repeat({columns}, 240px)"))
+        grid = widgets.GridBox(cards, layout=widgets.Layout(grid_template_columns=f"repeat({COLUMNS}, 240px)"))
         self.box = widgets.VBox([grid, self.button, self.verdict])
 
     @property
@@ -71,12 +73,12 @@ class BlindTest:
             f'<td style="text-align:center">{html_image(image, f"picture {i}, maker hidden", 128)}<br>{i}</td>'
             for i, image in enumerate(self.images, start=1)
         ]
-        rows = "".join(f"<tr>{''.join(cells[i : i + self.columns])}</tr>" for i in range(0, len(cells), self.columns))
+        rows = "".join(f"<tr>{''.join(cells[i : i + COLUMNS])}</tr>" for i in range(0, len(cells), COLUMNS))
         answers = ", ".join(f"{i} {html.escape(answer)}" for i, answer in enumerate(self.answers, start=1))
         return f"<table>{rows}</table><details><summary>Answers</summary>{answers}</details>"
 
 
-def blind_test(makers: Mapping[str, Tensor], seed: int = 0, columns: int = 4, scale: int = 4) -> BlindTest:
+def blind_test(makers: Mapping[str, Tensor], seed: int = 0) -> BlindTest:
     """Show pictures without saying who made them.
 
     Each subject is shown once, by a maker drawn at random so that every maker gets an equal share.
@@ -84,8 +86,6 @@ def blind_test(makers: Mapping[str, Tensor], seed: int = 0, columns: int = 4, sc
     Args:
         makers: Pictures [N, C, H, W] in [-1, 1] by the name of their maker, all of the same N subjects.
         seed: Seed of the draw.
-        columns: Pictures in a row.
-        scale: Enlargement on the screen.
 
     Returns:
         The test; its ``static_twin()`` shows the same pictures on paper.
@@ -100,14 +100,14 @@ def blind_test(makers: Mapping[str, Tensor], seed: int = 0, columns: int = 4, sc
     names = (list(makers) * count)[:count]
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
     answers = [names[i] for i in order]
-    test = BlindTest([makers[name][i] for i, name in enumerate(answers)], answers, columns, scale)
+    test = BlindTest([makers[name][i] for i, name in enumerate(answers)], answers)
     display_widget(
         test.box, fallback="<p><i>A blind test. Run the notebook to take it; its pictures stand below.</i></p>"
     )
     return test
 
 
-def _png(picture: Tensor, scale: int) -> str:
+def _png(picture: Tensor) -> str:
     buffer = io.BytesIO()
-    tile([picture[None]], scale).save(buffer, format="png")
+    tile([picture[None]], SCALE).save(buffer, format="png")
     return base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -13,6 +13,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 from PIL import Image
 from torch import Tensor
@@ -213,9 +214,6 @@ def scatter_tradeoff(
     xlabel: str,
     ylabel: str,
     groups: Sequence[str] | None = None,
-    spread: Sequence[float] | None = None,
-    log: bool = False,
-    title: str = "",
 ) -> Figure:
     """Named points, such as quality against cost; labels do not overlap, groups differ by color *and* marker.
 
@@ -226,9 +224,6 @@ def scatter_tradeoff(
         xlabel: Name and unit of x.
         ylabel: Name and unit of y.
         groups: A group for each point.
-        spread: Half-height of an error bar for each point.
-        log: Whether the x axis is logarithmic.
-        title: Title of the figure.
 
     Returns:
         The figure.
@@ -241,18 +236,11 @@ def scatter_tradeoff(
     kinds = list(dict.fromkeys(groups)) if groups is not None else [""]
     for index, kind in enumerate(kinds):
         mine = [i for i in range(len(x)) if groups is None or groups[i] == kind]
-        axes.errorbar(
-            [x[i] for i in mine], [y[i] for i in mine], yerr=[spread[i] for i in mine] if spread is not None else None,
-            fmt=MARKERS[index % len(MARKERS)], color=PALETTE[index % len(PALETTE)], markersize=8, capsize=3,
-            linewidth=1.5, label=kind or None,
-        )  # fmt: skip
-    if log:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}")
+        style = {"marker": MARKERS[index % len(MARKERS)], "color": PALETTE[index % len(PALETTE)], "label": kind or None}
+        axes.plot([x[i] for i in mine], [y[i] for i in mine], linestyle="none", markersize=8, **style)
     axes.margins(0.14)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
-    axes.set_title(title)
     if groups is not None:
         figure.legend(loc="outside lower center", ncols=min(len(kinds), 4))
     _label_points(figure, axes, x, y, labels)
@@ -270,35 +258,29 @@ _PLACES = (
 def _label_points(figure: Figure, axes: Axes, x: Sequence[float], y: Sequence[float], labels: Sequence[str]) -> None:
     """Each label takes the first place where it covers no point, no other label and no edge; else the least bad one."""
     figure.draw_without_rendering()
-    inside, taken = axes.get_window_extent(), []
-    for point in axes.transData.transform(np.column_stack([x, y])):
-        taken.append(Bbox.from_bounds(point[0] - 6, point[1] - 6, 12, 12))
+    inside = axes.get_window_extent()
+    taken = [Bbox.from_bounds(*(point - 6), 12, 12) for point in axes.transData.transform(np.column_stack([x, y]))]
     for name, *spot in zip(labels, x, y, strict=True):
         note = axes.annotate(name, (spot[0], spot[1]), xytext=(0, 0), textcoords="offset points", fontsize=9.5)
-        best: tuple[float, tuple[int, int, str, str], Bbox] | None = None
-        for dx, dy, across, up in _PLACES:
-            note.set_position((dx, dy))
-            note.set(ha=across, va=up)
-            box = note.get_window_extent()
-            clash = sum(_overlap(box, other) for other in taken) + 4 * (_area(box) - _overlap(box, inside))
-            if best is None or clash < best[0]:
-                best = (clash, (dx, dy, across, up), box)
-            if clash == 0:
-                break
-        assert best is not None
-        dx, dy, across, up = best[1]
-        note.set_position((dx, dy))
-        note.set(ha=across, va=up)
-        taken.append(best[2])
+        taken.append(_place(note, taken, inside))
 
 
-def _area(box: Bbox) -> float:
-    return float(box.width * box.height)
+def _place(note: Annotation, taken: Sequence[Bbox], inside: Bbox) -> Bbox:
+    def at(place: tuple[float, float, str, str]) -> Bbox:
+        note.set_position(place[:2])
+        note.set(ha=place[2], va=place[3])
+        return note.get_window_extent()
+
+    def clash(place: tuple[float, float, str, str]) -> float:
+        box = at(place)
+        return sum(_overlap(box, other) for other in taken) + 4 * (_overlap(box, box) - _overlap(box, inside))
+
+    return at(min(_PLACES, key=clash))
 
 
 def _overlap(one: Bbox, other: Bbox) -> float:
     shared = Bbox.intersection(one, other)
-    return 0.0 if shared is None else _area(shared)
+    return 0.0 if shared is None else float(shared.width * shared.height)
 
 
 def _as_nhwc(label: str, pictures: Tensor | np.ndarray) -> np.ndarray:

@@ -56,7 +56,6 @@ def folder_task(
     channels: int | tuple[int, int] = 3,
     seed: int = 0,
     reverse: bool = False,
-    decode_all: bool = False,
 ) -> Task:
     """Your own pictures as a task, from a folder in one of the layouts "AB", "paired" or "unpaired".
 
@@ -75,7 +74,6 @@ def folder_task(
         channels: 1 (gray) or 3 (RGB), or a pair (source, target).
         seed: Of the choice of pictures for splits that are missing.
         reverse: Swaps source and target.
-        decode_all: Decodes every picture at once instead of when needed, to find damaged ones before a training starts.
 
     Raises:
         GancompError: Naming the file or folder that cannot be used.
@@ -99,8 +97,6 @@ def folder_task(
             left -= kept * deep * final**2
             pictures.append(_lazy(side, final, deep, kept))
         sets[name] = PictureSet(pictures[0], pictures[1])
-    if decode_all:
-        _decode(sets.values())
     recipe = ["folder, version 1", layout, final, size, pair, reverse, scan.digests, _names(root, splits)]
     fingerprint = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
     train, search, test = (sets[name] for name in SPLITS)
@@ -312,13 +308,6 @@ def _common_size(parts: Iterable[_Part]) -> int:
 
 def _nearby(part: _Part) -> int:
     return max(SMALLEST, min(part.width, part.height) // STRIDE * STRIDE)
-
-
-def _decode(sets: Iterable[PictureSet]) -> None:
-    for pictures in sets:
-        for side in (pictures.sources, pictures.targets):
-            for index in range(len(side)):
-                side[slice(index, index + 1)]
 
 
 def _names(root: Path, splits: dict[str, _Sides]) -> list[list[list[str]]]:

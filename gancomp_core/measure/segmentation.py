@@ -94,43 +94,33 @@ class SegmentationScore:
 
 def evaluate_segmentation(
     segmenter: nn.Module,
-    pictures: Tensor | Task,
-    labels: Tensor | None = None,
+    task: Task,
+    split: str = "test",
     device: torch.device | str = "cpu",
     batch_size: int = 64,
-    split: str = "test",
 ) -> SegmentationScore:
-    """Score a segmenter on real pictures whose maps are known.
+    """Score a segmenter on the real pictures of a task, whose maps are known.
 
     Args:
         segmenter: Run in eval mode on ``device``; its mode and device are restored.
-        pictures: float32 [N, 3, H, W] in [-1, 1], or a semantic task, whose split has pictures and maps.
-        labels: True label maps [N, H, W] of the pictures; not used for a task.
+        task: A task whose sources are semantic maps.
+        split: "test" or "search".
         device: Where the segmenter runs.
         batch_size: Pictures in a batch.
-        split: "test" or "search" of a task.
 
     Returns:
         The score.
 
     Raises:
-        GancompError: For another split, for pictures and maps of different number, and for a segmenter whose classes
-            are not those of the task.
+        GancompError: For a task without semantic maps, for another split, and for a segmenter whose classes are not
+            those of the task.
     """
-    classes = None
-    if isinstance(pictures, Task):
-        _check_semantic(pictures)
-        classes, batch = len(_class_names(pictures)), scored_split(pictures, split).batch(slice(None))
-        pictures, labels = batch.target, labels_of(batch.source)
-    labels = torch.empty(0) if labels is None else labels
-    if len(pictures) != len(labels) or not len(pictures):
-        raise GancompError(
-            f"There are {len(pictures)} pictures and {len(labels)} label maps; give one map for each picture."
-        )
-    device = torch.device(device)
+    _check_semantic(task)
+    pictures, device, classes = scored_split(task, split), torch.device(device), len(_class_names(task))
     with measuring(device, segmenter):
-        parts = zip(pictures.split(batch_size), labels.split(batch_size), strict=True)
-        return SegmentationScore.of(_total(_read(segmenter, some, truth, device, classes) for some, truth in parts))
+        batches = map(pictures.batch, torch.arange(len(pictures)).split(batch_size))
+        parts = (_read(segmenter, batch.target, labels_of(batch.source), device, classes) for batch in batches)
+        return SegmentationScore.of(_total(parts))
 
 
 @dataclass(frozen=True)
@@ -255,10 +245,8 @@ def _always_the_most_frequent(confusion: Tensor) -> Tensor:
     return matrix
 
 
-def _read(
-    segmenter: nn.Module, pictures: Tensor, truth: Tensor, device: torch.device, classes: int | None = None
-) -> Tensor:
-    """The confusion matrix of one batch; ``classes`` is the number that the segmenter must have, None for any."""
+def _read(segmenter: nn.Module, pictures: Tensor, truth: Tensor, device: torch.device, classes: int) -> Tensor:
+    """The confusion matrix of one batch; ``classes`` is the number that the segmenter must have."""
     if not pictures.isfinite().all():
         raise GancompError(
             "The pictures hold NaN or infinite values, so they show no map; check the generator that made them."
@@ -269,12 +257,12 @@ def _read(
             f"The segmenter gave scores of shape {list(scores.shape)} for maps of {list(truth.shape)}; it must give "
             "[N, classes, H, W] at the size of the maps."
         )
-    if classes not in (None, scores.shape[1]):
+    if scores.shape[1] != classes:
         raise GancompError(
             f"The segmenter knows {scores.shape[1]} classes and the task has {classes}; "
             "the numbers must be equal, so use a segmenter that was trained on this task."
         )
-    return confusion(scores.argmax(1).cpu(), truth, scores.shape[1])
+    return confusion(scores.argmax(1).cpu(), truth, classes)
 
 
 def _total(parts: Iterable[Tensor]) -> Tensor:
