@@ -86,11 +86,9 @@ class Quality:
     Attributes:
         task: Name of the task.
         split: "test" or "search".
-        samples: Number of generated pictures.
-        seeds: Evaluation seeds.
         distance: The Frechet distance with its floor; None where the split is too small for one.
-        kid_values: KID for each seed.
-        kid_floors: KID of real pictures from real ones, for each seed.
+        kid: KID with its floor, which is about 0 where training and the split are alike; more where they differ, such
+            as tiles of another continent.
         kid_interval: Mean standard deviation of KID over subsets.
         psnr: Mean PSNR over the pictures, in dB; None where the task has no pairs for scoring. The same holds for the
             following.
@@ -103,11 +101,8 @@ class Quality:
 
     task: str
     split: str
-    samples: int
-    seeds: tuple[int, ...]
     distance: Distance | None
-    kid_values: tuple[float, ...]
-    kid_floors: tuple[float, ...]
+    kid: Distance
     kid_interval: float
     psnr: float | None = None
     psnr_spread: float | None = None
@@ -117,22 +112,9 @@ class Quality:
     perceptual_spread: float | None = None
 
     @property
-    def kid(self) -> float:
-        """Mean over the seeds."""
-        return _mean(self.kid_values)
-
-    @property
-    def kid_floor(self) -> float:
-        """Mean KID of the split's real pictures from real training pictures: what a perfect generator would get.
-
-        About 0 where both are alike; more where a split differs from training, such as tiles of another continent.
-        """
-        return _mean(self.kid_floors)
-
-    @property
     def set_distance(self) -> float:
         """What to choose among networks by, lower is better: the Frechet distance where there is one, else KID."""
-        return self.distance.value if self.distance else self.kid
+        return (self.distance or self.kid).value
 
     def as_dict(self) -> dict[str, float]:
         """Flat numbers for a table; ``fd*`` only where there is a Frechet distance, similarity only with pairs."""
@@ -140,23 +122,23 @@ class Quality:
         if self.distance:
             frechet = {"fd": self.distance.value, "fd_spread": self.distance.spread, "fd_floor": self.distance.floor}
         numbers = {
-            "kid": self.kid,
-            "kid_spread": _spread(self.kid_values),
+            "kid": self.kid.value,
+            "kid_spread": self.kid.spread,
             "kid_interval": self.kid_interval,
-            "kid_floor": self.kid_floor,
-            "samples": float(self.samples),
-            "seeds": float(len(self.seeds)),
+            "kid_floor": self.kid.floor,
+            "samples": float(self.kid.samples),
+            "seeds": float(len(self.kid.seeds)),
         }
         paired = {key: getattr(self, key) for name in SIMILARITY for key in (name, f"{name}_spread")}
         return frechet | numbers | {name: value for name, value in paired.items() if value is not None}
 
     def __str__(self) -> str:
-        floor = f"real against real {significant(self.kid_floor, 2)}"
-        kid_text = f"KID {significant(self.kid)} +- {significant(self.kid_interval, 2)}"
+        floor = f"real against real {significant(self.kid.floor, 2)}"
+        kid_text = f"{self.kid.name} {significant(self.kid.value)} +- {significant(self.kid_interval, 2)}"
         if self.distance:
             text = f"{self.distance}, {kid_text} ({floor})"
         else:
-            text = f"{kid_text} ({floor}; {_basis(self.samples, self.seeds)})"
+            text = f"{kid_text} ({floor}; {_basis(self.kid.samples, self.kid.seeds)})"
         if self.psnr is not None and self.ssim is not None:
             text += f", PSNR {self.psnr:.2f} dB, SSIM {self.ssim:.3f}"
         if self.perceptual is not None:
@@ -232,11 +214,8 @@ def evaluate_generator(
     return Quality(
         task.name,
         split,
-        len(chosen),
-        seeds,
         Distance(NAME, values, floors, len(chosen), seeds) if with_frechet else None,
-        tuple(mean for mean, _ in kids),
-        kid_floors,
+        Distance("KID", tuple(mean for mean, _ in kids), kid_floors, len(chosen), seeds),
         _mean([deviation for _, deviation in kids]),
         **similarity,
     )

@@ -76,7 +76,7 @@ def test_modules_and_files_of_any_origin_are_measured_alike(task, tmp_path):
     assert (table.ms > 0).all()
     assert (table.p95_ms >= table.ms).all()
     assert table.torch_ms.notna().tolist() == [True, True, False, False]
-    assert table.loc["ResnetGenerator", "kid"] == evaluate_generator(ours, task).kid
+    assert table.loc["ResnetGenerator", "kid"] == evaluate_generator(ours, task).kid.value
     assert table.loc["Own", "psnr"] == pytest.approx(table.loc["own", "psnr"], abs=1e-3)
     assert "fd" not in table, "too few pictures for one"
     assert found.notes == ()

@@ -252,7 +252,7 @@ def test_a_worse_generator_is_further_and_less_alike():
         for generator in (lambda x: -blur(x, 3), torch.zeros_like)
     )
     assert good.distance.value < bad.distance.value
-    assert good.kid < bad.kid
+    assert good.kid.value < bad.kid.value
     assert good.psnr > bad.psnr
     assert good.perceptual < bad.perceptual
 
@@ -335,16 +335,16 @@ def test_a_frechet_distance_is_measured_where_the_split_is_large_enough_or_on_de
     assert few.set_distance == few.distance.value
     without = evaluate_generator(lambda x: x, shoes, n=12, seeds=(0,), frechet=False)
     assert without == replace(few, distance=None)
-    assert without.set_distance == without.kid
+    assert without.set_distance == without.kid.value
 
 
 def test_kid_has_a_floor_of_real_against_real_by_the_same_draw():
     found = evaluate_generator(Negative(), negative_task())
-    assert found.kid_values == pytest.approx(found.kid_floors, abs=0.003)  # the perfect generator, but for 8 bits
-    assert found.as_dict()["kid_floor"] == found.kid_floor
+    assert found.kid.values == pytest.approx(found.kid.floors, abs=0.003)  # the perfect generator, but for 8 bits
+    assert found.as_dict()["kid_floor"] == found.kid.floor
     bad = evaluate_generator(torch.zeros_like, negative_task())
-    assert bad.kid_floors == found.kid_floors
-    assert bad.kid > 10 * abs(bad.kid_floor)
+    assert bad.kid.floors == found.kid.floors
+    assert bad.kid.value > 10 * abs(bad.kid.floor)
 
 
 def test_copying_the_input_can_be_scored_where_the_channels_agree():
