@@ -176,19 +176,22 @@ def _prefix(tensors: Mapping[str, Tensor], source: str) -> str:
     return prefixes[0]
 
 
+#: Other networks, by the name of one of their tensors and the sides of its kernel.
+_OTHERS = {
+    r"(^|\.)model\.1\.model\.": "is probably a U-Net generator of pix2pix",
+    r"^(net\.)?stages\.stem\.": "holds weights of this library, which gancomp_core.zoo loads",
+    r"\bhead_0\.": "is probably a SPADE (GauGAN) generator",
+    r"\bconv_first\.": "is probably an RRDBNet (ESRGAN)",
+    r"\bmodel\.0\.weight 4x4$": "is probably a discriminator (PatchGAN)",
+}
+
+
 def _other_network(tensors: Mapping[str, Tensor]) -> str:
-    names = list(tensors)
-    if any(".model.1.model." in f".{name}" for name in names):
-        return "is probably a U-Net generator of pix2pix"
-    if any(name.startswith(("stages.stem.", "net.stages.stem.")) for name in names):
-        return "holds weights of this library, which gancomp_core.zoo loads"
-    if any(re.search(r"\bhead_0\.", name) for name in names):
-        return "is probably a SPADE (GauGAN) generator"
-    if any(re.search(r"\bconv_first\.", name) for name in names):
-        return "is probably an RRDBNet (ESRGAN)"
-    if any(re.search(r"\bmodel\.0\.weight$", name) and value.shape[2:] == (4, 4) for name, value in tensors.items()):
-        return "is probably a discriminator (PatchGAN)"
-    return f"has no residual block 'model.{FIRST_BLOCK}.conv_block', but {_few(names)}"
+    signs = [f"{name} {_sides(tensor.shape[2:])}" for name, tensor in tensors.items()]
+    for pattern, what in _OTHERS.items():
+        if any(re.search(pattern, sign) for sign in signs):
+            return what
+    return f"has no residual block 'model.{FIRST_BLOCK}.conv_block', but {_few(tensors)}"
 
 
 # --- working out what the network is

@@ -38,6 +38,19 @@ def paired_folder(root, count=10, **options):
     return root
 
 
+def unpaired_folder(root, **counts):
+    for side, count in counts.items():
+        for index in range(count):
+            save(root / side / f"{index}.png")
+    return root
+
+
+def ab_folder(root, count=3, **options):
+    for index in range(count):
+        save_ab(root / f"{index}.png", **options)
+    return root
+
+
 def values(pictures, channel):
     """Red, green or blue of the first pixel of each picture."""
     return pictures[:][:, channel, 0, 0].tolist()
@@ -51,9 +64,7 @@ def splits(task):
 
 
 def test_ab_pictures_have_the_source_on_the_left(tmp_path):
-    for index in range(5):
-        save_ab(tmp_path / f"{index}.png")
-    task = folder_task(tmp_path)
+    task = folder_task(ab_folder(tmp_path, 5))
     assert (task.paired, task.size, task.source_channels) == (True, 16, 3)
     batch = task.test.batch(slice(0, 1))
     assert batch.source[0, :, 3, 3].tolist() == [1, -1, -1]
@@ -61,9 +72,7 @@ def test_ab_pictures_have_the_source_on_the_left(tmp_path):
 
 
 def test_reverse_swaps_source_and_target(tmp_path):
-    for index in range(5):
-        save_ab(tmp_path / f"{index}.png")
-    batch = folder_task(tmp_path, reverse=True).test.batch(slice(0, 1))
+    batch = folder_task(ab_folder(tmp_path, 5), reverse=True).test.batch(slice(0, 1))
     assert batch.source[0, :, 3, 3].tolist() == [-1, -1, 1]
 
 
@@ -83,39 +92,11 @@ def test_paired_batches_keep_pairs(tmp_path):
 
 
 def test_unpaired_folders_may_hold_different_numbers(tmp_path):
-    for index in range(8):
-        save(tmp_path / "trainA" / f"horse{index}.jpg")
-    for index in range(12):
-        save(tmp_path / "trainB" / f"zebra{index}.jpg")
-    save(tmp_path / "testA" / "horse.jpg")
-    save(tmp_path / "testB" / "zebra.jpg")
-    task = folder_task(tmp_path)
+    task = folder_task(unpaired_folder(tmp_path, trainA=8, trainB=12, testA=1, testB=1))
     assert not task.paired
     assert len(task.test) == 1
     assert len(task.train.sources) + len(task.search.sources) == 8
     assert len(task.train.targets) + len(task.search.targets) == 12
-
-
-def test_unpaired_folder_without_its_other_side_names_it(tmp_path):
-    for index in range(8):
-        save(tmp_path / "trainA" / f"{index}.png")
-        save(tmp_path / "trainB" / f"{index}.png")
-    save(tmp_path / "testA" / "1.png")
-    with pytest.raises(GancompError, match="testB does not exist"):
-        folder_task(tmp_path)
-
-
-def test_a_folder_in_no_known_layout_shows_those_there_are(tmp_path):
-    save(tmp_path / "photo.png")  # not twice as wide as high, so hardly two pictures side by side
-    with pytest.raises(GancompError, match="none of the known layouts") as error:
-        folder_task(tmp_path)
-    assert all(name in str(error.value) for name in ("AB", "source/", "trainA/"))
-
-
-def test_an_unknown_layout_shows_those_there_are(tmp_path):
-    with pytest.raises(GancompError, match="no layout 'BA'") as error:
-        folder_task(paired_folder(tmp_path), layout="BA")
-    assert "trainA/" in str(error.value)
 
 
 # --- splits ----------------------------------------------------------------------------------------------------------
@@ -153,20 +134,11 @@ def test_given_splits_are_used(tmp_path):
 
 
 def test_val_without_test_is_the_test_split(tmp_path):
-    for index in range(20):
-        save_ab(tmp_path / "train" / f"{index}.png")
-    for index in range(4):
-        save_ab(tmp_path / "val" / f"{index}.png")
+    ab_folder(tmp_path / "train", 20)
+    ab_folder(tmp_path / "val", 4)
     task = folder_task(tmp_path)
     assert len(task.test) == 4
     assert len(task.train) + len(task.search) == 20
-
-
-def test_three_pictures_are_enough_and_two_are_not(tmp_path):
-    task = folder_task(paired_folder(tmp_path / "three", 3))
-    assert [len(part) for part in splits(task)] == [1, 1, 1]
-    with pytest.raises(GancompError, match="holds 2 pictures to train on; 3 or more are needed"):
-        folder_task(paired_folder(tmp_path / "two", 2))
 
 
 def test_fingerprint_follows_content_and_options(tmp_path):
@@ -222,25 +194,8 @@ def test_resizing_is_by_the_shorter_side_and_crops_the_middle(tmp_path):
 
 
 def test_halves_are_resized_each_on_its_own(tmp_path):
-    for index in range(3):
-        save_ab(tmp_path / f"{index}.png", height=32)
-    batch = folder_task(tmp_path, size=8).train.batch(slice(None))
+    batch = folder_task(ab_folder(tmp_path, 3, height=32), size=8).train.batch(slice(None))
     assert torch.equal(batch.source, torch.tensor([1.0, -1, -1])[None, :, None, None].expand(1, 3, 8, 8))
-
-
-def test_side_by_side_picture_of_odd_width_is_named(tmp_path):
-    for index in range(3):
-        save_ab(tmp_path / f"{index}.png")
-    save(tmp_path / "odd.png", width=33)
-    with pytest.raises(GancompError, match="odd.png is 33 pixels wide, an odd number"):
-        folder_task(tmp_path, size=16)
-
-
-def test_pair_of_different_proportions_is_named(tmp_path):
-    paired_folder(tmp_path)
-    save(tmp_path / "target" / "002.png", width=32, height=16)
-    with pytest.raises(GancompError, match="002.png is 16x16 and .*002.png is 32x16; .* same proportions"):
-        folder_task(tmp_path, size=16)
 
 
 # --- kinds of pictures -----------------------------------------------------------------------------------------------
@@ -326,6 +281,62 @@ def test_files_that_are_no_pictures_by_name_are_passed_over(tmp_path):
 # --- bad files -------------------------------------------------------------------------------------------------------
 
 
+def with_content(root, content):
+    (paired_folder(root) / "source" / "004.png").write_bytes(content)
+
+
+MISTAKES = {
+    "one side alone": (lambda root: unpaired_folder(root, trainA=8, trainB=8, testA=1), {}, "testB does not exist"),
+    # not twice as wide as high, so hardly two pictures side by side
+    "no layout": (lambda root: save(root / "photo.png"), {}, "none of the known layouts.*AB.*source/.*trainA/"),
+    "unknown layout": (paired_folder, {"layout": "BA"}, "no layout 'BA'.*trainA/"),
+    "two pictures": (lambda root: paired_folder(root, 2), {}, "holds 2 pictures to train on; 3 or more are needed"),
+    "odd width": (
+        lambda root: save(ab_folder(root) / "odd.png", width=33),
+        {"size": 16},
+        "odd.png is 33 pixels wide, an odd number",
+    ),
+    "other proportions": (
+        lambda root: save(paired_folder(root) / "target" / "002.png", width=32),
+        {"size": 16},
+        "002.png is 16x16 and .*002.png is 32x16; .* same proportions",
+    ),
+    "no partner": (
+        lambda root: (paired_folder(root) / "target" / "007.png").unlink(),
+        {},
+        r"source.007\.png has no partner; .*target must hold a picture named '007'",
+    ),
+    "two of one name": (
+        lambda root: save(paired_folder(root) / "source" / "007.jpg"),
+        {},
+        r"007\.jpg and 007\.png share a name",
+    ),
+    "empty side": (
+        lambda root: [path.unlink() for path in (paired_folder(root) / "target").iterdir()],
+        {},
+        "target holds no pictures; pictures end in",
+    ),
+    "empty folder": (lambda root: root.mkdir(), {}, "holds no pictures; the known layouts are"),
+    "no folder": (lambda root: None, {}, "does not exist"),
+    "a file": (lambda root: root.write_text(""), {}, "is a file; name the folder"),
+    "no content": (lambda root: with_content(root, b""), {}, r"source.004\.png is no picture"),
+    "text": (lambda root: with_content(root, b"just a text"), {}, r"source.004\.png is no picture"),
+    "png head": (lambda root: with_content(root, b"\x89PNG\r\n\x1a\n"), {}, r"source.004\.png is no picture"),
+    "jpeg head": (lambda root: with_content(root, b"\xff\xd8\xff\xe0"), {}, r"source.004\.png is no picture"),
+}
+
+
+@pytest.mark.parametrize(("make", "options", "words"), MISTAKES.values(), ids=MISTAKES)
+def test_a_folder_that_cannot_be_used_is_explained(tmp_path, make, options, words):
+    make(tmp_path / "mine")
+    with pytest.raises(GancompError, match=f"(?s){words}"):
+        folder_task(tmp_path / "mine", **options)
+
+
+def test_three_pictures_are_enough(tmp_path):
+    assert [len(part) for part in splits(folder_task(paired_folder(tmp_path, 3)))] == [1, 1, 1]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names that are no text")
 def test_names_that_are_no_utf_8_are_taken(tmp_path):
     folder = paired_folder(tmp_path)
@@ -372,14 +383,6 @@ def test_truncated_jpeg_is_named(tmp_path):
         [part.batch(slice(None)) for part in splits(task)]
 
 
-@pytest.mark.parametrize("content", [b"", b"just a text", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"])
-def test_a_file_that_only_claims_to_be_a_picture_is_named(tmp_path, content):
-    paired_folder(tmp_path)
-    (tmp_path / "source" / "004.png").write_bytes(content)
-    with pytest.raises(GancompError, match=r"source.004\.png is no picture"):
-        folder_task(tmp_path)
-
-
 def test_an_eps_named_png_is_refused_before_ghostscript_could_run_it(tmp_path):
     """PostScript is a program: Pillow would hand it to Ghostscript, whatever the file is called."""
     for side in ("source", "target"):
@@ -408,34 +411,6 @@ def test_png_with_damaged_pixels_is_named(tmp_path):
     path.write_bytes(data)
     with pytest.raises(GancompError, match=r"source.004\.png is damaged"):
         [part.batch(slice(None)) for part in splits(folder_task(tmp_path))]
-
-
-def test_picture_without_partner_is_named(tmp_path):
-    paired_folder(tmp_path)
-    (tmp_path / "target" / "007.png").unlink()
-    with pytest.raises(GancompError, match=r"source.007\.png has no partner; .*target must hold a picture named '007'"):
-        folder_task(tmp_path)
-
-
-def test_two_pictures_of_one_name_are_named(tmp_path):
-    paired_folder(tmp_path)
-    save(tmp_path / "source" / "007.jpg")
-    with pytest.raises(GancompError, match=r"007\.jpg and 007\.png share a name"):
-        folder_task(tmp_path)
-
-
-def test_empty_folder_missing_folder_and_file_are_named(tmp_path):
-    with pytest.raises(GancompError, match=r"holds no pictures; the known layouts are"):
-        folder_task(tmp_path)
-    with pytest.raises(GancompError, match="nowhere does not exist"):
-        folder_task(tmp_path / "nowhere")
-    with pytest.raises(GancompError, match=r"a\.png is a file; name the folder"):
-        folder_task(save(tmp_path / "a.png"))
-    paired_folder(tmp_path / "half")
-    shutil.rmtree(tmp_path / "half" / "target")
-    (tmp_path / "half" / "target").mkdir()
-    with pytest.raises(GancompError, match="target holds no pictures; pictures end in"):
-        folder_task(tmp_path / "half")
 
 
 @pytest.mark.parametrize("side", [9_000, 14_000])  # Pillow itself refuses only the second
