@@ -236,8 +236,10 @@ def scatter_tradeoff(
     kinds = list(dict.fromkeys(groups)) if groups is not None else [""]
     for index, kind in enumerate(kinds):
         mine = [i for i in range(len(x)) if groups is None or groups[i] == kind]
-        style = {"marker": MARKERS[index % len(MARKERS)], "color": PALETTE[index % len(PALETTE)], "label": kind or None}
-        axes.plot([x[i] for i in mine], [y[i] for i in mine], linestyle="none", markersize=8, **style)
+        axes.plot(
+            [x[i] for i in mine], [y[i] for i in mine], MARKERS[index % len(MARKERS)], markersize=8,
+            color=PALETTE[index % len(PALETTE)], label=kind or None,
+        )  # fmt: skip
     axes.margins(0.14)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
@@ -259,7 +261,8 @@ def _label_points(figure: Figure, axes: Axes, x: Sequence[float], y: Sequence[fl
     """Each label takes the first place where it covers no point, no other label and no edge; else the least bad one."""
     figure.draw_without_rendering()
     inside = axes.get_window_extent()
-    taken = [Bbox.from_bounds(*(point - 6), 12, 12) for point in axes.transData.transform(np.column_stack([x, y]))]
+    spots = axes.transData.transform(np.column_stack([x, y]))
+    taken = [Bbox.from_bounds(left - 6, low - 6, 12, 12) for left, low in spots]
     for name, *spot in zip(labels, x, y, strict=True):
         note = axes.annotate(name, (spot[0], spot[1]), xytext=(0, 0), textcoords="offset points", fontsize=9.5)
         taken.append(_place(note, taken, inside))

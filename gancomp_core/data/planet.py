@@ -105,8 +105,10 @@ def landcover2satellite(root: Path) -> Task:
         parts[split] = PictureSet(OneHot(_cut(cover, spots), len(names)), _cut(photo, spots))
     tiling = [TILING, TILE, GAMMA, SHARE, CLASSES_PER_TILE, LAND, _plain(COVER_BANDS), COVER_ROWS]
     mark = fingerprint("landcover2satellite", _checksums(manifest, COVER, SUMMER), tiling)
-    sides = TILE, len(names), 3
-    return Task("landcover2satellite", True, *sides, *parts.values(), mark, class_names=names, palette=palette)
+    train, search, test = (parts[name] for name in ("train", "search", "test"))
+    return Task(
+        "landcover2satellite", True, TILE, len(names), 3, train, search, test, mark, class_names=names, palette=palette
+    )
 
 
 def summer2winter(root: Path) -> Task:

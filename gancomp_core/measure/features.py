@@ -79,12 +79,12 @@ def extract_features(pictures: Pictures, batch_size: int = 32, device: torch.dev
 
 
 @functools.lru_cache(maxsize=4)
-def frozen(kind: type[nn.Module], device: str) -> nn.Module:
+def frozen(kind: Callable[[], nn.Module], device: str) -> nn.Module:
     """A measure with frozen weights on a device, loaded once."""
     return kind().to(device).eval()
 
 
-def in_full_precision(kind: type[nn.Module], device: torch.device, *pictures: Tensor) -> Tensor:
+def in_full_precision(kind: Callable[[], nn.Module], device: torch.device, *pictures: Tensor) -> Tensor:
     """What a measure gives for one batch, on the CPU: in full float32 under any autocast or GPU setting.
 
     Numbers of different machines can be compared then.
