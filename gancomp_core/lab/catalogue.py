@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -92,7 +91,7 @@ def whole(spec: Spec, task: str) -> dict[str, JSON]:
     return found
 
 
-def whole_network(network: Any, task: str) -> dict[str, JSON]:
+def whole_network(network: JSON, task: str) -> dict[str, JSON]:
     """A network as :func:`values_of` writes it, from its name, ``{"found": search}``, text of AGD, or some values.
 
     Pictures have the channels of the task, where the values do not say otherwise.
@@ -149,7 +148,7 @@ class Query:
         return found
 
 
-def find(task: str, kind: str, *, steps: int | None = None, precision: str | None = None, **spec: Any) -> results.Rows:
+def find(task: str, kind: str, *, steps: int | None = None, precision: str | None = None, **spec: JSON) -> results.Rows:
     """The recorded runs of one kind on one task with this specification: one row a seed, all comparable.
 
     Networks may be written in short. Only runs of the protocol's present version and of this number of ``steps`` count

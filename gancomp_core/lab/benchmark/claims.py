@@ -12,7 +12,7 @@ it; "undecided" with fewer, or where a control or the claimed saving is missing;
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -244,7 +244,7 @@ NAMES = {
 }
 
 
-def _span(ends: Any) -> str:
+def _span(ends: Iterable[float]) -> str:
     low, high = (significant(end, 3) for end in ends)
     return low if low == high else f"{low} to {high}"
 

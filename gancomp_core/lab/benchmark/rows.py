@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
 
 from gancomp_core.errors import GancompError
 from gancomp_core.files import Json
@@ -13,6 +12,7 @@ from gancomp_core.lab.catalogue import LIST, SIZES, Query, whole
 from gancomp_core.lab.experiment import Experiment, key_of
 from gancomp_core.lab.networks import values_of
 from gancomp_core.lab.recording import architecture, steps_of
+from gancomp_core.nets import Architecture
 
 TEACHER = "teacher"
 COMBINED = "searched, fine-tuned by high bands"
@@ -40,7 +40,7 @@ class Row:
         return self.experiments[0].kind == "shipped"
 
     @cached_property
-    def architecture(self) -> Any:
+    def architecture(self) -> Architecture:
         """That of all its networks."""
         return architecture(self.experiments[0])
 

@@ -11,6 +11,7 @@ from gancomp_core.lab.catalogue import LIST, names, planned
 from gancomp_core.lab.experiment import TRAINING, Experiment
 from gancomp_core.lab.kinds import space_of
 from gancomp_core.lab.networks import architecture_of
+from gancomp_core.nets import Architecture
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Model:
         return self.experiment.task
 
     @property
-    def architecture(self) -> Any:
+    def architecture(self) -> Architecture:
         """What is trained: a network, or the space of an elastic one."""
         space: Any = self.experiment["space"]
         network: Any = self.experiment["network"]

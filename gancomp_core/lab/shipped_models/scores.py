@@ -74,7 +74,7 @@ def differences(card: Scores, measured: Scores, where: str = "", tolerance: floa
     return found
 
 
-def _parts(value: Scores | list[Any]) -> Scores:
+def _parts(value: Scores | list[object]) -> Scores:
     if isinstance(value, dict):
         return value
     return {part["name"] if isinstance(part, dict) and "name" in part else str(i): part for i, part in enumerate(value)}
