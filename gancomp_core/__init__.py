@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gancomp_core.verbs import (
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """The verbs, loaded when one of them is first asked for: they bring PyTorch, which takes seconds."""
     if name in __all__:
         return getattr(importlib.import_module("gancomp_core.verbs"), name)

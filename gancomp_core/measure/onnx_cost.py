@@ -6,13 +6,17 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gancomp_core.errors import GancompError
+from gancomp_core.measure.onnx_export import Array
 from gancomp_core.measure.onnx_runtime import onnx_runtime
 from gancomp_core.measure.running import first_line
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
 
 #: The operators that multiply weights, each with the place of the weights among its inputs.
 WEIGHTS_AT = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "QLinearConv": 3, "Gemm": 1, "MatMul": 1}
@@ -71,11 +75,11 @@ def onnx_cost(path: Path | str, input_shape: Sequence[int]) -> OnnxCost:
     return OnnxCost(macs // input_shape[0], sum(stored.values()), path.stat().st_size)
 
 
-def _multiplying(model: Any) -> Iterator[Any]:
+def _multiplying(model: ModelProto) -> Iterator[NodeProto]:
     return (node for node in model.graph.node if node.op_type in WEIGHTS_AT)
 
 
-def _shapes(model: Any, example: np.ndarray[Any, Any]) -> Mapping[str, tuple[int, ...]]:
+def _shapes(model: ModelProto, example: Array) -> Mapping[str, tuple[int, ...]]:
     """The shapes of everything that a multiplying layer reads or writes."""
     import onnx
 
@@ -100,7 +104,7 @@ def _shapes(model: Any, example: np.ndarray[Any, Any]) -> Mapping[str, tuple[int
     return constants | {source: example.shape} | {name: out.shape for name, out in zip(names, found, strict=True)}
 
 
-def _macs(node: Any, shapes: Mapping[str, tuple[int, ...]]) -> int:
+def _macs(node: NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """Each output needs a product for every weight that reaches it; of a transposed convolution each input does."""
     weight, output = shapes[node.input[WEIGHTS_AT[node.op_type]]], shapes[node.output[0]]
     if node.op_type == "ConvTranspose":
@@ -110,7 +114,7 @@ def _macs(node: Any, shapes: Mapping[str, tuple[int, ...]]) -> int:
     return math.prod(output) * shapes[node.input[0]][-1]
 
 
-def _largest_constant(tensor: str, makers: Mapping[str, Any], constants: Mapping[str, int]) -> dict[str, int]:
+def _largest_constant(tensor: str, makers: Mapping[str, NodeProto], constants: Mapping[str, int]) -> dict[str, int]:
     """The constant that a tensor is made of, its name and size: the others upstream are scales and shapes."""
     found, waiting = {}, [tensor]
     while waiting:
