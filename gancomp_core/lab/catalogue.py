@@ -33,14 +33,23 @@ NOT_SPECIFIED = ("each", "seeds", "kind", "summary", "pictures", "ships")
 
 
 def names(section: str) -> list[str]:
-    """What there is in a section of the list: plans of runs, searches, models."""
+    """Names in a section of the list: plans of runs, searches, models."""
     return list(LIST[section])
 
 
 def planned(name: str, section: str = "runs") -> list[Experiment]:
     """The experiments of a name in a section, those of the first seed first.
 
-    Raises :class:`GancompError` with the list of names, and where a network is to be found that is not recorded.
+    Args:
+        name: A name of the section.
+        section: "runs", "searches" or "models".
+
+    Returns:
+        The experiments.
+
+    Raises:
+        GancompError: For another name, with the list of names, and where a network comes from a search that is not
+            recorded.
     """
     if name not in LIST[section]:
         raise GancompError(f"There is no {SECTIONS[section]} '{name}'; choose one of {', '.join(LIST[section])}.")
@@ -56,7 +65,7 @@ def _planned(name: str, text: str, state: object) -> tuple[Experiment, ...]:
 
 
 def task_of(name: str) -> str:
-    """The task that a name begins with: that of "edges2shoes/plain" and "edges2shoes, small" is "edges2shoes"."""
+    """The task with which a name begins: "edges2shoes" of "edges2shoes/plain" and of "edges2shoes, small"."""
     return name.partition("/")[0].partition(",")[0]
 
 
@@ -75,7 +84,17 @@ def _expanded(block: Json) -> Iterator[Json]:
 
 
 def experiment(name: str, task: str, block: Json, seed: int = 0) -> Experiment:
-    """The experiment of a block whose parts are resolved."""
+    """The experiment of a block whose parts are resolved.
+
+    Args:
+        name: Name of the experiment.
+        task: Its task.
+        block: Kind and entries.
+        seed: Its seed.
+
+    Returns:
+        The experiment.
+    """
     spec = {entry: value for entry, value in block.items() if entry not in NOT_SPECIFIED}
     return Experiment(name=name, kind=block["kind"], task=task, spec=whole(spec, task), seed=seed)
 
@@ -149,11 +168,22 @@ class Query:
 
 
 def find(task: str, kind: str, *, steps: int | None = None, precision: str | None = None, **spec: JSON) -> results.Rows:
-    """The recorded runs of one kind on one task with this specification: one row a seed, all comparable.
+    """The recorded runs of one kind on one task with this specification, one row per seed, all comparable.
 
-    Networks may be written in short. Only runs of the protocol's present version and of this number of ``steps`` count
-    (None: the protocol's). ``precision`` None takes the precision of which there are most seeds. Raises
-    :class:`GancompError` naming the command when there are none.
+    Only runs of the protocol's present version and of this number of steps count.
+
+    Args:
+        task: The task.
+        kind: The kind.
+        steps: Number of steps; None takes the protocol's.
+        precision: The precision; None takes the one with the most seeds.
+        spec: Entries of the specification; networks may be written in short.
+
+    Returns:
+        The rows.
+
+    Raises:
+        GancompError: When there are none, naming the command.
     """
     asked = Experiment(name="", kind=kind, task=task, spec=whole({**spec, "steps": steps}, task))
     rows = results.rows(kind, task)

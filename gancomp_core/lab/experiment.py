@@ -37,11 +37,16 @@ MODELS = ("teacher", "supernet", "model")
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of experiment: its function, and the entries that a specification of it may have.
+    """A kind of experiment.
 
-    ``needed`` entries have no default. A kind that ``trains`` is done by the protocol of its task, and where it is
-    ``watched``, the best of its weights may be earlier than the last. Any other has the ``version`` of its way to
-    measure.
+    Attributes:
+        function: Carries out an experiment.
+        needed: Entries of a specification without a default.
+        defaults: Entries with their defaults.
+        trains: Whether it is a training, which follows the protocol of its task.
+        watched: Whether a training is evaluated on the way, so that the best of its weights may be earlier than the
+            last.
+        version: Version of the way to measure, for a kind that does not train.
     """
 
     function: Callable[..., Any]
@@ -58,10 +63,19 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def kind(name: str, *, trains: bool = False, watched: bool = True, version: int = 1) -> Callable[[Function], Function]:
-    """Register ``function(given, *, entries...)``: its keyword-only arguments are the entries of a specification.
+    """Register a function as a kind: its keyword-only arguments are the entries of a specification.
 
-    A function that trains is given a :class:`gancomp_core.lab.kinds.Job`, and returns what it trained; any other is
-    given the :class:`Experiment`, and returns the values of its row.
+    A function that trains gets a :class:`gancomp_core.lab.kinds.Job` and returns what it trained; any other gets the
+    :class:`Experiment` and returns the values of its row.
+
+    Args:
+        name: Name of the kind.
+        trains: Whether it is a training.
+        watched: Whether a training is evaluated on the way.
+        version: Version of the way to measure, for a kind that does not train.
+
+    Returns:
+        A decorator.
     """
 
     def register(function: Function) -> Function:
@@ -83,9 +97,13 @@ def entries_of(function: Callable[..., Any]) -> tuple[tuple[str, ...], dict[str,
 class Protocol:
     """What all trained experiments of a task share.
 
-    ``steps`` of ``batch_size`` pictures; the search split is evaluated ``evaluations`` times, evenly spaced; last and
-    best are evaluated on the whole test split with ``evaluation_seeds``. ``pictures`` is the fingerprint of the task.
-    A mended method or measure raises ``version``.
+    Attributes:
+        pictures: Fingerprint of the task.
+        version: Raised by a mended method or measure.
+        steps: Number of steps.
+        batch_size: Pictures in a step.
+        evaluations: How often the search split is evaluated, evenly spaced.
+        evaluation_seeds: Seeds with which last and best weights are evaluated on the whole test split.
     """
 
     pictures: str
@@ -162,17 +180,17 @@ class Experiment:
 
     @property
     def version(self) -> int:
-        """Of the protocol of its task, or of the way to measure."""
+        """Version of the protocol of its task, or of the way to measure."""
         return self.protocol.version if KINDS[self.kind].trains else KINDS[self.kind].version
 
     @property
     def steps(self) -> int:
-        """How many steps it trains for."""
+        """Number of steps of its training."""
         return self.whole("steps") or self.protocol.steps
 
     @property
     def batch_size(self) -> int:
-        """Of how many pictures a step is."""
+        """Pictures in a step."""
         return self.whole("batch_size") or self.protocol.batch_size
 
     def whole(self, entry: str) -> int:
@@ -182,7 +200,7 @@ class Experiment:
 
     @property
     def folder(self) -> Path:
-        """Where it keeps its checkpoint and other files that can be made again."""
+        """The folder of its checkpoint and other files that can be made again."""
         return files.cache_root() / "runs" / self.key[:16]
 
     def but(self, **entries: JSON) -> Experiment:
@@ -226,7 +244,7 @@ def plainly(value: JSON) -> JSON:
 
 
 def canonical(value: JSON) -> str:
-    """JSON with sorted names and nothing else than it needs."""
+    """JSON with sorted names and without spaces."""
     return json.dumps(plainly(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 

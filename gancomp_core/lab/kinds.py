@@ -1,4 +1,4 @@
-"""How experiments that train are done: a function for each kind, its configuration made of plain values."""
+"""Kinds of experiments that train: a function for each, its configuration made of plain values."""
 
 from __future__ import annotations
 
@@ -96,19 +96,19 @@ def gaugan(job: Job, *, network: Spec) -> Trained:
 
 @kind("segmenter", trains=True)
 def segmenter(job: Job, *, network: Spec) -> Trained:
-    """What reads semantic maps from pictures."""
+    """A network that predicts the semantic map of a picture."""
     return train_segmenter(job.task, architecture_of(network), job.config, callbacks=job.callbacks)
 
 
 @kind("super-resolution", trains=True)
 def super_resolution(job: Job, *, network: Spec) -> Trained:
-    """A generator that enlarges, by L1 alone."""
+    """A generator that enlarges, trained with L1 alone."""
     return train_super_resolution(job.task, architecture_of(network), job.config, callbacks=job.callbacks)
 
 
 @kind("supernet of a teacher", trains=True)
 def supernet_of_teacher(job: Job, *, teacher: str, space: Spec, perceptual_weight: float = 0) -> Trained:
-    """GAN Compression's supernet: begins as a model of the zoo, and learns from it and against its discriminator."""
+    """GAN Compression's supernet: starts from a model of the zoo, and learns from it and against its discriminator."""
     objective = _with_perceptual(pix2pix.OBJECTIVE, perceptual_weight) + 0.5 * feature_kd()
     train = once_for_all.from_teacher
     return train(job.task, space_of(space), job.config, teacher=teacher, objective=objective, callbacks=job.callbacks)
@@ -118,7 +118,14 @@ def supernet_of_teacher(job: Job, *, teacher: str, space: Spec, perceptual_weigh
 def supernet(job: Job, *, how: str, space: Spec, network: Spec) -> Trained:
     """One network cut from a supernet, whose training all networks of the same specification share.
 
-    ``how`` is "progressive shrinking" or "all at once".
+    Args:
+        job: The training.
+        how: "progressive shrinking" or "all at once".
+        space: The space of the supernet.
+        network: The network.
+
+    Returns:
+        The outcome.
     """
     ways: dict[str, Callable[..., Trained]] = {
         "progressive shrinking": progressive_shrinking,
@@ -143,8 +150,16 @@ def fine_tuned(
 ) -> Trained:
     """A network cut from a supernet of the zoo and trained further, against the discriminator that came with it.
 
-    The objective is the supernet's without the features of the teacher, unless ``terms`` name what to imitate of a
-    ``teacher`` of the zoo; ``reconstruction`` is as in :func:`distilled`.
+    Args:
+        job: The training.
+        supernet: Name of the supernet's model.
+        network: The network.
+        teacher: Name of a teacher to imitate.
+        terms: What to imitate; without any, the objective is the supernet's without the features of the teacher.
+        reconstruction: As in :func:`distilled`.
+
+    Returns:
+        The outcome.
     """
     shared = zoo.load(supernet)
     elastic, settings = cast(ElasticGenerator, shared.generator), shared.card["settings"]
@@ -163,7 +178,7 @@ def fine_tuned(
 def pruned(job: Job, *, teacher: str, network: Spec) -> Trained:
     """The most important channels (L1) and the first blocks of each third of a teacher of the zoo, distilled.
 
-    The discriminator begins as the teacher's.
+    The discriminator starts as the teacher's.
     """
     features = {"feature_kd": {"weight": 0.5}}
     return distilled(job, teacher=teacher, network=network, begin="l1", critic="teacher", terms=features)
@@ -183,9 +198,18 @@ def distilled(
 ) -> Trained:
     """A network that learns from a teacher of the zoo: from pairs, or from the teacher's pictures where there are none.
 
-    ``terms`` of distillation by name, each with its ``weight`` and the arguments of its function; ``reconstruction`` is
-    the weight of L1; ``begin`` is "random" or "l1", the teacher's most important channels; ``critic`` is "new" or
-    "teacher"; ``taps`` are those of :func:`gancomp_core.methods.feature_distillation.feature_kd`.
+    Args:
+        job: The training.
+        teacher: Name of the teacher's model.
+        network: The student.
+        terms: Terms of distillation by name, each with its ``weight`` and the arguments of its function.
+        reconstruction: Weight of L1.
+        begin: "random", or "l1" for the teacher's most important channels.
+        critic: The discriminator: "new" or "teacher".
+        taps: As for :func:`gancomp_core.methods.feature_distillation.feature_kd`.
+
+    Returns:
+        The outcome.
     """
     model, architecture = zoo.load(teacher), architecture_of(network)
     settings = model.card["settings"]
@@ -211,8 +235,14 @@ def distilled(
 def agd(job: Job, *, teacher: str, network: Spec, backward: Spec | None = None) -> Trained:
     """A network that learns as AutoGAN-Distiller's do: from a teacher's pictures, without a discriminator.
 
-    ``network`` is one of AGD, or a ResNet generator, which so compares by the same recipe; ``backward`` is that of the
-    way back of a CycleGAN.
+    Args:
+        job: The training.
+        teacher: Name of the teacher's model.
+        network: One of AGD, or a ResNet generator to compare by the same recipe.
+        backward: The network for the way back of a CycleGAN.
+
+    Returns:
+        The outcome.
     """
     student = architecture_of(network)
     if not isinstance(student, AgdArchitecture):

@@ -25,7 +25,11 @@ def values_of(architecture: Architecture) -> dict[str, JSON]:
 
 
 def architecture_of(values: Spec) -> Any:
-    """The architecture that :func:`values_of` wrote; raises :class:`GancompError` for values that are of none."""
+    """The architecture that :func:`values_of` wrote.
+
+    Raises:
+        GancompError: For values that describe no architecture.
+    """
     return _architecture(canonical(values))
 
 

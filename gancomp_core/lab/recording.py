@@ -1,4 +1,4 @@
-"""How an experiment is done, once, and what row it leaves in the table of results."""
+"""Carrying out an experiment once, and its row in the table of results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger("gancomp")
 
 
 def record(experiment: Experiment) -> Json:
-    """The row of an experiment: from the table when it was done before, else by doing it now and writing it down."""
+    """The row of an experiment: from the table when it was done before, else by doing it now and recording it."""
     if (row := results.row(experiment.key)) is not None:
         return row
     with results.lock(experiment.folder / "lock"):  # another process may do it while this one waits
@@ -46,7 +46,7 @@ def _done(experiment: Experiment) -> Mapping[str, JSON]:
 
 @kind("shipped")
 def shipped(experiment: Experiment, *, model: str, network: Spec | None = None) -> Mapping[str, JSON]:
-    """A generator of the zoo as it is, or a ``network`` cut out of one that is elastic: nothing is left to be done."""
+    """A generator of the zoo as it is, or a ``network`` cut from an elastic one; nothing is left to do."""
     raise GancompError(f"'{model}' is shipped, and its card has its scores; 'gancomp zoo train {model}' trains it.")
 
 
@@ -74,7 +74,7 @@ def architecture(experiment: Experiment) -> Any:
 
 
 def steps_of(experiment: Experiment) -> int:
-    """Of the training that ended in these weights; the supernet's, which all its networks share, for a cut one."""
+    """Number of steps of the training that ended in these weights; for a cut network, the steps of its supernet."""
     if experiment.kind == "shipped":
         return int(zoo.card(str(experiment["model"]))["settings"]["steps"])
     return experiment.steps
@@ -138,7 +138,7 @@ def _evaluated(generator: nn.Module, experiment: Experiment, task: Task) -> dict
 
 
 def do(name: str, section: str = "runs") -> results.Rows:
-    """Every experiment of a name that is not recorded yet; returns the rows of all."""
+    """Carry out every experiment of a name that is not recorded yet; returns the rows of all."""
     experiments, rows = planned(name, section), []
     for number, experiment in enumerate(experiments, start=1):
         log.info("experiment %d of %d: %s", number, len(experiments), experiment)

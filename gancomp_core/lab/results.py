@@ -2,8 +2,8 @@
 
 A row is made once: its ``key`` is that of its :class:`Experiment`. It holds what was asked (``name``, ``kind``,
 ``task``, ``seed``, ``spec``), what made it (``machine``, ``commit``, ``when``, ``protocol``), and a column for each
-metric. Rows that were recorded under the first schema keep the key that they had, in ``old_key``. Frontiers and
-histories lie in ``data/results/artefacts``, under the first 16 letters of the key.
+metric. Rows that were recorded under the first schema keep their former key in ``old_key``. Frontiers and histories are
+in ``data/results/artefacts``, under the first 16 characters of the key.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def artefact(experiment: Experiment, suffix: str) -> Path:
 
 
 def state() -> tuple[Path, int, int]:
-    """What changes with the table: its path, time and size."""
+    """What changes when the table does: its path, time and size."""
     try:
         about = path().stat()
     except FileNotFoundError:
@@ -80,15 +80,23 @@ def _part(state: tuple[Path, int, int], kinds: tuple[str, ...], task: str | None
 
 
 def rows(kind: str | Collection[str] = (), task: str | None = None) -> Rows:
-    """The recorded rows of one kind, or of some, and of a task; by default of all.
+    """Recorded rows.
 
-    With a kind they have the columns that such rows have. Raises :class:`GancompError` for a file that is damaged.
+    Args:
+        kind: One kind or some, whose columns are returned; empty for all.
+        task: A task; None for all.
+
+    Returns:
+        The rows.
+
+    Raises:
+        GancompError: For a file that is damaged.
     """
     return _part(state(), (kind,) if isinstance(kind, str) else tuple(kind), task).copy()
 
 
 def row(key: str) -> Json | None:
-    """The values of the row of this key, those that are missing left out; None where it was never made."""
+    """The values of the row with this key, without missing ones; None where it was never made."""
     found = _row(state(), key)
     return None if found is None else dict(found)
 
@@ -100,9 +108,16 @@ def _row(state: tuple[Path, int, int], key: str) -> Json | None:
 
 
 def once(experiment: Experiment, make: Callable[[], Mapping[str, JSON]]) -> Json:
-    """The row of an experiment, made and written down where it is not there yet.
+    """The row of an experiment, made and recorded where it is not there yet.
 
-    It is written as soon as it is made, the file whole or not at all, one process at a time.
+    It is written as soon as it is made, atomically, by one process at a time.
+
+    Args:
+        experiment: The experiment.
+        make: Computes the values of its row.
+
+    Returns:
+        The row.
     """
     if (found := row(experiment.key)) is not None:
         return found
@@ -116,7 +131,7 @@ def once(experiment: Experiment, make: Callable[[], Mapping[str, JSON]]) -> Json
 
 
 def identity(experiment: Experiment) -> dict[str, JSON]:
-    """What a row says of its experiment."""
+    """The columns of a row that describe its experiment."""
     about = {name: getattr(experiment, name) for name in ("key", "name", "kind", "task", "seed", "schema")}
     return {
         **about,
@@ -127,7 +142,7 @@ def identity(experiment: Experiment) -> dict[str, JSON]:
 
 
 def lock(path: Path) -> FileLock:
-    """One process at a time for what is next to ``path``."""
+    """A lock for one process at a time, in a file next to ``path``."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -138,7 +153,7 @@ def lock(path: Path) -> FileLock:
 
 
 def provenance() -> dict[str, str]:
-    """What a row was made by: the class of the machine, the commit and the time."""
+    """What made a row: the class of machine, the commit and the time."""
     return {
         "machine": machine_class(),
         "commit": _commit(),

@@ -46,10 +46,18 @@ def supernet_search(
     evaluations: int | None = None,
     cheaper: float = 1,
 ) -> Mapping[str, JSON]:
-    """A search in a supernet of the zoo, for its teacher's MACs by ``cheaper``.
+    """A search in a supernet of the zoo. Evaluations that a killed search had made are in the cache folder.
 
-    ``part`` replaces choices of the supernet's space. Evaluations that a killed search had made are in the cache
-    folder.
+    Args:
+        experiment: The experiment.
+        supernet: Name of the supernet's model.
+        strategy: As for :func:`gancomp_core.methods.architecture_search.search`.
+        part: Replaces choices of the supernet's space.
+        evaluations: The most networks that are evaluated.
+        cheaper: The budget is the teacher's MACs divided by this.
+
+    Returns:
+        The values of its row.
     """
     chosen = SupernetSearch(experiment)
     network: Any = zoo.load(supernet).generator
@@ -132,11 +140,25 @@ def agd_search(
     back: bool = False,
     networks: int = 0,
 ) -> Mapping[str, JSON]:
-    """AGD's search under a teacher of the zoo, in a supernet of ``base`` and ``cells``, for ``low`` to ``high`` MACs.
+    """AGD's search under a teacher of the zoo. What was done before a kill is in the cache folder.
 
-    With ``networks`` it is what that search has to beat: so many networks drawn at random in the same range, each
-    trained for ``steps``, and scored. ``back`` is the way back of a CycleGAN; ``penalty`` and ``on_operators`` are
-    those of :class:`gancomp_core.methods.agd.Controller`. What was done before a kill is in the cache folder.
+    Args:
+        experiment: The experiment.
+        teacher: Name of the teacher's model.
+        base: Width of the supernet.
+        cells: Its number of cells.
+        low: The least MACs.
+        high: The most MACs.
+        steps: Steps of the search.
+        batch_size: Pictures in a step.
+        penalty: As in :class:`gancomp_core.methods.agd.Controller`.
+        on_operators: Likewise.
+        back: Whether to search for the way back of a CycleGAN.
+        networks: Instead of searching, train and score this many random networks of the same range: what the search has
+            to beat.
+
+    Returns:
+        The values of its row.
     """
     chosen = AgdSearch(experiment)
     experiment.folder.mkdir(parents=True, exist_ok=True)

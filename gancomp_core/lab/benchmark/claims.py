@@ -100,7 +100,7 @@ def _clock_scatter() -> float:
 
 
 def write_claims() -> None:
-    """Decide every claim anew, and write the file and the table of the README."""
+    """Decide every claim again, and write the file and the README's table."""
     head = "".join(line for line in _path().read_text(encoding="utf-8").splitlines(True) if line.startswith("#"))
     decided = [asdict(each.decided()) for each in claims()]
     text = yaml.safe_dump(decided, sort_keys=False, allow_unicode=True, width=120)
@@ -114,7 +114,16 @@ def _path() -> Path:
 
 
 def verdict(interval: PairedInterval, claimed: str, than: float = 0.0) -> str:
-    """What an interval of paired differences says of a claim that they are ``claimed`` ("lower", "higher") ``than``."""
+    """What an interval of paired differences says about a claim.
+
+    Args:
+        interval: The interval.
+        claimed: "lower" or "higher".
+        than: What the differences are claimed to be lower or higher than.
+
+    Returns:
+        A status.
+    """
     if claimed not in ("lower", "higher"):
         raise GancompError(f"A claim says 'lower' or 'higher', not '{claimed}'.")
     if interval.seeds < ENOUGH_SEEDS:

@@ -121,10 +121,21 @@ def _costs() -> pd.DataFrame:
 
 
 def milliseconds(name: str, threads: int = 1, repeats: int = 3) -> dict[str, float]:
-    """Latency on this machine of a published generator in onnxruntime: medians "float32" and "int8" in ms.
+    """Latency on this machine of a published generator in onnxruntime.
 
     Weights are random, which changes no time; the network has its published size and takes one picture. A large
-    generator takes seconds. Raises :class:`GancompError` for a name that is no generator.
+    generator takes seconds.
+
+    Args:
+        name: Name of the generator.
+        threads: onnxruntime's threads.
+        repeats: Measured calls.
+
+    Returns:
+        Medians "float32" and "int8" in milliseconds.
+
+    Raises:
+        GancompError: For a name that is not a generator.
     """
     known = {each.name: each for each in published() if each.architecture is not None}
     if name not in known:

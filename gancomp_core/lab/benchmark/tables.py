@@ -126,9 +126,20 @@ def _times(of: Row, form: str, clock: Clock) -> Json:
 
 
 def differences(task: str, label: str, other: str, score: str = "fd", form: str = FLOAT) -> PairedInterval:
-    """By how many per cent ``label`` scores above ``other``: the 95 % interval over the seeds that both have.
+    """By how many percent one row scores above another: the 95 % interval over the seeds that both have.
 
-    Raises :class:`GancompError` for fewer than two seeds in common.
+    Args:
+        task: The task.
+        label: A row.
+        other: The row to compare with.
+        score: A column of :func:`scores`.
+        form: One of :data:`FORMS`.
+
+    Returns:
+        The interval.
+
+    Raises:
+        GancompError: For fewer than two seeds in common.
     """
     ours, theirs = (by_seed(row(task, name), score, form) for name in (label, other))
     both = ours.index.intersection(theirs.index)
@@ -136,7 +147,19 @@ def differences(task: str, label: str, other: str, score: str = "fd", form: str 
 
 
 def by_seed(of: Row, score: str, form: str = FLOAT) -> pd.Series:
-    """One score of a row, indexed by seed; raises :class:`GancompError` where it is not recorded."""
+    """One score of a row, indexed by seed.
+
+    Args:
+        of: The row.
+        score: A column of :func:`scores`.
+        form: One of :data:`FORMS`.
+
+    Returns:
+        The scores.
+
+    Raises:
+        GancompError: Where it is not recorded.
+    """
     recorded = scores(of)
     if recorded.empty or score not in recorded:
         raise GancompError(
@@ -183,7 +206,8 @@ class Headline:
 def headline(task: str = "edges2shoes") -> Headline:
     """A task's row of :data:`HEADLINES` in int8 against the teacher in float32.
 
-    Raises :class:`GancompError` where one is not recorded, and for a task that has none.
+    Raises:
+        GancompError: Where one is not recorded, and for a task without a headline.
     """
     if task not in HEADLINES:
         raise GancompError(f"There is no headline of '{task}'; choose one of {', '.join(HEADLINES)}.")

@@ -26,7 +26,7 @@ COPY = "copying the input"
 
 
 def describe(model: Model, trained: Trained, generator: nn.Module, task: Task) -> Json:
-    """All that the card says but the scores."""
+    """All that the card states except the scores."""
     return {
         "name": model.name,
         "summary": model.summary,
@@ -76,7 +76,7 @@ def table(cards: Iterable[Json]) -> str:
 def write(folder: Path, card: Json, models: Mapping[str, nn.Module], task: Task) -> None:
     """Write ``grid.webp``, ``card.md`` and, last, ``card.json``."""
     rows, legend = _rows(models, task)
-    rows = [F.pad(row, (1, 1, 1, 1), value=1.0) for row in rows]  # neighbours must not look like one picture
+    rows = [F.pad(row, (1, 1, 1, 1), value=1.0) for row in rows]  # neighbors must not look like one picture
     with atomic_write(folder / GRID) as temporary:
         tile(rows, scale=2 if task.size < 64 else 1).save(temporary, "webp", quality=92, method=6)
     with atomic_write(folder / "card.md") as temporary:

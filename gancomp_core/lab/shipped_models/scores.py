@@ -1,4 +1,4 @@
-"""The grades of a model: what is measured depends on what its task asks for."""
+"""Scores of a model: what is measured depends on its task."""
 
 from __future__ import annotations
 
@@ -26,10 +26,18 @@ _NUMBER = re.compile(r"[-+]?\d+(?:,\d{3})*(?:\.\d+)?")
 def grade(models: Mapping[str, nn.Module], task: Task, segmenter: nn.Module | None = None) -> Scores:
     """The scores of a trained model on the test pictures of its task, as plain values.
 
-    ``text`` says them in a sentence, and ``pictures`` lists those of each picture in super-resolution. Deeper levels
+    ``text`` puts them into a sentence, and ``pictures`` lists those of each picture in super-resolution. Deeper levels
     hold the way back of a CycleGAN ("backward"), the narrowest network of an elastic generator ("narrowest"; its widest
-    comes first), the score of copying the input where that is possible ("copy"), and what ``segmenter`` reads from
-    pictures of a semantic map ("segmentation").
+    comes first), the score of copying the input where that is possible ("copy"), and the segmenter's score of pictures
+    of a semantic map ("segmentation").
+
+    Args:
+        models: Networks by name.
+        task: The task.
+        segmenter: Labels pictures of a task with semantic maps.
+
+    Returns:
+        The scores.
     """
     generator = models["generator"]
     if isinstance(generator, Segmenter):
@@ -51,15 +59,23 @@ def grade(models: Mapping[str, nn.Module], task: Task, segmenter: nn.Module | No
 
 
 def copy_input(source: Tensor) -> Tensor:
-    """The generator that does nothing: whoever scores no better has learned nothing."""
+    """The generator that returns its input: one that scores no better has learned nothing."""
     return source
 
 
 def differences(card: Scores, measured: Scores, where: str = "", tolerance: float = 0.01) -> list[str]:
-    """One sentence for every value on which ``card`` and ``measured`` disagree, or which only one of them has.
+    """One sentence for every value on which card and measurement disagree, or which only one of them has.
 
-    Numbers, those within a text too, may differ by the share ``tolerance``: another machine rounds differently. Parts
-    of a list are compared by their "name" or else by their place.
+    Parts of a list are compared by their "name", or else by their index.
+
+    Args:
+        card: Scores of the card.
+        measured: Measured scores.
+        where: Beginning of the sentences.
+        tolerance: Relative tolerance of numbers, also those within a text: another machine rounds differently.
+
+    Returns:
+        The sentences.
     """
     found = []
     for key in {**card, **measured}:

@@ -61,10 +61,17 @@ def train(name: str) -> ZooModel:
 
 
 def check(name: str) -> list[str]:
-    """Evaluate shipped weights again; one sentence for everything in which they, or the list, differ from the card.
+    """Evaluate shipped weights again and compare them, and the list of experiments, with the card.
 
-    That is: a file that is missing, damaged or not listed; another training, other pictures, another cost; and every
-    number of the quality that differs by more than 1 %. Raises :class:`GancompError` for an unknown name alone.
+    Args:
+        name: Name of the model.
+
+    Returns:
+        A sentence for everything that differs: a file that is missing, damaged or not listed; another training, other
+        pictures, another cost; and every number of the quality that differs by more than 1 %.
+
+    Raises:
+        GancompError: For an unknown name only.
     """
     model = model_of(name)
     try:
