@@ -107,7 +107,9 @@ def bench(python, arguments):
 
 def site(python, arguments):
     target = HERE / "build" / "site"
-    code = call([python, "-m", "sphinx", "--fail-on-warning", "--keep-going", "docs", str(target), *arguments])
+    code = call(
+        [python, "-m", "sphinx", "--fresh-env", "--fail-on-warning", "--keep-going", "docs", str(target), *arguments]
+    )
     if code == 0:
         print("The site is at {}".format(target / "index.html"))
     return code

@@ -41,7 +41,9 @@ def write(folder: Path) -> None:
     folder.mkdir()
     shown: set[type] = set()
     front = [FRONT, *_toctree("The package", ["gancomp_core"])]
-    (folder / "gancomp_core.md").write_text(_page(gancomp_core, shown, "gancomp_core.errors"), encoding="utf-8")
+    (folder / "gancomp_core.md").write_text(
+        _page(gancomp_core, shown, "gancomp_core.comparison", "gancomp_core.errors"), encoding="utf-8"
+    )
     for part, packages in PARTS.items():
         present = [name for name in packages if importlib.util.find_spec(f"gancomp_core.{name}")]
         for name in present:
