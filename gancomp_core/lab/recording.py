@@ -22,7 +22,7 @@ from gancomp_core.lab.kinds import Job
 from gancomp_core.lab.networks import architecture_of
 from gancomp_core.measure import band_errors, cost, evaluate_generator, likeness, set_distance
 from gancomp_core.methods.pseudo_pairs import pseudo_pairs
-from gancomp_core.nets import ElasticGenerator
+from gancomp_core.nets import Architecture, ElasticGenerator
 from gancomp_core.train import Callback, Checkpoint, Evaluate
 
 log = logging.getLogger("gancomp")
@@ -66,11 +66,12 @@ def generator_of(experiment: Experiment) -> nn.Module:
     return trained.averaged["generator"].eval()
 
 
-def architecture(experiment: Experiment) -> Any:
+def architecture(experiment: Experiment) -> Architecture:
     """The architecture of an experiment's network, without its weights."""
-    if isinstance(network := experiment["network"], Mapping):
-        return architecture_of(network)
-    return architecture_of(zoo.card(str(experiment["model"]))["architecture"])
+    if not isinstance(network := experiment["network"], Mapping):
+        network = zoo.card(str(experiment["model"]))["architecture"]
+    found: Architecture = architecture_of(network)
+    return found
 
 
 def steps_of(experiment: Experiment) -> int:
