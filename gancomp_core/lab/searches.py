@@ -244,7 +244,7 @@ class AgdSearch:
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """What was preferred at each step, as :meth:`gancomp_core.methods.agd.Choices.history` says it.
+        """What was preferred at each step, as :meth:`gancomp_core.methods.agd.PriceControl.history` says it.
 
         Of a search at random a row for each network: ``network``, ``macs``, ``minutes``, and the ``distance`` on the
         search split.
