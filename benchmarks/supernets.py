@@ -30,7 +30,7 @@ from gancomp_core.data import Batch, Batches, PictureSet, Task, load_task
 from gancomp_core.measure import cost, evaluate_generator
 from gancomp_core.methods import feature_distillation
 from gancomp_core.methods.architecture_search import Budget as MacsBudget
-from gancomp_core.methods.architecture_search import Predictor, SupernetScore, costs, search
+from gancomp_core.methods.architecture_search import Evaluations, Predictor, SupernetScore, costs, search
 from gancomp_core.methods.feature_distillation import distil, feature_kd, tap_channels
 from gancomp_core.methods.once_for_all import train_supernet, warm_start
 from gancomp_core.nets import (
@@ -216,13 +216,13 @@ def _search(budget: Budget) -> Against:
     """A predictor asks for few evaluations; the other side shows what it adds to so many."""
     space, (score, *_), evaluations = shoes_space(), _score(budget), min(40, budget.pictures)
     half = MacsBudget(macs=cost(space.widest, 32, 32).macs / 2)
-    how: dict[str, Any] = {"pixels": (32, 32), "evaluations": evaluations, "cache": False}
+    how: dict[str, Any] = {"pixels": (32, 32), "evaluations": evaluations}
 
     def ours() -> None:
-        search(space, score, half, predictor=Predictor(space), **how)
+        search(space, Evaluations(score, cache=False), half, predictor=Predictor(space), **how)
 
     def theirs() -> None:
-        search(space, score, half, **how)
+        search(space, Evaluations(score, cache=False), half, **how)
 
     what = f"search of {len(space):,} networks, predictor and {evaluations} evaluations"
     return Against("without predictor", compare(what, repeated(ours, 0), repeated(theirs, 0), 1))

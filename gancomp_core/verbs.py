@@ -172,11 +172,11 @@ def search(
         GancompError: For a budget that no network keeps, with the range that there is.
     """
     edge = task.size // task.scale
-    latency = LatencyTable.build(supernet.space, (edge, edge)) if budget.latency_ms is not None else None
+    pixels = LatencyTable.build(supernet.space, (edge, edge)) if budget.latency_ms is not None else (edge, edge)
+    score = SupernetScore(supernet, task)
     return architecture_search.search(
-        supernet.space, SupernetScore(supernet, task), budget, strategy, pixels=(edge, edge), latency=latency,
-        evaluations=evaluations, seed=seed,
-    )  # fmt: skip
+        supernet.space, score, budget, strategy, pixels=pixels, evaluations=evaluations, seed=seed
+    )
 
 
 def fine_tune(

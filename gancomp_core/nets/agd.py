@@ -221,6 +221,10 @@ class AgdArchitecture(Architecture, family="agd"):
         """The path of the operators of a layer in the network."""
         return f"layers.{layer.name.replace('.', '_')}.operators"
 
+    @property
+    def summary(self) -> str:
+        return f"{self.title} for {self.kind}: {self}"
+
     def network(self) -> AgdNetwork:
         return AgdNetwork(self)
 

@@ -130,6 +130,13 @@ class Architecture(ABC):
         return _cost(self, height, width)
 
     @property
+    def summary(self) -> str:
+        """One line for a reader: the title, and all plain values that are not False."""
+        told = {key.replace("_", " "): value for key, value in self.as_dict().items() if key != "family"}
+        parts = [key if value is True else f"{key} {value}" for key, value in told.items() if value is not False]
+        return f"{self.title}: {', '.join(parts)}"
+
+    @property
     def group_sizes(self) -> dict[str, int]:
         """How many channels there are of each name; those of pictures left out."""
         return _group_sizes(self)

@@ -87,6 +87,10 @@ class ArchitectureSpace(Space[GeneratorArchitecture], Architecture, family="elas
     def out_channels(self) -> int:
         return self.base.out_channels
 
+    @property
+    def summary(self) -> str:
+        return f"{self.title}: {self.size:,} networks between {self.narrowest.summary} and {self.widest.summary}"
+
     def network(self) -> ElasticGenerator:
         return ElasticGenerator(self)
 

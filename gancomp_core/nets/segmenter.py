@@ -25,7 +25,7 @@ class SegmenterArchitecture(Architecture, family="segmenter"):
     width: int = 24
     in_channels: int = 3
 
-    title = "segmenter"
+    title = "segmenter (a small U-Net)"
     multiple = 4
     smallest = 8
 

@@ -19,7 +19,7 @@ SPACE = ArchitectureSpace(WIDEST, SearchSpace(((16,), *((16, 8),) * 5, (16,), (1
 def frontier() -> Frontier:
     worth = dict(zip(SPACE, np.random.default_rng(0).random(len(SPACE)), strict=True))
     most = Budget(macs=costs(SPACE, None, (32, 32)).macs.max())
-    return search(SPACE, worth.__getitem__, most, "brute force", pixels=(32, 32), cache=False)
+    return search(SPACE, worth.__getitem__, most, "brute force", pixels=(32, 32))
 
 
 def test_the_front_of_the_library_holds_the_networks_that_nobody_dominates(frontier):

@@ -16,6 +16,7 @@ from gancomp_core.measure import cost
 from gancomp_core.methods.architecture_search import (
     STRATEGIES,
     Budget,
+    Evaluations,
     Frontier,
     LatencyTable,
     Predictor,
@@ -65,7 +66,8 @@ class Landscape:
 
 
 def found(strategy="evolution", space=SPACE, score=None, budget=MEDIUM, **options):
-    return search(space, score or Landscape(), budget, strategy, pixels=PIXELS, **{"cache": False, **options})
+    stored = Evaluations(score or Landscape(), options.pop("executor", None), options.pop("cache", False))
+    return search(space, stored, budget, strategy, **{"pixels": PIXELS, **options})
 
 
 # --- costs ------------------------------------------------------------------------------------------------------------
@@ -136,7 +138,7 @@ def test_limits_that_exclude_each_other_are_told_with_what_each_costs():
     _pretend(table, space, lambda name: 9.0 if "separable" in name else 1.0)
     fewest = cost(space.narrowest, *PIXELS).macs
     with pytest.raises(GancompError, match="each limit can be kept alone.*least MACs has .* and 33 ms.* 9 ms"):
-        found(space=space, score=_unused, budget=Budget(macs=fewest, latency_ms=9), latency=table)
+        found(space=space, score=_unused, budget=Budget(macs=fewest, latency_ms=9), pixels=table)
 
 
 # --- strategies -------------------------------------------------------------------------------------------------------
@@ -219,7 +221,7 @@ def test_every_gene_of_a_space_is_searched():
 
 
 def test_spade_generators_are_searched():
-    frontier = search(SPADE, Landscape(), Budget(params=1e9), pixels=(64, 64), evaluations=20, cache=False)
+    frontier = search(SPADE, Evaluations(Landscape(), cache=False), Budget(params=1e9), pixels=(64, 64), evaluations=20)
     assert frontier.best in SPADE
 
 
@@ -312,7 +314,6 @@ def test_a_score_that_is_no_number_names_the_network(value):
         ({"space": search_space("resnet/channels-32")}, "ArchitectureSpace"),
         ({"strategy": "brute force", "evaluations": 10}, "leave evaluations out"),
         ({"predictor": Predictor(ONE)}, "another space"),
-        ({"latency": LatencyTable(BASE, (64, 64), 1, "")}, "64 x 64"),
     ],
 )
 def test_a_mistake_is_told_in_one_sentence(options, words):
@@ -323,9 +324,9 @@ def test_a_mistake_is_told_in_one_sentence(options, words):
 def test_pictures_that_some_network_cannot_take_are_refused_before_anything_is_evaluated():
     space = a_space(resolutions=(1.0, 0.75))
     with pytest.raises(GancompError, match="multiples of 16"):
-        search(space, _unused, Budget(macs=1e9), pixels=(40, 40), cache=False)
+        search(space, _unused, Budget(macs=1e9), pixels=(40, 40))
     with pytest.raises(GancompError, match="height and width"):
-        search(space, _unused, Budget(macs=1e9), pixels=32, cache=False)
+        search(space, _unused, Budget(macs=1e9), pixels=32)
 
 
 def test_brute_force_refuses_a_space_that_never_ends(monkeypatch):

@@ -163,12 +163,12 @@ def test_a_latency_is_the_sum_of_the_stages():
 def test_a_search_keeps_a_budget_of_milliseconds(score):
     table = LatencyTable.build(RESNET, (16, 16), threads=1)
     limit = sorted(table.predict(architecture) for architecture in RESNET)[1]
-    frontier = search(RESNET, score, Budget(latency_ms=limit), "brute force", pixels=(16, 16), latency=table)
+    frontier = search(RESNET, score, Budget(latency_ms=limit), "brute force", pixels=table)
     assert frontier.table.latency_ms.max() <= limit
     assert len(frontier) >= 2
     assert len(frontier.pareto("latency_ms")) >= 1
     with pytest.raises(GancompError, match=r"reach from .* ms to .* ms"):
-        search(RESNET, score, Budget(latency_ms=1e-6), pixels=(16, 16), latency=table)
+        search(RESNET, score, Budget(latency_ms=1e-6), pixels=table)
 
 
 def test_a_latency_table_survives_its_file(tmp_path):

@@ -91,7 +91,7 @@ def searched(space: ArchitectureSpace, strategy: str, size: list[int]) -> str:
         return int(digest(architecture.as_dict()), 16) % 10007
 
     limit = float(np.mean([cost(end, *size).macs for end in (space.narrowest, space.widest)]))
-    found = search(space, score, Budget(macs=limit), strategy, pixels=tuple(size), evaluations=30, cache=False)
+    found = search(space, score, Budget(macs=limit), strategy, pixels=tuple(size), evaluations=30)
     return digest(found.table[["architecture", "macs", "params", "score", "order"]].to_numpy().tolist())
 
 

@@ -143,7 +143,7 @@ def test_its_channels_are_sorted_and_its_function_stays(network):
 
 def test_it_is_searched_like_any_other():
     limit = cost(SPACE.widest, 8, 8).macs * 0.8
-    found = search(SPACE, lambda a: -a.cost(8, 8).params, Budget(macs=limit), "random", pixels=(8, 8), cache=False)
+    found = search(SPACE, lambda a: -a.cost(8, 8).params, Budget(macs=limit), "random", pixels=(8, 8))
     assert found.best == max((a for a in SPACE if a.cost(8, 8).macs <= limit), key=lambda a: a.cost(8, 8).params)
     assert [SPACE.named(name) for name in found.table.architecture] == found.architectures
     assert LatencyTable.build(SPACE, (8, 8), threads=1).predict(SPACE.widest) > 0
@@ -153,7 +153,7 @@ def test_it_is_searched_like_any_other():
 def test_the_supernet_of_agd_is_searched_like_any_other():
     space = translation_supernet(8, 2, 1, 1).space
     budget = Budget(macs=cost(space.widest, 16, 16).macs / 3)
-    found = search(space, lambda a: -a.cost(16, 16).params, budget, pixels=(16, 16), evaluations=60, cache=False)
+    found = search(space, lambda a: -a.cost(16, 16).params, budget, pixels=(16, 16), evaluations=60)
     assert found.table.macs.max() <= budget.macs
     for name, macs in zip(found.table.architecture[:5], found.table.macs, strict=False):
         assert cost(AgdNetwork(space.named(name)), 16, 16).macs == macs

@@ -16,7 +16,7 @@ from gancomp_core.files import Json, atomic_write
 from gancomp_core.lab.shipped_models.models import Model
 from gancomp_core.lab.shipped_models.scores import Scores
 from gancomp_core.measure import cost, machine_class
-from gancomp_core.nets import AgdArchitecture, ArchitectureSpace
+from gancomp_core.nets import Architecture
 from gancomp_core.train.loop import Trained
 from gancomp_core.train.progress import tile
 from gancomp_core.zoo.pictures import sample_rows
@@ -62,7 +62,7 @@ def table(cards: Iterable[Json]) -> str:
         quality = "; ".join(f"{title}: {text}" for title, text in spoken.items())
         cells = [
             f"[{card['name']}](zoo/{card['name']}/card.md)",
-            _architecture(card["architecture"]),
+            Architecture.from_dict(card["architecture"]).summary,
             f"{price['macs'] / 1e6:,.1f} M at {pixels} x {pixels}",
             f"{price['params']:,}",
             f"{card['minutes']:.0f} minutes ({card['device']}, {_threads(card)})",
@@ -103,7 +103,7 @@ def _markdown(card: Json, legend: str) -> str:
     settings, price = card["settings"], card["cost"]
     recipe = f"{settings['steps']:,}, {settings['batch_size']}, {settings.get('lr', 'default')}, {settings['seed']}"
     lines = {
-        "architecture": _architecture(card["architecture"]),
+        "architecture": Architecture.from_dict(card["architecture"]).summary,
         "cost": f"{price['macs'] / 1e6:,.1f} M MACs for {price.get('pixels', 32)} x {price.get('pixels', 32)} pixels, "
         f"{price['params']:,} parameters",
         "trained by": f"`{card['command']}`",
@@ -150,24 +150,6 @@ def _scores(quality: Scores) -> dict[str, str]:
 
 def _threads(card: Json) -> str:
     return f"{card['threads']} thread{'s' if card['threads'] != 1 else ''}"
-
-
-def _architecture(values: Json) -> str:
-    names = {
-        "resnet": "ResNet generator",
-        "spade": "SPADE generator",
-        "rrdb": "RRDBNet",
-        "vdsr": "VDSR",
-        "segmenter": "segmenter (a small U-Net)",
-    }
-    if values["family"] == "elastic":
-        space = ArchitectureSpace.from_dict(dict(values))
-        ends = f"{_architecture(space.narrowest.as_dict())} and {_architecture(space.widest.as_dict())}"
-        return f"elastic generator: {len(space):,} networks between {ends}"
-    if values["family"] == "agd":
-        return f"AGD network for {values['kind']}: {AgdArchitecture.from_dict(dict(values))}"
-    told = {key.replace("_", " "): value for key, value in values.items() if key != "family" and value is not False}
-    return f"{names[values['family']]}: {', '.join(k if v is True else f'{k} {v}' for k, v in told.items())}"
 
 
 def _seen_in_features(objective: str) -> bool:

@@ -10,11 +10,12 @@ from gancomp_core.methods.architecture_search.latency_table import LatencyError,
 from gancomp_core.methods.architecture_search.predictor import Predictor
 from gancomp_core.methods.architecture_search.rows import costs
 from gancomp_core.methods.architecture_search.running import STRATEGIES, search
-from gancomp_core.methods.architecture_search.scores import SupernetScore
+from gancomp_core.methods.architecture_search.scores import Evaluations, SupernetScore
 
 __all__ = [
     "STRATEGIES",
     "Budget",
+    "Evaluations",
     "Frontier",
     "LatencyError",
     "LatencyTable",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,7 +17,7 @@ from gancomp_core.methods.architecture_search.frontier import Frontier
 from gancomp_core.methods.architecture_search.latency_table import LatencyTable
 from gancomp_core.methods.architecture_search.predictor import FEWEST, Predictor
 from gancomp_core.methods.architecture_search.rows import Rows
-from gancomp_core.methods.architecture_search.scores import Evaluations, cache_path
+from gancomp_core.methods.architecture_search.scores import Evaluations
 from gancomp_core.nets import Architecture, Space
 
 A = TypeVar("A", bound=Architecture)
@@ -35,39 +33,34 @@ IMAGINED = 2_000  # networks that a search on a predictor looks at
 
 def search(
     space: Space[A],
-    score: Callable[[A], float],
+    score: Callable[[A], float] | Evaluations[A],
     budget: Budget,
     strategy: str = "evolution",
     *,
-    pixels: tuple[int, int],
-    latency: LatencyTable | None = None,
+    pixels: tuple[int, int] | LatencyTable,
     evaluations: int | None = None,
     seed: int = 0,
-    executor: Executor | None = None,
-    cache: Path | str | bool | None = None,
     predictor: Predictor[A] | None = None,
 ) -> Frontier[A]:
     """Find the network with the lowest score that a budget admits.
 
-    The same ``seed`` gives the same frontier, with or without an executor. Evaluations of a score with a ``key`` are
-    cached, so that a killed search continues where it was.
+    The same ``seed`` gives the same frontier. Evaluations of a score with a ``key`` are cached, so that a killed search
+    continues where it was.
 
     With a predictor the strategy works on predicted scores, and only the best networks of those are evaluated. A
     predictor that has not learned yet learns first, from three quarters of the evaluations, drawn at random.
 
     Args:
         space: The space to search.
-        score: Maps an architecture to a number, lower for better networks (:class:`SupernetScore`). It has to be
-            picklable for an executor of processes.
+        score: Maps an architecture to a number, lower for better networks (:class:`SupernetScore`);
+            ``Evaluations(score, executor, cache)`` distributes the work, or stores it elsewhere.
         budget: Limits on the costs.
         strategy: "brute force", "evolution", "random" or "controller".
-        pixels: Height and width of the pictures that the costs are for.
-        latency: A latency table, needed for a budget of milliseconds.
+        pixels: Height and width of the pictures that the costs are for, or a latency table for them, which a budget of
+            milliseconds needs.
         evaluations: The most networks that are evaluated, none twice; None: 200, with "brute force" all that the budget
             admits.
         seed: Seed of the search.
-        executor: Distributes the evaluations: one of ``concurrent.futures``, or alike.
-        cache: A folder for evaluations; None takes the cache folder, False caches nothing.
         predictor: Predicts scores.
 
     Returns:
@@ -77,15 +70,16 @@ def search(
         GancompError: For a budget that no network keeps (at once, with the reachable range), an unknown strategy, brute
             force in a space that is too large, and a score that is not finite.
     """
-    _check(space, budget, strategy, pixels, latency, evaluations, predictor)
-    candidates = Candidates(space, budget, pixels, latency, np.random.default_rng(seed))
+    _check(space, budget, strategy, pixels, evaluations, predictor)
+    latency = pixels if isinstance(pixels, LatencyTable) else None
+    candidates = Candidates(space, budget, _size(pixels), latency, np.random.default_rng(seed))
     if strategy == "brute force":
         _check_all(candidates, evaluations, predictor)
     count = min(
         evaluations or (len(candidates) if strategy == "brute force" and not predictor else EVALUATIONS),
         len(candidates),
     )
-    evaluate = Evaluations(score, executor, cache_path(score, cache))
+    evaluate = score if isinstance(score, Evaluations) else Evaluations(score)
     history = strategies.History(lambda rows: evaluate([space.decode(row) for row in rows]))
     if predictor is None:
         STRATEGIES[strategy](candidates, history, count)
@@ -131,8 +125,7 @@ def _check(
     space: Space[A],
     budget: Budget,
     strategy: str,
-    pixels: tuple[int, int],
-    latency: LatencyTable | None,
+    pixels: tuple[int, int] | LatencyTable,
     evaluations: int | None,
     predictor: Predictor[A] | None,
 ) -> None:
@@ -143,26 +136,26 @@ def _check(
         )
     if strategy not in STRATEGIES:
         raise GancompError(f"There is no strategy {strategy!r}; choose one of {', '.join(STRATEGIES)}.")
-    if not isinstance(pixels, tuple) or len(pixels) != 2:
+    size = _size(pixels)
+    if not isinstance(size, tuple) or len(size) != 2:
         raise GancompError(f"pixels is {pixels!r}; give height and width of the pictures, such as (32, 32).")
     if evaluations is not None and evaluations < 1:
         raise GancompError(f"evaluations is a whole number from 1, not {evaluations}; {EVALUATIONS} is usual.")
-    if budget.latency_ms is not None and latency is None:
+    if budget.latency_ms is not None and not isinstance(pixels, LatencyTable):
         raise GancompError(
             "A budget of milliseconds needs a latency table of this machine: "
-            "pass latency=LatencyTable.build(space, pixels)."
-        )
-    if latency is not None and tuple(latency.pixels) != tuple(pixels):
-        raise GancompError(
-            f"The latency table was measured at {latency.pixels[0]} x {latency.pixels[1]} pixels and the search is at "
-            f"{pixels[0]} x {pixels[1]}; build one with LatencyTable.build(space, pixels)."
+            "pass pixels=LatencyTable.build(space, (height, width))."
         )
     if predictor is not None and predictor.space != space:
         raise GancompError("The predictor is one of another space; make one with Predictor(space).")
     genes, widths = space.narrowest.genes, space.base.width_genes
     for name, choice in space.choices.items():  # sizes that some network cannot take, before anything is evaluated
         for gene in choice if name not in widths else ():
-            space.base.with_genes({**genes, name: gene}).cost(*pixels)
+            space.base.with_genes({**genes, name: gene}).cost(*size)
+
+
+def _size(pixels: tuple[int, int] | LatencyTable) -> tuple[int, int]:
+    return pixels.pixels if isinstance(pixels, LatencyTable) else pixels
 
 
 def _check_all(candidates: Candidates, evaluations: int | None, predictor: Predictor[Any] | None) -> None:

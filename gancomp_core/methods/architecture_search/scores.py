@@ -116,13 +116,22 @@ class SupernetScore:
 class Evaluations(Generic[A]):
     """Scores of networks, each computed once: in this process or by an executor, and stored in a file if there is one.
 
-    ``done`` holds the known scores by architecture. Raises :class:`GancompError` naming the architecture for a score
-    that is not finite.
+    Args:
+        score: Maps an architecture to a number; it has to be picklable for an executor of processes.
+        executor: Distributes the evaluations: one of ``concurrent.futures``, or alike.
+        cache: A folder for the evaluations, for which the score needs a ``key``; None takes the cache folder where the
+            score has one, False stores nothing.
+
+    Raises:
+        GancompError: For a score that is not finite, naming the architecture.
     """
 
-    def __init__(self, score: Callable[[A], float], executor: Executor | None = None, path: Path | None = None) -> None:
-        self.score, self.executor, self.path = score, executor, path
-        self.done: dict[str, float] = dict(_read(path)) if path else {}
+    def __init__(
+        self, score: Callable[[A], float], executor: Executor | None = None, cache: Path | str | bool | None = None
+    ) -> None:
+        self.score, self.executor, self.path = score, executor, _cache_path(score, cache)
+        #: The known scores by architecture.
+        self.done: dict[str, float] = dict(_read(self.path)) if self.path else {}
 
     def __call__(self, architectures: Sequence[A]) -> list[float]:
         """The scores of these networks, in their order."""
@@ -155,17 +164,8 @@ class Evaluations(Generic[A]):
                 future.cancel()
 
 
-def cache_path(score: object, cache: Path | str | bool | None) -> Path | None:
-    """The file with a score's evaluations, if any.
-
-    Args:
-        score: A score, with a ``key`` or without.
-        cache: None: in the cache folder, if the score has a ``key``; a folder: there, for which it needs one; False:
-            nowhere.
-
-    Returns:
-        The path, or None.
-    """
+def _cache_path(score: object, cache: Path | str | bool | None) -> Path | None:
+    """The file with a score's evaluations, if any."""
     key = getattr(score, "key", None)
     if cache is False or (cache is None and key is None):
         return None
