@@ -16,7 +16,7 @@ COMMANDS = {
     "zoo": ("list", "train", "check", "evaluate", "table"),
     "runs": ("list", "do", "show"),
     "search": ("list", "do"),
-    "agd": ("list", "do", "chance"),
+    "agd": ("list", "do"),
     "benchmark": ("list", "do", "show", "time", "headline", "claims"),
     "course": ("run",),
 }

@@ -26,6 +26,7 @@ CONDA_NAME = {"torch": "pytorch", "matplotlib": "matplotlib-base"}  # the same e
 NOT_ON_CONDA_FORGE = {"lightning-fabric"}
 PARTS_OF_OTHERS = {"cycler", "IPython", "traitlets", "jupyter_client"}  # of matplotlib's and Jupyter's own interfaces
 ONLY_IF_PRESENT = {"torch_fidelity", "torchvision", "google"}  # imported where a reader happens to have them
+ONLY_FOR_TYPES = {"_typeshed"}  # what type checkers bring along
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def test_package_imports_only_what_it_asks_for(project: dict, repository: Path) 
             if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                 names = [node.module]
             roots = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"gancomp_core"}
-            for name in roots - PARTS_OF_OTHERS - ONLY_IF_PRESENT:
+            for name in roots - PARTS_OF_OTHERS - ONLY_IF_PRESENT - ONLY_FOR_TYPES:
                 given_by = {canonicalize_name(package) for package in providers.get(name, [name])}
                 assert given_by & asked, f"{path} imports {name}"
 
