@@ -33,6 +33,7 @@ from gancomp_core.nets import (
 )
 from gancomp_core.nets.channel_config import FACTORS
 from gancomp_core.train import Callback, Checkpoint, Objective, TrainConfig
+from gancomp_core.train.identity import digest
 
 __all__ = [
     "Budget",
@@ -253,8 +254,5 @@ def export_int8(network: nn.Module, task: Task, path: Path | str | None = None, 
 
 
 def _digest(network: nn.Module) -> str:
-    """Eight digits that change with a network's weights and kind."""
-    found = hashlib.sha256(str(network).encode())
-    for name, tensor in network.state_dict().items():
-        found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()[:8]
+    """Eight digits that change with a network's weights and layers."""
+    return hashlib.sha256(f"{network} {digest(network)}".encode()).hexdigest()[:8]

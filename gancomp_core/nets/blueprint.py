@@ -47,10 +47,6 @@ class Cost:
     def bytes_fp32(self) -> int:
         return 4 * self.params
 
-    @property
-    def bytes_fp16(self) -> int:
-        return 2 * self.params
-
     def __str__(self) -> str:
         return f"{_short(self.macs)} MACs, {_short(self.params)} parameters, {self.bytes_fp32 / 1e6:.2f} MB in float32"
 

@@ -26,6 +26,7 @@ from gancomp_core.measure.running import scored_split
 from gancomp_core.nets import Architecture, ElasticGenerator, GeneratorArchitecture
 from gancomp_core.nets.efficientnet_lite import weights_hash
 from gancomp_core.train.batch_norm import recalibrate
+from gancomp_core.train.identity import digest
 
 A = TypeVar("A", bound=Architecture)
 
@@ -105,12 +106,9 @@ class SupernetScore:
         return pictures
 
     def _key(self, task: Task, split: str, count: int) -> str:
-        digest = hashlib.sha256()
         settings = [self.supernet.space.as_dict(), task.fingerprint, split, count, self.frechet, CALIBRATION]
-        digest.update(json.dumps([*settings, PROTOCOL, weights_hash()], sort_keys=True).encode())
-        for name, tensor in self.supernet.state_dict().items():
-            digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        parts = json.dumps([*settings, PROTOCOL, weights_hash(), digest(self.supernet)], sort_keys=True)
+        return hashlib.sha256(parts.encode()).hexdigest()
 
 
 class Evaluations(Generic[A]):
