@@ -14,10 +14,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gancomp_core.errors import GancompError, shown
 from gancomp_core.nets.channel_config import LARGEST_ENTRY, ChannelConfig, third_of
@@ -94,23 +93,6 @@ def tensors_of(loaded: object, source: str) -> dict[str, Tensor]:
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in found.items()}
 
 
-class UnitRange(nn.Module):
-    """A network made for pictures in [0, 1], wrapped to be used with pictures in [-1, 1] like every other one here.
-
-    The conversion is not folded into the first convolution: its padding is zero, which is black to ``net`` and would
-    become gray.
-    """
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-        self.architecture: Any = getattr(net, "architecture", None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        made: Tensor = self.net((x + 1) / 2)
-        return 2 * made - 1
-
-
 # --- finding the tensors
 
 
@@ -164,16 +146,21 @@ def _prefix(tensors: Mapping[str, Tensor], source: str) -> str:
     matches = [re.match(r"((?:.*\.)?)model\.\d+\.conv_block\.\d", name) for name in tensors]
     prefixes = sorted({match[1] for match in matches if match})
     if not prefixes:
-        raise GancompError(
-            f"{source} {_other_network(tensors)}; import_checkpoint reads ResNet generators of CycleGAN, pix2pix and "
-            "GAN Compression."
-        )
+        raise another_network(tensors, source)
     strangers = [name for name in tensors if not name.startswith(prefixes[0])]
     if len(prefixes) > 1 or strangers:
         raise GancompError(
             f"{source} holds several networks ({_few([*prefixes, *strangers])}); save the generator you want alone."
         )
     return prefixes[0]
+
+
+def another_network(tensors: Mapping[str, Tensor], source: str) -> GancompError:
+    """What to say of tensors that no layout fits."""
+    return GancompError(
+        f"{source} {_other_network(tensors)}; import_checkpoint reads ResNet generators of CycleGAN, pix2pix and "
+        "GAN Compression."
+    )
 
 
 #: Other networks, by the name of one of their tensors and the sides of its kernel.

