@@ -1,0 +1,1 @@
+"""Compress your own: any generator that runs, a folder of pictures and a budget become an int8 file and a report."""
