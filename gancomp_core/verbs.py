@@ -129,6 +129,11 @@ def supernet_space(teacher: nn.Module) -> ArchitectureSpace:
             f"There is no usual space for a {type(teacher).__name__}; take a ResNet or SPADE generator with eight "
             "channel entries, or pass space=ArchitectureSpace(...)."
         )
+    return usual_space(architecture)
+
+
+def usual_space(architecture: GeneratorArchitecture) -> ArchitectureSpace:
+    """:func:`supernet_space` of a teacher of this architecture."""
     entries = zip(architecture.channels.entries, SHARES_OF_ENTRIES, FACTORS[8], strict=True)
     channels = SearchSpace(tuple(_choices(entry, shares, 8 // factor) for entry, shares, factor in entries))
     if not isinstance(architecture, ResnetArchitecture):

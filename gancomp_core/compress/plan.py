@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
+from gancomp_core.compress.budgets import Limits, written
+from gancomp_core.compress.pictures import PictureFacts
 from gancomp_core.data import Task
+from gancomp_core.errors import GancompError
+from gancomp_core.files import Json, atomic_write
 from gancomp_core.methods.architecture_search import Budget
-from gancomp_core.nets import ArchitectureSpace, Generator
+from gancomp_core.methods.architecture_search.budget import amount
+from gancomp_core.nets import Architecture, ArchitectureSpace, Generator
 
 if TYPE_CHECKING:
     from gancomp_core.compress.teachers import Teacher
@@ -27,31 +35,6 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureFacts:
-    """What was found in a folder of pictures.
-
-    Attributes:
-        folder: The folder.
-        identity: Changes with the names and the sizes of the files.
-        readable: Number of files that can be used.
-        unreadable: The others: name and reason.
-        folders: Number of sub-folders with pictures.
-        smallest: Least height and width in pixels.
-        largest: Greatest height and width.
-        splits: How many pictures of "train", "search" and "test" are used.
-    """
-
-    folder: str
-    identity: str
-    readable: int
-    unreadable: tuple[str, ...] = ()
-    folders: int = 0
-    smallest: tuple[int, int] = (0, 0)
-    largest: tuple[int, int] = (0, 0)
-    splits: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Plan:
     """A compression from the first stage to the last.
 
@@ -60,9 +43,10 @@ class Plan:
         teacher_identity: Digest of its weights or file.
         teacher_cost: Its "macs" and "params" for one picture of ``canvas``, where they can be counted.
         pictures: What was found in the folder.
+        painted: How many pictures of "train", "search" and "test" are used.
         asked: The budget as it was written.
-        budget: Limits on the student, for one picture of ``size``.
-        file_bytes: Most bytes of the int8 file; None sets no limit.
+        limits: The same in numbers.
+        budget: Limits on the student, for one picture of ``size``, as the search takes them.
         minutes: For everything.
         canvas: Height and width that the teacher gets.
         size: Height and width of the student's pictures, cut from the middle of the canvas.
@@ -87,9 +71,10 @@ class Plan:
     teacher_identity: str
     teacher_cost: Mapping[str, float]
     pictures: PictureFacts
+    painted: Mapping[str, int]
     asked: str
+    limits: Limits
     budget: Budget
-    file_bytes: float | None = None
     minutes: float
     canvas: tuple[int, int]
     size: int
@@ -101,13 +86,82 @@ class Plan:
     space: ArchitectureSpace
     warm: bool
     objective: str
-    stages: tuple[Stage, ...]
-    memory_gb: float
-    disk_gb: float
+    stages: tuple[Stage, ...] = ()
+    memory_gb: float = 0.0
+    disk_gb: float = 0.0
     warnings: tuple[str, ...] = ()
     seed: int = 0
     runtime: str = "onnxruntime"
     opset: int = 20
+
+    @property
+    def key(self) -> str:
+        """Changes with the plan; what a stage writes carries it."""
+        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def as_dict(self) -> Json:
+        """Plain values for JSON; :meth:`from_dict` reads them back."""
+        values = {each.name: _plain(getattr(self, each.name)) for each in dataclasses.fields(self)}
+        return values | {"space": self.space.as_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Json) -> Plan:
+        """The plan whose :meth:`as_dict` gave these values."""
+        facts = dict(values["pictures"])
+        for name in ("unreadable", "smallest", "largest"):
+            facts[name] = tuple(facts[name])
+        read: Json = {
+            "pictures": PictureFacts(**facts),
+            "limits": Limits(**values["limits"]),
+            "budget": Budget(**values["budget"]),
+            "canvas": tuple(values["canvas"]),
+            "space": cast(ArchitectureSpace, Architecture.from_dict(values["space"])),
+            "stages": tuple(Stage(**stage) for stage in values["stages"]),
+            "warnings": tuple(values["warnings"]),
+        }
+        return cls(**{**values, **read})
+
+    def save(self, path: Path) -> None:
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(self.as_dict(), indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Plan:
+        """The plan that :meth:`save` wrote; raises :class:`GancompError` for any other file."""
+        try:
+            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise GancompError(
+                f"{path} is no plan that this version can read; delete it, or choose another --out."
+            ) from error
+
+    def __str__(self) -> str:
+        height, width = self.canvas
+        costs = ", ".join(amount(name, value) for name, value in self.teacher_cost.items()) or "cost unknown"
+        counts = self.painted
+        ends = self.space.narrowest.cost(self.size, self.size), self.space.widest.cost(self.size, self.size)
+        begins = "the teacher's weights" if self.warm else "random weights"
+        lines = [
+            f"Teacher   {self.teacher}: {costs} at {height} x {width} pixels",
+            f"Pictures  {self.pictures}",
+            f"          {counts['train']:,} to train on, {counts['search']} to choose by, {counts['test']} held out",
+            f"Budget    {self.asked}: {written(self.limits)}",
+            f"Student   one of {self.space.size:,} networks of {amount('macs', ends[0].macs)} to "
+            f"{amount('macs', ends[1].macs)} at {self.size} x {self.size} pixels, from {begins}",
+            f"Training  {self.objective}; {self.batch_size} squares of {self.crop} pixels a step",
+            *(f"{stage.minutes:6.1f} min  {stage.name}: {stage.what}" for stage in self.stages),
+            f"Needs     {self.memory_gb:.1f} GB of memory, {self.disk_gb:.2f} GB on the disk",
+            *(f"Note      {warning}" for warning in self.warnings),
+        ]
+        return "\n".join(lines)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True, kw_only=True)

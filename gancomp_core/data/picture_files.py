@@ -75,18 +75,19 @@ def pictures_in(folder: Path) -> list[Path]:
     ]
 
 
-def decode(path: Path, size: int, channels: int, half: int | None = None) -> Tensor:
-    """One file as uint8 ``channels`` x ``size`` x ``size``: upright, on white, shorter side resized, center cropped.
+def decode(path: Path, size: int | tuple[int, int], channels: int, half: int | None = None) -> Tensor:
+    """One file as uint8 [channels, height, width]: upright, on white, resized until it covers that, center cropped.
 
     Args:
         path: The picture.
-        size: Height and width of the result in pixels.
+        size: Height and width of the result in pixels, one number where they are equal.
         channels: 1 (gray) or 3 (RGB).
         half: 0 or 1 takes the left or right half of the picture.
 
     Raises:
         GancompError: Naming the file, if it cannot be decoded.
     """
+    height, width = (size, size) if isinstance(size, int) else size
     picture = opened(read(path), path)
     try:
         upright = picture if _orientation(picture) == 1 else ImageOps.exif_transpose(picture)
@@ -98,9 +99,9 @@ def decode(path: Path, size: int, channels: int, half: int | None = None) -> Ten
     if half is not None:
         middle = picture.width // 2
         picture = picture.crop((half * middle, 0, half * middle + middle, picture.height))
-    if picture.size != (size, size):
-        picture = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
-    pixels = np.array(picture).reshape(size, size, channels)
+    if picture.size != (width, height):
+        picture = ImageOps.fit(picture, (width, height), Image.Resampling.BICUBIC)
+    pixels = np.array(picture).reshape(height, width, channels)
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 

@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from PIL import Image
@@ -37,29 +37,43 @@ def in_notebook() -> bool:
     return type(shell).__name__ == "ZMQInteractiveShell"
 
 
-def _say(line: str) -> None:
-    """To the log where somebody set one up, else to the terminal."""
+def say(line: str) -> None:
+    """A line to the log where somebody set one up, else to the terminal."""
     if log.hasHandlers():
         log.info(line)
     else:
         print(line, file=sys.stderr, flush=True)
 
 
+def duration(seconds: float) -> str:
+    """A time in words: 40 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 class Progress:
     """Reports steps and losses; ``picture`` is asked for a fresh image only when one is about to be shown."""
 
-    def __init__(self, done: int, steps: int, seconds: float = 10.0) -> None:
-        self.steps, self.start, self.seconds = steps, done, 3.0 if in_notebook() else seconds
+    def __init__(self, done: int, steps: int, seconds: float = 10.0, unit: str = "step") -> None:
+        self.steps, self.start, self.seconds, self.unit = steps, done, 3.0 if in_notebook() else seconds, unit
+        self.last = done
         self.began = self.shown = time.monotonic()
         self.bar: Any = None
         self.picture: Any = None
         if in_notebook():
             from tqdm.auto import tqdm
 
-            self.bar = tqdm(total=steps, initial=done, unit="step")
+            self.bar = tqdm(total=steps, initial=done, unit=unit)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def update(self, step: int, values: dict[str, float], picture: Callable[[], Image.Image] | None = None) -> None:
-        now = time.monotonic()
+        now, self.last = time.monotonic(), step
         if self.bar is not None:
             self.bar.update(step - self.bar.n)
         if now - self.shown < self.seconds and step < self.steps:
@@ -68,11 +82,17 @@ class Progress:
         losses = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
         if self.bar is None:
             speed = (step - self.start) / max(now - self.began, 1e-9)
-            _say(f"step {step} of {self.steps}, {speed:.1f} steps/s: {losses}")
+            left = duration((self.steps - step) / speed) if speed else "unknown"
+            what = f"{self.unit} {step} of {self.steps}, {speed:.1f} {self.unit}s/s, {left} left"
+            say(f"{what}: {losses}" if losses else what)
             return
         self.bar.set_postfix_str(losses)
         if picture is not None:
             self._show(picture(), f"Pictures of the training at step {step}: {losses}")
+
+    def advance(self) -> None:
+        """One more is done."""
+        self.update(self.last + 1, {})
 
     def _show(self, image: Image.Image, alt: str) -> None:
         from IPython.display import display

@@ -1,0 +1,191 @@
+"""The stages of a compression: each reads files of the stage before and writes its own, and can be killed at any time.
+
+What the clock decides is written down before it is done, so that a run that goes on decides alike.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from torch import nn
+
+from gancomp_core.compress.plan import Plan
+from gancomp_core.data import Task
+from gancomp_core.files import atomic_write
+from gancomp_core.measure import likeness
+from gancomp_core.methods import architecture_search, feature_distillation, once_for_all
+from gancomp_core.methods.architecture_search import Evaluations, Frontier, LatencyTable
+from gancomp_core.methods.feature_distillation import feature_kd
+from gancomp_core.nets import ElasticGenerator, Generator, GeneratorArchitecture, PatchDiscriminator, build
+from gancomp_core.train import Callback, Objective, TrainConfig, Trained, gan, perceptual, reconstruction
+from gancomp_core.train.callbacks import State
+from gancomp_core.train.identity import digest
+from gancomp_core.train.loop import Training
+
+#: What a student minimizes; targets are the teacher's pictures.
+OBJECTIVES: dict[str, Objective] = {
+    "L1 + perceptual": 50 * reconstruction() + 10 * perceptual(),
+    "adversarial + L1 + perceptual": gan() + 50 * reconstruction() + 10 * perceptual(),
+    "adversarial + L1 + features": gan() + 50 * reconstruction() + 0.5 * feature_kd(),
+}
+LATE = 1.15  # how much longer than planned a training may become before it is shortened
+
+
+# --- what the clock decides -------------------------------------------------------------------------------------------
+
+
+class Decisions:
+    """How many steps trainings were shortened to, and at which step that was decided, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.made: dict[str, list[list[int]]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    def steps(self, training: str, step: int) -> int | None:
+        """The number of steps that was decided by ``step``, if any was."""
+        known = [steps for at, steps in self.made.get(training, ()) if at <= step]
+        return known[-1] if known else None
+
+    def last(self, training: str) -> int:
+        """The step of the last decision."""
+        return max((at for at, _ in self.made.get(training, ())), default=-1)
+
+    def add(self, training: str, at: int, steps: int) -> None:
+        self.made.setdefault(training, []).append([at, steps])
+        with atomic_write(self.path) as temporary:
+            temporary.write_text(json.dumps(self.made), encoding="utf-8")
+
+
+@dataclass
+class TimeLimit(Callback):
+    """Shortens a training that would take a sixth longer than planned, so that it ends in time.
+
+    Args:
+        of: Name of the training.
+        seconds: That it may take.
+        decisions: Where it is written down.
+    """
+
+    place = 2  # after a checkpoint has given back its state
+
+    of: str
+    seconds: float
+    decisions: Decisions
+    spent: float = field(default=0.0, init=False)
+    since: float = field(default=0.0, init=False)
+
+    def begin(self, training: Training) -> None:
+        self.since = time.monotonic()
+        self._follow(training)
+
+    def after_step(self, training: Training) -> None:
+        now = time.monotonic()
+        self.spent, self.since = self.spent + now - self.since, now
+        every = max(5, training.config.steps // 40)
+        left = training.config.steps - training.step
+        if training.step % every == 0 and training.step > self.decisions.last(self.of) and left > 0:
+            pace = self.spent / training.step
+            if self.spent + left * pace > LATE * self.seconds:
+                steps = training.step + max(1, min(left, int((self.seconds - self.spent) / pace)))
+                self.decisions.add(self.of, training.step, steps)
+        self._follow(training)
+
+    def _follow(self, training: Training) -> None:
+        steps = self.decisions.steps(self.of, training.step)
+        if steps is not None:
+            training.config = replace(training.config, steps=steps)
+
+    def state_dict(self) -> State:
+        return {"spent": self.spent}
+
+    def load_state_dict(self, state: State) -> None:
+        self.spent = state["spent"]
+
+
+# --- trainings and search ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pupil:
+    """What trainings know of a teacher: the network where its features are compared, and its discriminator."""
+
+    network: Generator | None
+    discriminator: nn.Module | None = None
+
+    @classmethod
+    def of(cls, network: Generator | None, task: Task, objective: str) -> Pupil:
+        critic = getattr(network, "discriminator", None)
+        both = task.source_channels + task.target_channels
+        fits = isinstance(critic, PatchDiscriminator) and critic.in_channels == both
+        return cls(network if OBJECTIVES[objective].find("feature_kd") else None, critic if fits else None)
+
+
+def begun(plan: Plan, network: Generator | None) -> ElasticGenerator:
+    """The supernet before its training: the teacher's most important channels, or random weights."""
+    if plan.warm:
+        assert network is not None
+        return once_for_all.warm_start(plan.space, network)
+    return build(plan.space, plan.seed)
+
+
+def train_supernet(
+    plan: Plan, network: Generator | None, task: Task, callbacks: list[Callback], progress: bool = True
+) -> Trained:
+    """Train every network of the plan's space at once."""
+    pupil = Pupil.of(network, task, plan.objective)
+    return once_for_all.train_supernet(
+        begun(plan, network), pupil.network, task, _config(plan, plan.supernet_steps, progress),
+        objective=OBJECTIVES[plan.objective], discriminator=pupil.discriminator, callbacks=callbacks,
+    )  # fmt: skip
+
+
+def fine_tune(
+    plan: Plan,
+    student: Generator,
+    network: Generator | None,
+    task: Task,
+    callbacks: list[Callback],
+    progress: bool = True,
+) -> Trained:
+    """Train one network on, in place."""
+    pupil = Pupil.of(network, task, plan.objective)
+    return feature_distillation.distil(
+        student.requires_grad_(True), pupil.network, task, _config(plan, plan.tuning_steps, progress),
+        objective=OBJECTIVES[plan.objective], discriminator=pupil.discriminator, callbacks=callbacks,
+    )  # fmt: skip
+
+
+def _config(plan: Plan, steps: int, progress: bool) -> TrainConfig:
+    crop = plan.crop if plan.crop < plan.size else None
+    return TrainConfig(steps, plan.batch_size, plan.seed, crop=crop, progress=progress)
+
+
+class PairedScore:
+    """How far the pictures of a supernet's networks are from the teacher's, on the search split; lower is better.
+
+    The mean perceptual distance from the teacher's picture of the same source: with few pictures it is far less noisy
+    than a distance between sets.
+    """
+
+    def __init__(self, supernet: ElasticGenerator, task: Task, tell: Callable[[], None] = lambda: None) -> None:
+        self.supernet, self.task, self.tell = supernet, task, tell
+        self.key = f"perceptual distance to the teacher {digest(supernet)} {task.fingerprint}"
+
+    def __call__(self, architecture: GeneratorArchitecture) -> float:
+        found = likeness(self.supernet.extract(architecture).eval(), self.task, "search")["perceptual"]
+        self.tell()
+        return found
+
+
+def search(
+    plan: Plan, score: PairedScore, folder: Path, latency: LatencyTable | None
+) -> Frontier[GeneratorArchitecture]:
+    """The best networks within the budget; scores are kept in the folder."""
+    return architecture_search.search(
+        plan.space, Evaluations(score, cache=folder), plan.budget, pixels=latency or (plan.size, plan.size),
+        evaluations=plan.candidates, seed=plan.seed,
+    )  # fmt: skip
