@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,12 @@ class Facts:
     fixed: tuple[int, int] | None
     multiple: int
     smallest: int
+
+    @property
+    def example(self) -> tuple[int, int]:
+        """A small height and width that is taken."""
+        side = self.multiple * math.ceil(max(self.smallest, 32) / self.multiple)
+        return self.fixed or (side, side)
 
 
 class Trials:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import ast
 import copy
-from dataclasses import dataclass
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from gancomp_core import zoo
-from gancomp_core.errors import GancompError
+from gancomp_core.compress.onnx_files import OnnxModule
+from gancomp_core.errors import GancompError, shown
+from gancomp_core.files import sha256
+from gancomp_core.importers.foreign_files import import_checkpoint, read_foreign
+from gancomp_core.measure.running import first_line
 from gancomp_core.nets import Generator
 
 UNKNOWN_LICENCE = "unknown: the teacher states none"
@@ -28,21 +38,33 @@ class Source:
     file: Path | None = None
     assumed: tuple[str, ...] = ()
     value_range: str | None = None
+    code: str = ""  # a digest of code that the weights do not show
 
 
-def open_source(source: nn.Module | str | Path) -> Source:
+def open_source(
+    source: nn.Module | str | Path, weights: Path | str | None, constants: Mapping[str, object] | None
+) -> Source:
     """The network behind a module, or a name; see :func:`gancomp_core.compress.open_teacher`."""
     if isinstance(source, nn.Module):
-        return own_module(source, type(source).__name__, "module")
-    if str(source) in zoo.shown():
-        network = zoo.load(str(source)).generator
-        return Source(network, str(source), "zoo", zoo.card(str(source))["licence"], value_range="[-1, 1]")
-    raise GancompError(
-        f"There is no teacher {str(source)!r}; give a module, or a model of the zoo ({', '.join(zoo.names()[:3])} ...)."
-    )
+        return own_module(source, type(source).__name__, "module", weights)
+    name = str(source)
+    file, colon, function = name.rpartition(":")
+    if colon and file.lower().endswith(".py"):
+        return _python_file(Path(os.path.expanduser(file)), function, weights)
+    if weights is not None:
+        raise GancompError(f"{name} brings its own weights; weights= goes with a module or with 'file.py:function'.")
+    path = Path(os.path.expanduser(name))
+    if not path.is_file():
+        return _of_the_zoo(name)
+    if path.suffix.lower() == ".py":
+        functions = ", ".join(f"'{name}:{each}'" for each in _functions(path)) or "it has none"
+        raise GancompError(f"{name} is Python code; name the function in it that returns the network ({functions}).")
+    if path.suffix.lower() == ".onnx":
+        return Source(OnnxModule(path, constants), path.stem, "onnx", file=path)
+    return Source(import_checkpoint(path), path.stem, "checkpoint", value_range="[-1, 1]")
 
 
-def own_module(module: nn.Module, name: str, kind: str) -> Source:
+def own_module(module: nn.Module, name: str, kind: str, weights: Path | str | None = None) -> Source:
     """A copy of a reader's module on the CPU, in float32 and eval mode, without gradients."""
     inner = getattr(module, "_orig_mod", module)  # of torch.compile
     inner = inner.module if isinstance(inner, nn.DataParallel | nn.parallel.DistributedDataParallel) else inner
@@ -50,8 +72,7 @@ def own_module(module: nn.Module, name: str, kind: str) -> Source:
         inner = inner.standalone()
     tensors = [*inner.parameters(), *inner.buffers()]
     assumed = []
-    kinds = sorted({str(each.dtype) for each in tensors if each.is_floating_point() and each.dtype.itemsize != 4})
-    if kinds:
+    if kinds := sorted({str(each.dtype)[6:] for each in tensors if each.is_floating_point()} - {"float32"}):
         assumed.append(f"Its weights were {' and '.join(kinds)} and are used as float32.")
     if places := sorted({each.device.type for each in tensors} - {"cpu"}):
         assumed.append(f"Its weights were on {' and '.join(places)}; a copy of it on the CPU is used.")
@@ -61,7 +82,10 @@ def own_module(module: nn.Module, name: str, kind: str) -> Source:
             f"It was in training mode and is used in eval mode: {' and '.join(changing)} then use recorded statistics "
             "and no chance."
         )
-    return Source(_copy(inner).cpu().float().eval().requires_grad_(False), name, kind, assumed=tuple(assumed))
+    network = _copy(inner).cpu().float()
+    if weights is not None:
+        _load(network, Path(os.path.expanduser(weights)), name)
+    return Source(network.eval().requires_grad_(False), name, kind, assumed=tuple(assumed))
 
 
 def _copy(module: nn.Module) -> nn.Module:
@@ -69,3 +93,109 @@ def _copy(module: nn.Module) -> nn.Module:
     kept = (value for part in module.modules() for value in vars(part).values())
     memo = {id(each): each.detach().clone() for each in kept if isinstance(each, Tensor) and not each.is_leaf}
     return copy.deepcopy(module, memo)
+
+
+def _of_the_zoo(name: str) -> Source:
+    if name not in zoo.shown():
+        raise GancompError(
+            f"There is no file and no model of the zoo {name!r}; give an .onnx file, a checkpoint, 'file.py:function', "
+            f"or one of {', '.join(zoo.names())}."
+        )
+    model = zoo.load(name)
+    return Source(model.generator, name, "zoo", model.card["licence"], value_range="[-1, 1]")
+
+
+# --- a function of the reader's
+
+
+def _python_file(path: Path, function: str, weights: Path | str | None) -> Source:
+    if not path.is_file():
+        raise GancompError(f"There is no file {path}; check the path before the colon.")
+    if function not in _functions(path):
+        there = ", ".join(_functions(path)) or "none"
+        raise GancompError(f"{path} has no function {function!r} that needs no arguments; it has {there}.")
+    spec = importlib.util.spec_from_file_location(f"teacher_{path.stem}", path)
+    assert spec is not None  # of a file that exists
+    assert spec.loader is not None
+    code = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.resolve().parent))  # where it finds what it imports
+    sys.modules[spec.name] = code  # where dataclasses look for their module
+    try:
+        with torch.random.fork_rng(devices=[]):  # a network begins with random weights
+            spec.loader.exec_module(code)
+            network = getattr(code, function)()
+    except Exception as error:  # the reader's own code raises anything
+        raise GancompError(
+            f"{path}:{function} failed ({type(error).__name__}: {first_line(error)}); mend it, or what it imports."
+        ) from error
+    finally:
+        sys.path.remove(str(path.resolve().parent))
+    if not isinstance(network, nn.Module):
+        raise GancompError(f"{path}:{function} returned a {type(network).__name__}; it must return an nn.Module.")
+    found = own_module(network, path.stem, "file.py", weights)
+    without = "No weights were given: the network is used as its function made it."
+    return replace(found, code=sha256(path), assumed=(*found.assumed, *([] if weights else [without])))
+
+
+def _functions(path: Path) -> list[str]:
+    """The functions and classes of a Python file that may need no arguments, read without running it."""
+    try:
+        parts = ast.parse(path.read_bytes(), str(path)).body
+    except (SyntaxError, ValueError) as error:
+        raise GancompError(f"{path} is not Python code ({first_line(error)}); mend it first.") from error
+    return [
+        part.name
+        for part in parts
+        if isinstance(part, ast.ClassDef) or (isinstance(part, ast.FunctionDef) and _needs_nothing(part.args))
+    ]
+
+
+def _needs_nothing(arguments: ast.arguments) -> bool:
+    positional = len(arguments.posonlyargs) + len(arguments.args)
+    return positional == len(arguments.defaults) and None not in arguments.kw_defaults
+
+
+# --- weights for it
+
+
+def _load(network: nn.Module, path: Path, name: str) -> None:
+    """Load weights strictly: every tensor of the network and no other."""
+    wanted = network.state_dict()
+    dicts = [_without_prefix(found, wanted) for found in _state_dicts(read_foreign(path))]
+    if not dicts:
+        raise GancompError(f"{path} holds no state dict; save it by torch.save(network.state_dict(), path).")
+    best = max(dicts, key=lambda found: len(wanted.keys() & found.keys()) - len(found.keys() - wanted.keys()))
+    missing, extra = sorted(wanted.keys() - best.keys()), sorted(best.keys() - wanted.keys())
+    if missing or extra:
+        said = [f"lacks {_few(missing)}"] if missing else []
+        said += [f"has {_few(extra)} more"] if extra else []
+        raise GancompError(f"{path} is of another network than {name}: it {' and '.join(said)}; give its own weights.")
+    for key, tensor in wanted.items():
+        if tensor.shape != best[key].shape:
+            raise GancompError(
+                f"{path} is of another network than {name}: {key} is {list(best[key].shape)} there and "
+                f"{list(tensor.shape)} in the network; give its own weights."
+            )
+    network.load_state_dict(best)
+
+
+def _state_dicts(content: object, depth: int = 4) -> Iterator[dict[str, Tensor]]:
+    """All mappings of names to tensors in what a file holds."""
+    if isinstance(content, Mapping) and depth:
+        tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+        if tensors:
+            yield tensors
+        for value in content.values():
+            yield from _state_dicts(value, depth - 1)
+
+
+def _without_prefix(found: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without the prefix that DataParallel or torch.compile puts before every name."""
+    for prefix in ("module.", "_orig_mod."):
+        if all(name.startswith(prefix) for name in found) and not any(name.startswith(prefix) for name in wanted):
+            found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
+    return found
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(f"'{shown(name)}'" for name in names[:3]) + (f" and {len(names) - 3} others" if names[3:] else "")

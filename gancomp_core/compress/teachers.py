@@ -5,22 +5,28 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gancomp_core.compress.probing import MOST_MADE, Facts, OneOutput, Trials, probe_facts
-from gancomp_core.compress.sources import open_source
+from gancomp_core.compress.onnx_files import OnnxModule
+from gancomp_core.compress.probing import MOST_MADE, Facts, OneOutput, Trials, noise, probe_facts
+from gancomp_core.compress.sources import Source, open_source
+from gancomp_core.compress.value_ranges import USUAL, find_range, input_evidence, output_evidence, split_range
 from gancomp_core.errors import GancompError
 from gancomp_core.files import sha256
 from gancomp_core.measure.running import first_line, measuring
 from gancomp_core.nets import Architecture, Generator
 from gancomp_core.nets.ranges import OtherRange
-from gancomp_core.train.config import default_device
+from gancomp_core.train.config import default_device, fastest_precision
 from gancomp_core.train.identity import digest
 
+LARGEST_ROUNDING = 0.5  # gray levels by which bfloat16 may change pictures on average
+MOST_SIDE = 256  # of pictures on which a teacher is tried
 MOST_NUMBERS = 2**26  # in the widest layer at once, 256 MB: what a batch of pictures may take
 
 
@@ -43,6 +49,8 @@ class Teacher:
         assumed: What was found out or decided about it, in sentences.
         licence: Of its weights.
         kind: "module", "file.py", "onnx", "checkpoint" or "zoo".
+        code: A digest of the Python file that makes the network.
+        bfloat16: Whether :meth:`paint` lets layers run in bfloat16, as it does where pictures stay the same.
     """
 
     name: str
@@ -58,6 +66,8 @@ class Teacher:
     assumed: tuple[str, ...]
     licence: str
     kind: str
+    code: str = ""
+    bfloat16: bool = False
 
     @property
     def generator(self) -> Generator | None:
@@ -66,11 +76,11 @@ class Teacher:
 
     @functools.cached_property
     def identity(self) -> str:
-        """Of an ONNX file its SHA-256, of other teachers a digest of weights and architecture."""
-        if self.file is not None:
-            return sha256(self.file)
-        built = f"{getattr(self.network, 'architecture', '')} {self.network!r} {digest(self.network)}"
-        return hashlib.sha256(built.encode()).hexdigest()[:16]
+        """SHA-256 of an ONNX file, or a digest of weights, architecture and code; with how pictures go in and out."""
+        built = (
+            sha256(self.file) if self.file else f"{getattr(self.network, 'architecture', '')} {digest(self.network)}"
+        )
+        return hashlib.sha256(f"{built} {self.network!r} {self.code} {self.bfloat16}".encode()).hexdigest()[:16]
 
     def paint(self, pictures: Tensor) -> Tensor:
         """What the teacher makes of pictures.
@@ -87,9 +97,10 @@ class Teacher:
         """
         self._check(pictures)
         wanted = (self.out_channels, self.scale * pictures.shape[2], self.scale * pictures.shape[3])
-        device = torch.device("cpu") if self.file else default_device()
+        device = torch.device("cpu" if self.file else default_device())
         painted = []
-        with measuring(device, self.network):
+        half = torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16)
+        with measuring(device, self.network), half:
             for first in range(0, len(pictures), batch := self._batch(pictures)):
                 try:
                     made = self.network(pictures[first : first + batch].to(device, copy=True))
@@ -123,40 +134,62 @@ class Teacher:
 def open_teacher(
     source: nn.Module | str | Path,
     *,
+    weights: Path | str | None = None,
+    constants: Mapping[str, object] | None = None,
+    output: str | None = None,
     value_range: str | None = None,
     in_channels: int | None = None,
-    output: str | None = None,
     probe: Tensor | None = None,
 ) -> Teacher:
     """A generator as a teacher, tried on small pictures.
 
     Args:
-        source: A module, which is copied, or a model of the zoo such as "edges2shoes/teacher".
+        source: A module, which is copied; "file.py:function", whose function takes no arguments and returns a module;
+            an ONNX file; a checkpoint that :func:`gancomp_core.importers.import_checkpoint` reads; or a model of the
+            zoo, such as "edges2shoes/teacher".
+        weights: A file of weights for a module or a function: safetensors or a state dict of torch.save.
+        constants: Values for the inputs of an ONNX file that are no pictures, by name: numbers or arrays.
+        output: Which output is the picture, by its name or number, where there are several.
         value_range: What the network takes and makes: "[-1, 1]", "[0, 1]" or "[0, 255]"; "[0, 1] -> [-1, 1]" where the
             two differ. None finds out.
         in_channels: Channels of the pictures that it takes; None finds out.
-        output: Which output is the picture, by its name or number, where there are several.
-        probe: A few real pictures, float32 [N, C, H, W] in [-1, 1], on which it is tried as well.
+        probe: A few real pictures, float32 [N, C, H, W] in [-1, 1], of a size that it takes; they decide about the
+            value range where its operations do not show it.
+
+    Returns:
+        The teacher; ``assumed`` says what was found out.
 
     Raises:
         GancompError: For a source that is no teacher: it does not run, or what it makes are not pictures.
     """
-    opened = open_source(source)
+    opened = open_source(source, weights, constants)
     network, trials = opened.network, Trials(opened.network, opened.name, output)
-    architecture = getattr(network, "architecture", None)
-    if isinstance(network, Generator) and isinstance(architecture, Architecture):
-        facts = _known(architecture, opened.name)
-    else:
-        facts = probe_facts(trials, in_channels)
+    facts = _facts(trials, in_channels)
     if trials.output:
         network = OneOutput(network, trials.output)
-    value_range = value_range or opened.value_range or "[-1, 1]"
-    takes, _, makes = value_range.partition(" -> ")
-    if value_range != "[-1, 1]":
-        network = OtherRange(network, takes, makes or takes)
-    found = {each.name: getattr(facts, each.name) for each in dataclasses.fields(facts)}
-    of_source = {name: getattr(opened, name) for name in ("name", "file", "assumed", "licence", "kind")}
-    return Teacher(network=network, value_range=value_range, **found, **of_source)
+    pictures = None if probe is None else _as_taken(probe, facts)
+    takes, makes, *said = _range(opened, network, facts, value_range, pictures, trials.output)
+    if (takes, makes) != (USUAL, USUAL):
+        network = OtherRange(network, takes, makes)
+    teacher = Teacher(
+        network=network,
+        value_range=takes if takes == makes else f"{takes} -> {makes}",
+        assumed=(*opened.assumed, *said),
+        **{each.name: getattr(facts, each.name) for each in dataclasses.fields(facts)},
+        **{name: getattr(opened, name) for name in ("name", "file", "code", "licence", "kind")},
+    )
+    return _tried(teacher, noise(facts.in_channels, *facts.example, 2) * 2 - 1 if pictures is None else pictures)
+
+
+def _facts(trials: Trials, in_channels: int | None) -> Facts:
+    """What a network takes and makes: known of our own generators, probed of others."""
+    network = trials.net
+    architecture = getattr(network, "architecture", None)
+    if isinstance(network, Generator) and isinstance(architecture, Architecture):
+        return _known(architecture, trials.name)
+    if isinstance(network, OnnxModule):
+        return probe_facts(trials, in_channels or network.channels, network.size)
+    return probe_facts(trials, in_channels)
 
 
 def _known(architecture: Architecture, name: str) -> Facts:
@@ -167,6 +200,48 @@ def _known(architecture: Architecture, name: str) -> Facts:
             f"{name} makes {a.out_channels} channels, and a picture has 1 to {MOST_MADE}; take a generator of pictures."
         )
     return Facts(a.in_channels, a.out_channels, a.scale, None, a.multiple, a.smallest)
+
+
+def _range(
+    opened: Source, network: nn.Module, facts: Facts, stated: str | None, pictures: Tensor | None, output: str | None
+) -> tuple[str, ...]:
+    """The range that a network takes, the one it makes, and a sentence about them unless they are known."""
+    if known := stated or opened.value_range:
+        return split_range(known)
+    if isinstance(opened.network, OnnxModule):
+        box = opened.network
+        taken, made = box.input_evidence(), box.output_evidence(output or box.names[0])
+    else:
+        example = noise(facts.in_channels, *facts.example)
+        taken, made = input_evidence(network, example), output_evidence(network, opened.name, example)
+    return find_range(network, opened.name, pictures, taken, made)
+
+
+def _as_taken(probe: Tensor, facts: Facts) -> Tensor:
+    """At most four pictures with the channels and of a size that a network takes."""
+    side = max(facts.smallest, min(min(probe.shape[2:]), MOST_SIDE))
+    size = facts.fixed or (side // facts.multiple * facts.multiple,) * 2
+    pictures = F.interpolate(probe[:4].float(), size, mode="bilinear", antialias=True)
+    if pictures.shape[1] != facts.in_channels:
+        pictures = pictures.mean(1, keepdim=True).expand(-1, facts.in_channels, -1, -1)
+    return pictures.contiguous()
+
+
+def _tried(teacher: Teacher, pictures: Tensor) -> Teacher:
+    """The teacher, in bfloat16 where that changes nothing, with what two runs over some pictures show."""
+    painted, said = teacher.paint(pictures), []
+    apart = float((teacher.paint(pictures) - painted).abs().mean()) * 127.5
+    if apart > 0.01:
+        said.append(
+            f"Two runs over the same pictures differ by {apart:.2g} gray levels on average: it draws at random."
+        )
+    if teacher.file is None and apart <= 0.01 and fastest_precision() == "bf16-mixed":
+        faster = dataclasses.replace(teacher, bfloat16=True)
+        apart = float((faster.paint(pictures) - painted).abs().mean()) * 127.5
+        if apart < LARGEST_ROUNDING:
+            teacher = faster
+            said.append(f"It paints in bfloat16, {apart:.2g} gray levels on average from float32.")
+    return dataclasses.replace(teacher, assumed=(*teacher.assumed, *said))
 
 
 def _checked(made: Tensor, wanted: tuple[int, ...], name: str, first: int) -> Tensor:
