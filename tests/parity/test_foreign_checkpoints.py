@@ -18,7 +18,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gancomp_core.importers.foreign_files import import_checkpoint
-from gancomp_core.importers.layouts import UnitRange
 from gancomp_core.importers.ncnn_files import PACKAGE, import_realesrgan
 from gancomp_core.measure import cost
 from gancomp_core.nets import ResnetArchitecture, ResnetGenerator
