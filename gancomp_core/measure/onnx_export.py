@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
-def export_onnx(module: nn.Module, path: Path | str, input_shape: Sequence[int], dynamic: bool = True) -> Path:
+#: The versions of ONNX's operators that torch writes and that onnxruntime 1.22 and newer reads.
+OPSETS = range(18, 24)
+OPSET = 20
+
+
+def export_onnx(
+    module: nn.Module, path: Path | str, input_shape: Sequence[int], dynamic: bool = True, *, opset: int = OPSET
+) -> Path:
     """Write a module with one picture input and one picture output as an ONNX file.
 
     Input and output are named ``source`` and ``picture``. The file is written atomically, nothing is printed, and the
@@ -40,15 +47,17 @@ def export_onnx(module: nn.Module, path: Path | str, input_shape: Sequence[int],
         input_shape: (N, C, H, W), an example that the module accepts.
         dynamic: Whether the file takes any number of pictures of any height and width that the module takes, instead of
             only this shape.
+        opset: The version of ONNX's operators, 18 to 23, for a runtime that reads no newer ones.
 
     Returns:
         The path.
 
     Raises:
-        GancompError: When the module cannot be exported at that shape.
+        GancompError: When the module cannot be exported at that shape, and for another opset.
     """
     path = Path(path)
     check_input_shape(input_shape)
+    check_opset(opset)
     # an example of one picture would fix the number of pictures to one
     example = torch.zeros(
         (max(input_shape[0], 2) if dynamic else input_shape[0], *input_shape[1:]), device=device_of(module)
@@ -65,6 +74,7 @@ def export_onnx(module: nn.Module, path: Path | str, input_shape: Sequence[int],
                 input_names=["source"],
                 output_names=["picture"],
                 dynamic_shapes=({0: size, 2: size, 3: size},) if dynamic else None,
+                opset_version=opset,
                 verbose=False,
             )
             assert program is not None
@@ -78,6 +88,15 @@ def export_onnx(module: nn.Module, path: Path | str, input_shape: Sequence[int],
             f"({first_line(error)}); give a shape that the module can take, or try dynamic=False."
         ) from error
     return path
+
+
+def check_opset(opset: int) -> None:
+    """Raise :class:`GancompError` unless files of this opset can be written."""
+    if opset not in OPSETS:
+        raise GancompError(
+            f"An ONNX file is written with opset {OPSETS[0]} to {OPSETS[-1]}, not {opset!r}; leave it out for {OPSET}, "
+            "or convert the file with onnx.version_converter for an older runtime."
+        )
 
 
 class _PlainInstanceNorm(nn.Module):

@@ -187,6 +187,36 @@ def test_the_range_of_the_least_error_errs_no_more_than_the_whole_one(seed, bits
     assert error(mse(x, bits, middle)) <= error(min_max(x)) * (1 if count <= 2048 else 1.01)
 
 
+@pytest.mark.parametrize("middle", [False, True])
+@pytest.mark.parametrize("count", [300, 5000])
+def test_the_quick_search_finds_the_range_of_the_plain_one(count, middle):
+    """Every candidate tried on every value, as :func:`mse` describes it."""
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randn(3, count, generator=draw) ** 3 + torch.tensor([0.0, 2.0, -0.1])[:, None]
+    low, high = x.min(1).values, x.max(1).values
+    width = (high - low)[:, None] / 2048
+    values, counts = x, torch.ones_like(x)
+    if count > 2048:
+        places = ((x - low[:, None]) / width).long().clamp(0, 2047)
+        values = low[:, None] + (torch.arange(2048) + 0.5) * width
+        counts = torch.stack([row.bincount(minlength=2048) for row in places])
+    least, best = torch.full((3,), torch.inf), Range(low, high)
+    for moving in ((1, 1),) if middle else ((1, 1), (0, 1), (1, 0)):
+        start = best
+        for share in torch.arange(64, 0, -1) / 64:
+            tried = Range(
+                *(whole * share if moves else end for moves, whole, end in zip(moving, (low, high), start, strict=True))
+            )
+            by = (symmetric if middle else asymmetric)(tried, 4, 0)
+            error = ((by.rounded(values) - values) ** 2 * counts).sum(1)
+            best = Range(*(torch.where(error < least, new, old) for new, old in zip(tried, best, strict=True)))
+            least = torch.minimum(least, error)
+    found = mse(x, 4, middle)
+    assert found.high.lt(high).any()
+    torch.testing.assert_close(found, best, rtol=1e-6, atol=0)
+    torch.testing.assert_close(mse(x.view(3, 1, -1), 4, middle).low[:, 0], found.low)
+
+
 def test_an_outlier_is_clipped_by_share_and_by_error_but_not_by_extremes():
     x = torch.cat([torch.linspace(-1, 1, 9999), torch.tensor([30.0])])
     assert min_max(x).high == 30
@@ -481,6 +511,22 @@ def test_a_float_file_that_is_there_already_gives_the_same_integers(exported, fl
     generator, x, path = exported
     again = export_int8(generator, tmp_path / "again.onnx", x, floating=floating)
     assert torch.equal(OnnxGenerator(again)(x), OnnxGenerator(path)(x))
+
+
+def test_an_older_opset_changes_no_picture_and_the_work_is_told(exported, tmp_path):
+    generator, x, path = exported
+    told = []
+    old = export_int8(generator, tmp_path / "a.onnx", x, opset=18, progress=lambda *each: told.append(each))
+    assert Graph(old).model.opset_import[0].version == 18
+    assert torch.equal(OnnxGenerator(old)(x), OnnxGenerator(path)(x))
+    stages = [stage for stage, _ in told]
+    assert list(dict.fromkeys(stages)) == ["float file", "pictures", "ranges", "kernels"]
+    for stage in set(stages):
+        shares = [share for each, share in told if each == stage]
+        assert shares == sorted(shares)
+        assert 0 <= shares[0] <= shares[-1] <= 1
+    with pytest.raises(GancompError, match="opset 18 to 23, not 17"):
+        export_int8(generator, tmp_path / "b.onnx", x, opset=17)
 
 
 def test_channels_of_very_different_size_cost_nothing_before_an_instance_norm(exported, tmp_path):

@@ -174,18 +174,56 @@ def mse(values: Tensor, bits: int = 8, symmetric: bool = False, *, candidates: i
     """
     if candidates < 1:
         raise GancompError(f"The search for the least error needs at least 1 candidate, not {candidates}; try 64.")
-    whole = min_max(values)
-    centers, counts = _binned(values.detach().float(), whole)
-    axis = None if values.ndim == 1 else 0
+    ends = min_max(values)
+    flat, whole = values.detach().float().reshape(-1, values.shape[-1]), Range(*(end.reshape(-1) for end in ends))
+    centers, counts = _binned(flat, whole)
+    clipped = _Clipped(centers, counts)
+    shares = torch.arange(candidates, 0, -1, device=flat.device)[:, None] / candidates
     least, best = torch.full_like(whole.low, torch.inf), whole
-    for ends in ((True, True),) if symmetric else ((True, True), (False, True), (True, False)):
-        start = best
-        for share in torch.arange(candidates, 0, -1, device=centers.device) / candidates:
-            moved = Range(*(whole[end] * share if ends[end] else start[end] for end in range(2)))
-            error = ((MAPS[symmetric](moved, bits, axis).rounded(centers) - centers).square() * counts).sum(-1)
-            best = Range(*(torch.where(error < least, new, old) for new, old in zip(moved, best, strict=True)))
-            least = torch.minimum(error, least)
-    return best
+    for moving in ((True, True),) if symmetric else ((True, True), (False, True), (True, False)):
+        tried = Range(*(whole[end] * shares if moving[end] else best[end].expand(candidates, -1) for end in range(2)))
+        maps = MAPS[symmetric](tried, bits)
+        bounds = clipped.error(maps)
+        for each in range(candidates):
+            rows = (bounds[each] < least).nonzero()[:, 0]  # where what is cut off does not cost too much already
+            if len(rows):
+                scale, zero_point = maps.scale[each, rows, None], maps.zero_point[each, rows, None]
+                by = AffineMap(scale, zero_point, bits, symmetric)
+                found = (centers, counts) if len(rows) == len(flat) else (centers[rows], counts[rows])
+                error = torch.full_like(least, torch.inf).index_copy_(0, rows, _error(by, *found))
+                best = Range(
+                    *(torch.where(error < least, new[each], old) for new, old in zip(tried, best, strict=True))
+                )
+                least = torch.minimum(error, least)
+    return Range(*(end.reshape(ends.low.shape) for end in best))
+
+
+def _error(by: AffineMap, centers: Tensor, counts: Tensor) -> Tensor:
+    """The squared error of each row: that of ``by.rounded``, without its copies and its way through integers."""
+    whole = (centers / by.scale).round_().add_(by.zero_point).clamp_(by.least, by.greatest)
+    return whole.sub_(by.zero_point).mul_(by.scale).sub_(centers).square_().mul_(counts).sum(-1)
+
+
+class _Clipped:
+    """The error of the values that maps cut off, from running sums: less than the whole error, and quickly known."""
+
+    def __init__(self, centers: Tensor, counts: Tensor) -> None:
+        order = centers.argsort(-1)
+        self.sorted, weights = centers.gather(-1, order).double(), counts.gather(-1, order).double()
+        powers = torch.stack([weights, weights * self.sorted, weights * self.sorted.square()])
+        self.below = torch.nn.functional.pad(powers.cumsum(-1), (1, 0))  # [3, rows, K + 1]
+
+    def error(self, maps: AffineMap) -> Tensor:
+        """Of each map [candidates, rows], lower by a thousandth for what rounding may change."""
+        low, high = ((end - maps.zero_point) * maps.scale.double() for end in (maps.least, maps.greatest))
+        left, right = (self._sums(end) for end in (low, high))
+        beyond = [whole - part for whole, part in zip(self.below[..., -1], right, strict=True)]
+        return 0.999 * sum((n * end**2 - 2 * end * s + q for (n, s, q), end in ((left, low), (beyond, high))), 0 * low)
+
+    def _sums(self, ends: Tensor) -> Tensor:
+        """Count, sum and sum of squares of the values below each end: [3, candidates, rows]."""
+        places = torch.searchsorted(self.sorted, ends.T.contiguous())
+        return self.below.gather(-1, places.expand(3, -1, -1)).transpose(1, 2)
 
 
 def ema(before: Range, now: Range, decay: float = 0.9) -> Range:
