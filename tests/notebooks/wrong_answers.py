@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from gancomp_core.course.exercises import nb01, nb02, nb03, nb04, nb05, nb06, nb07, nb08
+from gancomp_core.course.exercises import nb01, nb02, nb03, nb04, nb05, nb06, nb07, nb08, nb09
 
 
 def _frozen_back(x, y, there, back):
@@ -55,6 +55,25 @@ def _curt(networks, budget):
 
 def _best_score(networks, budget):
     return min(n["score"] for n in _fits(networks, budget))
+
+
+def _third_word(shapes):
+    blocks = {int(name.split(".")[1]) for name in shapes if "conv_block" in name}
+    return nb09.read_shapes(shapes)[0], len(blocks), nb09.read_shapes(shapes)[2]
+
+
+def _trusts_the_unknown(score, pictures, value, half_width, floor, limits):
+    return nb09.trusted(score, pictures, value, half_width, floor, limits) if score in limits else "yes"
+
+
+def _closest_assumptions(rebuild, choices, picture, painted):
+    tried = list(nb09._combinations(choices))
+    return nb09._changed(min(tried, key=lambda each: (rebuild(**each)(picture) - painted).abs().max()), choices)
+
+
+def _exact_assumptions(rebuild, choices, picture, painted):
+    fits = [each for each in nb09._combinations(choices) if torch.equal(rebuild(**each)(picture), painted)]
+    return nb09._changed(fits[0], choices)
 
 
 def _median_of_what_is_left(otherwise):
@@ -216,6 +235,32 @@ WRONG_ANSWERS = {
         "never decided": lambda ours, theirs, claimed: "undecided",
         "reproduced": lambda ours, theirs, claimed: "reproduced",
         "true or false": lambda *of: nb08.verdict(*of) == "at small scale",
+    },
+    "read_shapes": {
+        "split at dots": _third_word,
+        "one number": lambda shapes: 64,
+        "a class": lambda shapes: (*nb09.read_shapes(shapes)[:2], "BatchNorm2d"),
+    },
+    "trusted": {"a flag": lambda *of: nb09.trusted(*of) == "yes", "never refused": _trusts_the_unknown},
+    "wrong_assumption": {
+        "closest": _closest_assumptions,
+        "one at a time": nb09._searching(most_changes=1),
+        "pairs": lambda *of: list(nb09.wrong_assumption(*of).items()),
+        "exactly": _exact_assumptions,
+    },
+    "choose_network": {
+        "score": lambda offers, limits: offers[nb09.best_seen(offers, limits)]["psnr"],
+        "offer": lambda offers, limits: offers[nb09.best_seen(offers, limits)],
+        "from one": lambda offers, limits: len(offers),
+        "no limits": lambda offers, limits: max(range(len(offers)), key=lambda i: offers[i]["psnr"]),
+        "one limit": lambda offers, limits: nb09.best_seen(offers, {"ms": limits["ms"]}),
+        "the search's": nb09.best_seen,
+        "largest": lambda offers, limits: max(nb09.fitting(offers, limits), key=lambda i: offers[i]["macs"]),
+    },
+    "why_not_ship": {
+        "no copy": lambda report: [name for name in ["copying is as good"] if report["rows"]["copy"]["psnr"] > 28],
+        "a sentence": lambda report: "It should not be shipped.",
+        "own words": lambda report: ["collapsed"],
     },
 }
 
