@@ -289,3 +289,94 @@ class StyleTransfer(nn.Module):
         for conv, norm in ((self.deconv1, self.in4), (self.deconv2, self.in5)):
             x = F.relu(norm(conv(x)))
         return self.deconv3(x)
+
+
+# --- SPADE
+
+
+class SeparableConvolution(nn.Module):
+    def __init__(self, inputs, outputs) -> None:
+        super().__init__()
+        depthwise = nn.Conv2d(inputs, inputs, 3, 1, 1, groups=inputs)
+        self.conv = nn.Sequential(depthwise, nn.InstanceNorm2d(inputs), nn.Conv2d(inputs, outputs, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+class LongBatchNorm(nn.BatchNorm2d):
+    """BatchNorm that keeps statistics of more channels than it gets, as GAN Compression's sub-networks do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        more = x.new_zeros(x.shape[0], self.num_features - x.shape[1], *x.shape[2:])
+        return super().forward(torch.cat([x, more], 1))[:, : x.shape[1]]
+
+
+class SpadeLayer(nn.Module):
+    def __init__(self, channels, labels, hidden, norm, separable) -> None:
+        super().__init__()
+        self.param_free_norm = norm(channels)
+        self.mlp_shared = nn.Sequential(nn.Conv2d(labels, hidden, 3, 1, 1), nn.ReLU())
+        for name in ("mlp_gamma", "mlp_beta"):
+            dense = nn.Conv2d(hidden, channels, 3, 1, 1)
+            setattr(self, name, SeparableConvolution(hidden, channels) if separable else dense)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        hidden = self.mlp_shared(F.interpolate(labels, size=x.shape[2:], mode="nearest"))
+        return self.param_free_norm(x) * (1 + self.mlp_gamma(hidden)) + self.mlp_beta(hidden)
+
+
+class SpadeResnetBlock(nn.Module):
+    def __init__(self, inputs, inner, outputs, shortcut, *layer) -> None:
+        super().__init__()
+        self.conv_0, self.conv_1 = nn.Conv2d(inputs, inner, 3, 1, 1), nn.Conv2d(inner, outputs, 3, 1, 1)
+        self.norm_0, self.norm_1 = SpadeLayer(inputs, *layer), SpadeLayer(inner, *layer)
+        self.shortcut = shortcut
+        if shortcut:
+            self.conv_s = nn.Conv2d(inputs, outputs, 1, bias=False)
+            self.norm_s = SpadeLayer(inputs, *layer)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        y = self.conv_0(F.leaky_relu(self.norm_0(x, labels), 0.2))
+        y = self.conv_1(F.leaky_relu(self.norm_1(y, labels), 0.2))
+        return y + (self.conv_s(self.norm_s(x, labels)) if self.shortcut else x)
+
+
+def parameter_free(channels: int) -> nn.Module:
+    return nn.BatchNorm2d(channels, affine=False)
+
+
+class Gaugan(nn.Module):
+    """For labels of zeros and ones; ``config`` has the entries of GAN Compression, ``hidden`` is fixed by NVlabs."""
+
+    def __init__(
+        self, config=(8,) * 8, labels=4, upsampling="normal", hidden=None, norm=parameter_free, separable=False
+    ) -> None:
+        super().__init__()
+        self.upsampling = upsampling
+        first, *inner = config
+        self.fc = nn.Conv2d(labels, 16 * first, 3, 1, 1)
+        for name, n in zip(("head_0", "G_middle_0", "G_middle_1"), inner[:3], strict=True):
+            layer = (labels, hidden or 2 * n, norm, separable)
+            setattr(self, name, SpadeResnetBlock(16 * first, 16 * n, 16 * first, False, *layer))
+        inputs = 16 * first
+        for name, n, factor in zip(("up_0", "up_1", "up_2", "up_3"), inner[3:], (8, 4, 2, 1), strict=True):
+            layer = (labels, hidden or 2 * n, norm, separable)
+            setattr(self, name, SpadeResnetBlock(inputs, factor * n, factor * n, True, *layer))
+            inputs = factor * n
+        if upsampling == "most":
+            self.up_4 = SpadeResnetBlock(inputs, inputs // 2, inputs // 2, True, labels, hidden, norm, separable)
+            inputs //= 2
+        self.conv_img = nn.Conv2d(inputs, 3, 3, 1, 1)
+        self.up = nn.Upsample(scale_factor=2)
+
+    def forward(self, labels: Tensor) -> Tensor:
+        shrink = {"normal": 32, "more": 64, "most": 128}[self.upsampling]
+        x = self.fc(F.interpolate(labels, size=[size // shrink for size in labels.shape[2:]]))
+        x = self.G_middle_0(self.up(self.head_0(x, labels)), labels)
+        x = self.G_middle_1(self.up(x) if self.upsampling != "normal" else x, labels)
+        for block in (self.up_0, self.up_1, self.up_2, self.up_3):
+            x = block(self.up(x), labels)
+        if self.upsampling == "most":
+            x = self.up_4(self.up(x), labels)
+        return torch.tanh(self.conv_img(F.leaky_relu(x, 0.2)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 import torch
 from plain_families import (
     Compact,
+    Gaugan,
+    LongBatchNorm,
     NamedVdsr,
     Pix2pixUnet,
     PytorchGanUnet,
@@ -16,6 +19,7 @@ from plain_families import (
     RowVdsr,
     StyleTransfer,
     first_esrgan_names,
+    parameter_free,
     scattered,
 )
 from torch import Tensor, nn
@@ -24,7 +28,7 @@ from factories import pictures, refused
 from gancomp_core.importers import import_checkpoint
 from gancomp_core.importers.assumptions import Assumptions
 from gancomp_core.measure import cost
-from gancomp_core.nets import RrdbArchitecture, UnetArchitecture, VdsrArchitecture
+from gancomp_core.nets import RrdbArchitecture, SpadeArchitecture, UnetArchitecture, VdsrArchitecture
 
 
 def imported(state: dict[str, Tensor], folder: Path, **assumed: Any) -> nn.Module:
@@ -113,6 +117,67 @@ def test_the_unet_of_pytorch_gan_is_read(tmp_path, early):
     assert_same_function(ours, theirs)
     if early:
         assert_same_function(imported(theirs.state_dict(), tmp_path), OwnStatistics(theirs))
+
+
+# --- SPADE
+
+
+def labels(size: int, channels: int = 4) -> Tensor:
+    """Label maps with -1 and 1, as all tasks here have them."""
+    drawn = torch.randint(0, channels, (1, size, 2 * size), generator=torch.Generator().manual_seed(3))
+    return nn.functional.one_hot(drawn).permute(0, 3, 1, 2).float() * 2 - 1
+
+
+@torch.no_grad()
+def assert_same_pictures(ours: nn.Module, theirs: nn.Module, size: int = 64, rounds_alike: bool = True) -> None:
+    x = labels(size)
+    expected = theirs((x + 1) / 2)
+    assert expected.std() > 0.05
+    if rounds_alike:
+        torch.testing.assert_close(ours(x), expected, atol=1e-4, rtol=1e-4)
+    ours, theirs, x = copy.deepcopy(ours).double(), copy.deepcopy(theirs).double(), x.double()
+    torch.testing.assert_close(ours(x), theirs((x + 1) / 2), atol=1e-8, rtol=0)
+
+
+MIT = (8, 4, 2, 2, 2, 4, 4, 8)
+
+
+@pytest.mark.parametrize("upsampling", ["normal", "more"])
+@pytest.mark.parametrize("separable", [False, True])
+def test_a_spade_generator_becomes_ours_where_its_widths_follow_a_channel_config(tmp_path, separable, upsampling):
+    theirs = scattered(Gaugan(MIT, separable=separable, upsampling=upsampling))
+    ours = imported(theirs.state_dict(), tmp_path, shrink={"normal": 32, "more": 64}[upsampling])
+    expected = SpadeArchitecture("8_4_2_2_2_4_4_8", separable, upsampling, label_channels=4)
+    assert ours.architecture == ours.net.architecture == expected
+    # an InstanceNorm of a few nearly constant pixels amplifies the last bit of float32
+    assert_same_pictures(ours, theirs, rounds_alike=not separable)
+
+
+def test_the_size_of_the_first_map_is_assumed_and_said(tmp_path):
+    dense = imported(Gaugan().state_dict(), tmp_path)
+    assert "shrink 32" in str(dense.imported)
+    assert "shrink 64" in str(imported(Gaugan(MIT, separable=True).state_dict(), tmp_path).imported)
+    assert "shrink 64" in str(imported(Gaugan(labels=36).state_dict(), tmp_path).imported)
+
+
+@pytest.mark.parametrize("upsampling", ["normal", "most"])
+@pytest.mark.parametrize("norm", [nn.InstanceNorm2d, parameter_free])
+def test_a_spade_generator_of_any_widths_and_norm_is_the_same_function(tmp_path, norm, upsampling):
+    theirs = scattered(Gaugan((2,) * 8, hidden=6, norm=norm, upsampling=upsampling))
+    ours = imported(theirs.state_dict(), tmp_path)
+    assert ours.architecture is None
+    assert_same_pictures(ours, theirs, 256 if upsampling == "most" else 64)
+
+
+def test_a_compressed_generator_keeps_statistics_of_more_channels_than_it_has(tmp_path):
+    theirs = scattered(Gaugan(MIT, separable=True, norm=lambda c: LongBatchNorm(2 * c, affine=False)))
+    assert_same_pictures(imported(theirs.state_dict(), tmp_path, shrink=32), theirs, rounds_alike=False)
+
+
+def test_a_spade_generator_may_normalize_by_the_pictures_own_statistics(tmp_path):
+    theirs = scattered(Gaugan())
+    ours = imported(theirs.state_dict(), tmp_path, norm_at_test="picture")
+    assert_same_pictures(ours, theirs.train())
 
 
 # --- super-resolution
@@ -206,6 +271,14 @@ DAMAGED = {
     "a compact network without a slope": (
         lambda: without("body.3.weight", Compact()),
         ["an SRVGGNetCompact", "lacks '3.weight'"],
+    ),
+    "a SPADE generator that draws from noise": (
+        lambda: Gaugan().state_dict() | {"fc.weight": torch.zeros(128, 256)},
+        ["a SPADE generator", "fc.weight", "3 x 3"],
+    ),
+    "a SPADE generator without a beta": (
+        lambda: without("up_1.norm_s.mlp_beta.bias", Gaugan()),
+        ["lacks 'up_1.norm_s.mlp_beta.bias'"],
     ),
     "a style transfer network not finite": (
         lambda: StyleTransfer().state_dict() | {"in2.bias": torch.full((8,), torch.nan)},

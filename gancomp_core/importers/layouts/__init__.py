@@ -4,6 +4,7 @@ from gancomp_core.importers.layouts.base import Built, Layout, UnitRange
 from gancomp_core.importers.layouts.johnson import TransformerNet
 from gancomp_core.importers.layouts.pix2pixhd import LocalEnhancer
 from gancomp_core.importers.layouts.row import Row
+from gancomp_core.importers.layouts.spade import SpadeBlocks
 from gancomp_core.importers.layouts.super_resolution import Rrdb, Srvgg, VdsrRow
 from gancomp_core.importers.layouts.unet import NestedUnet, NumberedUnet
 
@@ -15,6 +16,7 @@ LAYOUTS: tuple[Layout, ...] = (
     Row(),
     NestedUnet(),
     NumberedUnet(),
+    SpadeBlocks(),
     Rrdb(),
     Srvgg(),
     VdsrRow(),
