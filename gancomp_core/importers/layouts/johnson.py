@@ -12,6 +12,7 @@ from gancomp_core.importers.assumptions import Assumptions, Value
 from gancomp_core.importers.layouts.base import Built
 from gancomp_core.importers.layouts.reading import AT_TEST, Reading
 from gancomp_core.nets.architecture import check_picture
+from gancomp_core.nets.ranges import OtherRange
 
 FIXED: dict[str, Value] = {
     **{"padding": "reflect", "activation": "relu", "last": "none", "norm": "instance", "residual": False, "eps": 1e-5},
@@ -44,11 +45,13 @@ class TransformerNet:
         with torch.device("meta"):
             network = _Transformer(widths, blocks, ups, channels)
         skipped = reading.fill(network)
-        return Built(network, f"{self.name}, {blocks} blocks, for pictures in 0..255", {}, skipped)
+        return Built(
+            OtherRange(network, "[0, 255]"), f"{self.name}, {blocks} blocks, for pictures in 0..255", {}, skipped
+        )
 
 
 class _Transformer(nn.Module):
-    """The module of :class:`TransformerNet`, with its names, for pictures in [-1, 1]; what it makes may leave them."""
+    """The module of :class:`TransformerNet`, with its names; what it makes is unbounded."""
 
     def __init__(self, widths: list[int], blocks: int, ups: list[int], channels: tuple[int, int]) -> None:
         super().__init__()
@@ -68,7 +71,6 @@ class _Transformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         check_picture(x, self.in_channels, 4, 16, "style transfer network")
         part = self.get_submodule
-        x = (x + 1) * 127.5
         for name, norm, *_ in ENDS:
             x = F.relu(part(norm)(part(name)(x)))
         for block in range(1, self.blocks + 1):
@@ -77,7 +79,7 @@ class _Transformer(nn.Module):
         for name, norm in UPS:
             x = F.relu(part(norm)(part(name)(F.interpolate(x, scale_factor=2.0, mode="nearest"))))
         x = self.deconv3(x)
-        return x / 127.5 - 1
+        return x
 
 
 def _padded(c_in: int, c_out: int, kernel: int, stride: int = 1) -> nn.Sequential:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +15,7 @@ from gancomp_core.importers.layouts.reading import Reading
 from gancomp_core.nets.architecture import check_picture
 from gancomp_core.nets.blocks import OnePixelInstanceNorm
 from gancomp_core.nets.channel_config import FACTORS, LARGEST_ENTRY, ChannelConfig
+from gancomp_core.nets.ranges import OtherRange
 from gancomp_core.nets.spade import SLOPE, SpadeArchitecture, SpadeGenerator
 
 FIXED: dict[str, Value] = {
@@ -58,20 +58,7 @@ class SpadeBlocks:
                 plain = _Spades(reading, (*BLOCKS, LAST)[: len(BLOCKS) + most], shrink, running)
             skipped = reading.fill(plain)
         said = f"{self.name}, {labels} label channels" + (", separable" if separable else "")
-        return Built(Labels(plain if ours is None else ours), said, settled, skipped)
-
-
-class Labels(nn.Module):
-    """A generator made for labels of zeros and ones, wrapped to be used with labels of -1 and 1 as all here are."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-        self.architecture: Any = getattr(net, "architecture", None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        made: Tensor = self.net((x + 1) / 2)
-        return made
+        return Built(OtherRange(plain if ours is None else ours, "[0, 1]", "[-1, 1]"), said, settled, skipped)
 
 
 def _shortened(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

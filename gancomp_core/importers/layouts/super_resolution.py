@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gancomp_core.importers.assumptions import Assumptions, Value
-from gancomp_core.importers.layouts.base import Built, UnitRange
+from gancomp_core.importers.layouts.base import Built
 from gancomp_core.importers.layouts.reading import Reading
+from gancomp_core.nets.ranges import OtherRange
 from gancomp_core.nets.super_resolution import RrdbArchitecture, RrdbNet, Vdsr, VdsrArchitecture
 
 FIXED: dict[str, Value] = {"padding": "zeros", "last": "none", "norm": "none"}
@@ -50,7 +51,7 @@ class Rrdb:
         skipped = reading.fill(network, lambda ours: _rrdb_name(ours, names))
         whole = network if squares == 1 else nn.Sequential(nn.PixelUnshuffle(squares), network)
         said = f"{self.name}, {blocks} blocks, {enlarged // squares} times the size, for pictures in [0, 1]"
-        return Built(UnitRange(whole), said, {}, skipped)
+        return Built(OtherRange(whole), said, {}, skipped)
 
 
 def _first_version(tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
@@ -104,7 +105,7 @@ class Srvgg:
             )
         skipped = reading.fill(network, lambda ours: ours.removeprefix("body."))
         said = f"{self.name}, {last // 2 + 1} convolutions, {scale} times the size, for pictures in [0, 1]"
-        return Built(UnitRange(network), said, settled, skipped)
+        return Built(OtherRange(network), said, settled, skipped)
 
 
 def _row(tensors: Mapping[str, Tensor]) -> list[int]:
@@ -165,7 +166,7 @@ class VdsrRow:
             network = Vdsr(architecture)
         reading.fill(network, lambda ours: names[int(ours.split(".")[1]) // 2])
         said = f"{self.name}, {len(names)} layers, for luma in [0, 1] at full size"
-        return Built(UnitRange(network if settled.get("residual", True) else network.layers), said, settled)
+        return Built(OtherRange(network if settled.get("residual", True) else network.layers), said, settled)
 
 
 def _vdsr_names(tensors: Mapping[str, Tensor]) -> list[str]:
