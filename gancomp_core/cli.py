@@ -26,6 +26,8 @@ Whatever takes long can be killed and started again: it continues from its last 
 is not computed again. Checkpoints and features lie in .cache, or in the folder that GANCOMP_CACHE names."""
 
 EXAMPLES = """examples:
+  gancomp compress generator.onnx --pictures photos --budget "macs/12, 200 kB"
+                                            a small int8 file of your own generator, and a report
   gancomp zoo list                          the trained models, and what each is for
   gancomp zoo check edges2shoes/teacher     does a model still score what its card says?
   gancomp benchmark show edges2shoes        every method side by side, in float32 and in int8
@@ -70,7 +72,7 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"gancomp {__version__}")
     groups = _commands(parser)
-    for add in (_add_zoo, _add_runs, _add_search, _add_agd, _add_benchmark, _add_course):
+    for add in (_add_compress, _add_zoo, _add_runs, _add_search, _add_agd, _add_benchmark, _add_course):
         add(groups)
     return parser
 
@@ -101,6 +103,53 @@ def _command(group: Groups, name: str, run: Callable[[Namespace], int | None], s
 def _say_when() -> None:
     """Progress of long commands on stderr, with the time."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+
+
+# --- compress -------------------------------------------------------------------------------------------------------
+
+
+def _add_compress(groups: Groups) -> None:
+    parser = _command(
+        groups, "compress", _compress, "make a small int8 network whose pictures are like those of any generator"
+    )
+    parser.description = (
+        "Make a small int8 network whose pictures are like those of a generator of yours, with a report of what it "
+        "costs and how close it is. The plan fits the minutes and is printed first. A run that was killed goes on "
+        "where it was when the same command is given again."
+    )
+    parser.add_argument("teacher", metavar="TEACHER", help="a file, or a model of the zoo such as flat2gloss/teacher")
+    parser.add_argument("--pictures", required=True, metavar="FOLDER", help="pictures that the generator may get")
+    parser.add_argument(
+        "--budget", default="macs/12", help='limits such as "macs/12, 5 ms, 200 kB"; default: %(default)s'
+    )
+    parser.add_argument("--minutes", type=float, default=40.0, help="for everything; default: 40")
+    parser.add_argument("--size", type=int, help="height and width in pixels; default: the generator's, or up to 256")
+    parser.add_argument("--runtime", default="onnxruntime", help="onnxruntime (default) or openvino")
+    parser.add_argument(
+        "--out", type=Path, default=Path("compressed"), help="folder for all files; default: compressed"
+    )
+    parser.add_argument("--weights", type=Path, help="weights for 'file.py:function'")
+    parser.add_argument("--value-range", help="what the generator takes, such as '[0, 1]'; default: found out")
+    parser.add_argument("--in-channels", type=int, help="channels that it takes; default: found out")
+    parser.add_argument("--output", help="name or number of the output that is the picture, where there are several")
+    parser.add_argument("--opset", type=int, default=20, help="of the ONNX files; default: 20")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random; default: 0")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+
+
+def _compress(options: Namespace) -> None:
+    from gancomp_core.compress import compress, make_plan, open_teacher
+    from gancomp_core.compress.pictures import probe
+
+    _say_when()
+    opening = {name: getattr(options, name) for name in ("weights", "value_range", "in_channels", "output")}
+    teacher = open_teacher(options.teacher, probe=probe(options.pictures), **opening)
+    how = {name: getattr(options, name) for name in ("budget", "minutes", "size", "runtime", "opset", "seed")}
+    if options.dry_run:
+        print(make_plan(teacher, options.pictures, **how))
+        return
+    finished = compress(teacher, options.pictures, out=options.out, **how)
+    print(f"{finished.files['int8']}")
 
 
 # --- zoo ------------------------------------------------------------------------------------------------------------

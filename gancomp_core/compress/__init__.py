@@ -1,5 +1,8 @@
 """Compress your own: any generator that runs, a folder of pictures and a budget become an int8 file and a report."""
 
+from gancomp_core.compress.plan import Finished, Plan, Stage
+from gancomp_core.compress.planning import make_plan
+from gancomp_core.compress.run import compress
 from gancomp_core.compress.teachers import Teacher, open_teacher
 
-__all__ = ["Teacher", "open_teacher"]
+__all__ = ["Finished", "Plan", "Stage", "Teacher", "compress", "make_plan", "open_teacher"]

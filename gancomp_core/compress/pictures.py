@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -127,6 +128,17 @@ def scan(folder: Path | str, channels: int) -> PictureFolder:
         typical=int(np.median([min(size) for size in sizes.values()])),
     )
     return PictureFolder(tuple(sorted(sizes, key=lambda path: _place(path.relative_to(root)))), facts, channels)
+
+
+def probe(folder: Path | str) -> Tensor | None:
+    """A few of a folder's pictures in color, float32 [N, 3, 256, 256] in [-1, 1]; None where it has no pictures."""
+    found: list[Tensor] = []
+    for path in _files(Path(os.path.expanduser(folder)), picture_files.SUFFIXES):
+        with contextlib.suppress(GancompError):  # named where the folder is looked at as a whole
+            found.append(picture_files.decode(path, 256, 3))
+        if len(found) == 4:
+            break
+    return to_float(torch.stack(found)) if found else None
 
 
 def _files(root: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:

@@ -54,6 +54,7 @@ class Plan:
         batch_size: Pictures in a step.
         supernet_steps: Steps of the supernet.
         candidates: Networks that the search scores at most.
+        scored: Pictures of the search split that it scores them on.
         tuning_steps: Steps of fine-tuning.
         space: The networks to choose from.
         warm: Whether the supernet starts from the teacher's weights.
@@ -82,6 +83,7 @@ class Plan:
     batch_size: int
     supernet_steps: int
     candidates: int
+    scored: int
     tuning_steps: int
     space: ArchitectureSpace
     warm: bool

@@ -22,6 +22,7 @@ from gancomp_core.compress.plan import Plan, Stage
 from gancomp_core.data import PictureSet, Task, to_float, to_uint8
 from gancomp_core.errors import GancompError, at_least, one_of
 from gancomp_core.measure import cost, onnx_cost, onnx_latency
+from gancomp_core.measure.onnx_export import check_opset
 from gancomp_core.methods.architecture_search import Budget, LatencyTable
 from gancomp_core.methods.architecture_search.budget import amount
 from gancomp_core.methods.architecture_search.candidates import Candidates
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from gancomp_core.compress.teachers import Teacher
 
 RUNTIMES = ("onnxruntime", "openvino")
-OPSETS = range(17, 24)
 SMALLEST, USUAL_SIZE, LEAST_CROP = 16, 256, 64
 ENOUGH = 1200  # steps below which smaller squares are taken, so that there are more
 MOST_STEPS, MOST_PICTURES = 40_000, 20_000
@@ -54,9 +54,10 @@ WIDEST = 4.0  # times the budget that the largest network of a space costs
 SCALES = (2, 1.5, 1, 3 / 4, 1 / 2, 3 / 8, 1 / 4, 3 / 16, 1 / 8, 1 / 16)
 PAINTING = 0.2  # share of all minutes at most
 SEARCHING, SUPERNET = 0.1, 0.45  # shares of what is left when pictures are painted and the end is provided for
+BATCH = 4  # pictures in a step: more, smaller steps get further in the same time
 FINISHING = 40.0  # seconds for files, checks and report
 PATIENCE = 5.0  # seconds that each measurement of this machine may take
-FEWEST_STEPS, FEWEST_CANDIDATES, MOST_CANDIDATES = 10, 8, 200
+FEWEST_STEPS, WANTED_CANDIDATES, MOST_CANDIDATES = 10, 32, 200
 KID_PICTURES = 60
 
 
@@ -80,7 +81,7 @@ def make_plan(
         minutes: For everything, planning included.
         size: Height and width in pixels; None takes what the teacher or the pictures ask for.
         runtime: What the int8 file is for, "onnxruntime" or "openvino".
-        opset: Of the ONNX files, 17 to 23.
+        opset: Of the ONNX files, 18 to 23.
         seed: Of everything random.
 
     Raises:
@@ -88,8 +89,7 @@ def make_plan(
     """
     started = time.monotonic()
     one_of(runtime, RUNTIMES, "runtime")
-    if opset not in OPSETS:
-        raise GancompError(f"The opset is {opset}; it must be {OPSETS[0]} to {OPSETS[-1]}, and 20 is usual.")
+    check_opset(opset)
     at_least(0, seed, "seed", "0 is usual")
     if not 0.1 <= minutes < math.inf:
         raise GancompError(f"A compression takes at least 0.1 minutes, not {minutes:g}; 40 are usual.")
@@ -106,8 +106,8 @@ def make_plan(
     draft = Plan(
         teacher=teacher.name, teacher_identity=teacher.identity, teacher_cost=known, pictures=folder.facts,
         painted=_painted(folder, pace, minutes), asked=budget, limits=limits, budget=tight, minutes=minutes,
-        canvas=canvas, size=edge, crop=edge, batch_size=8, supernet_steps=1, candidates=1, tuning_steps=1, space=space,
-        warm=warm, objective=_objective(minutes), seed=seed, runtime=runtime, opset=opset,
+        canvas=canvas, size=edge, crop=edge, batch_size=BATCH, supernet_steps=1, candidates=1, scored=2, tuning_steps=1,
+        space=space, warm=warm, objective=_objective(minutes), seed=seed, runtime=runtime, opset=opset,
     )  # fmt: skip
     return _fitted(draft, lambda draft: _paces(draft, typical, teacher.generator, sample, pace), started)
 
@@ -158,7 +158,7 @@ def _cost(teacher: Teacher, canvas: tuple[int, int]) -> dict[str, float]:
 
 
 def _objective(minutes: float) -> str:
-    return "L1 + perceptual"
+    return "L1"
 
 
 # --- the space --------------------------------------------------------------------------------------------------------
@@ -337,7 +337,7 @@ def _paces(
     supernet = stages.train_supernet(trial, network, sample, [watches[0]], progress=False).averaged["generator"]
     elastic = cast(ElasticGenerator, supernet.cpu().eval())
     stages.fine_tune(trial, elastic.extract(typical), network, sample, [watches[1]], progress=False)
-    score = stages.PairedScore(elastic, sample)
+    score = stages.PairedScore(elastic, sample, len(sample.search))
     score(typical)  # once unmeasured
     began = time.monotonic()
     score(typical)
@@ -372,17 +372,19 @@ def _fitted(draft: Plan, paces: Callable[[Plan], _Paces], started: float) -> Pla
             f"{draft.minutes:g} minutes are too few on this machine, where a step takes {measured.supernet:.2f} s; "
             f"give at least {math.ceil(needed)} minutes or a smaller --size."
         )
-    candidates = int(searching / (measured.scoring * draft.painted["search"]))
+    scored = int(searching / (WANTED_CANDIDATES * measured.scoring))
+    scored = min(max(scored, FEWEST), draft.painted["search"])
     plan = replace(
         draft,
         supernet_steps=steps[0],
         tuning_steps=steps[1],
-        candidates=min(max(candidates, FEWEST_CANDIDATES), MOST_CANDIDATES),
+        candidates=min(max(int(searching / (measured.scoring * scored)), FEWEST), MOST_CANDIDATES),
+        scored=scored,
         memory_gb=round(1.2 * psutil.Process().memory_info().rss / 1e9, 1),
         disk_gb=round(_disk(draft) / 1e9, 2),
         warnings=_warnings(draft),
     )
-    seconds = (painting, steps[0] * measured.supernet, plan.candidates * measured.scoring * draft.painted["search"],
+    seconds = (painting, steps[0] * measured.supernet, plan.candidates * scored * measured.scoring,
                steps[1] * measured.tuning, FINISHING)  # fmt: skip
     return replace(plan, stages=_stages(plan, seconds))
 
@@ -392,7 +394,7 @@ def _stages(plan: Plan, seconds: tuple[float, ...]) -> tuple[Stage, ...]:
     what = {
         "pictures": f"{sum(plan.painted.values()):,} pictures of the teacher, kept on the disk",
         "supernet": f"{plan.supernet_steps:,} steps, all {plan.space.size:,} networks in shared weights, {start}",
-        "search": f"up to {plan.candidates} networks within the budget, scored on {plan.painted['search']} pictures",
+        "search": f"up to {plan.candidates} networks within the budget, scored on {plan.scored} pictures",
         "tuning": f"{plan.tuning_steps:,} more steps of the best one",
         "export": "float32 and int8 ONNX files, checks and the report",
     }

@@ -11,10 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from torch import nn
-
 from gancomp_core.compress.plan import Plan
-from gancomp_core.data import Task
+from gancomp_core.data import PictureSet, Task
 from gancomp_core.files import atomic_write
 from gancomp_core.measure import likeness
 from gancomp_core.methods import architecture_search, feature_distillation, once_for_all
@@ -24,14 +22,16 @@ from gancomp_core.nets import ElasticGenerator, Generator, GeneratorArchitecture
 from gancomp_core.train import Callback, Objective, TrainConfig, Trained, gan, perceptual, reconstruction
 from gancomp_core.train.callbacks import State
 from gancomp_core.train.identity import digest
-from gancomp_core.train.loop import Training
+from gancomp_core.train.loop import Game, Training, fit
 
 #: What a student minimizes; targets are the teacher's pictures.
 OBJECTIVES: dict[str, Objective] = {
+    "L1": 50 * reconstruction(),
     "L1 + perceptual": 50 * reconstruction() + 10 * perceptual(),
     "adversarial + L1 + perceptual": gan() + 50 * reconstruction() + 10 * perceptual(),
     "adversarial + L1 + features": gan() + 50 * reconstruction() + 0.5 * feature_kd(),
 }
+LEARNING_RATE = 1e-3  # 2.5 times that of a long training: there are few steps
 LATE = 1.15  # how much longer than planned a training may become before it is shortened
 
 
@@ -109,21 +109,6 @@ class TimeLimit(Callback):
 # --- trainings and search ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Pupil:
-    """What trainings know of a teacher: the network where its features are compared, and its discriminator."""
-
-    network: Generator | None
-    discriminator: nn.Module | None = None
-
-    @classmethod
-    def of(cls, network: Generator | None, task: Task, objective: str) -> Pupil:
-        critic = getattr(network, "discriminator", None)
-        both = task.source_channels + task.target_channels
-        fits = isinstance(critic, PatchDiscriminator) and critic.in_channels == both
-        return cls(network if OBJECTIVES[objective].find("feature_kd") else None, critic if fits else None)
-
-
 def begun(plan: Plan, network: Generator | None) -> ElasticGenerator:
     """The supernet before its training: the teacher's most important channels, or random weights."""
     if plan.warm:
@@ -136,11 +121,9 @@ def train_supernet(
     plan: Plan, network: Generator | None, task: Task, callbacks: list[Callback], progress: bool = True
 ) -> Trained:
     """Train every network of the plan's space at once."""
-    pupil = Pupil.of(network, task, plan.objective)
-    return once_for_all.train_supernet(
-        begun(plan, network), pupil.network, task, _config(plan, plan.supernet_steps, progress),
-        objective=OBJECTIVES[plan.objective], discriminator=pupil.discriminator, callbacks=callbacks,
-    )  # fmt: skip
+    config, objective = _config(plan, plan.supernet_steps, progress), OBJECTIVES[plan.objective]
+    one = _game(begun(plan, network), network, task, config, objective)
+    return fit(once_for_all.of_many(one, once_for_all.uniform(plan.space), objective), task, config, callbacks)
 
 
 def fine_tune(
@@ -152,16 +135,27 @@ def fine_tune(
     progress: bool = True,
 ) -> Trained:
     """Train one network on, in place."""
-    pupil = Pupil.of(network, task, plan.objective)
-    return feature_distillation.distil(
-        student.requires_grad_(True), pupil.network, task, _config(plan, plan.tuning_steps, progress),
-        objective=OBJECTIVES[plan.objective], discriminator=pupil.discriminator, callbacks=callbacks,
-    )  # fmt: skip
+    config = _config(plan, plan.tuning_steps, progress)
+    one = _game(student.requires_grad_(True), network, task, config, OBJECTIVES[plan.objective])
+    return fit(one, task, config, callbacks)
+
+
+def _game(student: Generator, network: Generator | None, task: Task, config: TrainConfig, objective: Objective) -> Game:
+    """That of distillation: with the teacher where its features are compared, with a discriminator where one plays."""
+    critic = getattr(network, "discriminator", None)
+    both = task.source_channels + task.target_channels
+    known = critic if isinstance(critic, PatchDiscriminator) and critic.in_channels == both else None
+    teacher = network if objective.find("feature_kd") else None
+    found = feature_distillation.game(student, teacher, task, config, objective, known)
+    if any(term.name.startswith("gan_") for term in objective.terms):
+        return found
+    networks = {name: each for name, each in found.networks.items() if name != "discriminator"}
+    return replace(found, networks=networks, groups=found.groups[-1:])
 
 
 def _config(plan: Plan, steps: int, progress: bool) -> TrainConfig:
     crop = plan.crop if plan.crop < plan.size else None
-    return TrainConfig(steps, plan.batch_size, plan.seed, crop=crop, progress=progress)
+    return TrainConfig(steps, plan.batch_size, plan.seed, lr=LEARNING_RATE, crop=crop, progress=progress)
 
 
 class PairedScore:
@@ -171,9 +165,12 @@ class PairedScore:
     than a distance between sets.
     """
 
-    def __init__(self, supernet: ElasticGenerator, task: Task, tell: Callable[[], None] = lambda: None) -> None:
-        self.supernet, self.task, self.tell = supernet, task, tell
-        self.key = f"perceptual distance to the teacher {digest(supernet)} {task.fingerprint}"
+    def __init__(
+        self, supernet: ElasticGenerator, task: Task, pictures: int, tell: Callable[[], None] = lambda: None
+    ) -> None:
+        sources, targets = task.search.sources[:pictures], task.search.targets[:pictures]
+        self.supernet, self.task, self.tell = supernet, replace(task, search=PictureSet(sources, targets)), tell
+        self.key = f"perceptual distance to the teacher {digest(supernet)} {task.fingerprint} {pictures}"
 
     def __call__(self, architecture: GeneratorArchitecture) -> float:
         found = likeness(self.supernet.extract(architecture).eval(), self.task, "search")["perceptual"]

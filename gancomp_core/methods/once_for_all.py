@@ -42,7 +42,7 @@ from gancomp_core.nets import (
 from gancomp_core.train import pix2pix
 from gancomp_core.train.callbacks import Callback
 from gancomp_core.train.config import TrainConfig
-from gancomp_core.train.loop import Trained, fit
+from gancomp_core.train.loop import Game, Trained, fit
 from gancomp_core.train.objectives import Objective
 from gancomp_core.train.outputs import Networks
 from gancomp_core.train.progress import tile
@@ -161,9 +161,14 @@ def train_supernet(
         GancompError: As :func:`gancomp_core.methods.feature_distillation.distil` does.
     """
     one = game(elastic, teacher, task, config, objective, discriminator)
-    outputs = partial(SupernetOutputs, sampler=sampler or uniform(elastic.space), taps=taps_of(objective))
+    return fit(of_many(one, sampler or uniform(elastic.space), objective), task, config, callbacks)
+
+
+def of_many(one: Game, sampler: Sampler, objective: Objective) -> Game:
+    """The game of one student for an elastic one: several networks a step, and every objective averaged over them."""
+    outputs = partial(SupernetOutputs, sampler=sampler, taps=taps_of(objective))
     groups = tuple(replace(group, objective=group.objective.over("parts", "mean")) for group in one.groups)
-    return fit(replace(one, outputs=outputs, groups=groups, preview=preview), task, config, callbacks)
+    return replace(one, outputs=outputs, groups=groups, preview=preview)
 
 
 def from_teacher(

@@ -1,0 +1,271 @@
+"""Compress your own: any generator that runs, a folder of pictures and a budget become an int8 file and a report.
+
+Every stage is recognized by its files, and whatever was killed goes on when the same call is made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import nn
+
+from gancomp_core.compress import stages
+from gancomp_core.compress.pictures import Painting, probe, scan
+from gancomp_core.compress.plan import Finished, Plan
+from gancomp_core.compress.planning import latency_table, make_plan
+from gancomp_core.compress.stages import Decisions, PairedScore, TimeLimit
+from gancomp_core.compress.teachers import Teacher, open_teacher
+from gancomp_core.data import Task
+from gancomp_core.errors import GancompError
+from gancomp_core.files import atomic_write
+from gancomp_core.measure import OnnxGenerator, export_onnx
+from gancomp_core.methods.architecture_search import Frontier, LatencyTable
+from gancomp_core.methods.quantization import export_int8, psnr_to_float
+from gancomp_core.nets import ElasticGenerator, Generator, GeneratorArchitecture
+from gancomp_core.train import Callback, Checkpoint, load_weights, read_about, save_weights
+from gancomp_core.train.progress import Progress, say
+
+AGREES = 1e-3  # how far the pictures of an exported file may be from the module's
+FAITHFUL = 30.0  # dB of the int8 file to the float network, below which a sentence says so
+
+
+def compress(
+    teacher: Teacher | nn.Module | str | Path,
+    pictures: Path | str,
+    *,
+    budget: str = "macs/12",
+    minutes: float = 40.0,
+    size: int | None = None,
+    runtime: str = "onnxruntime",
+    out: Path | str = "compressed",
+    opset: int = 20,
+    seed: int = 0,
+) -> Finished:
+    """Make a small network whose pictures are like a teacher's, and an int8 file of it.
+
+    What is in the folder ``out`` already is not done again: the same call goes on where a kill ended it.
+
+    Args:
+        teacher: A model of the zoo, a module, a file (see :func:`gancomp_core.compress.open_teacher`), or a teacher.
+        pictures: A folder of pictures that the teacher may get.
+        budget: The most that the student may cost, such as "macs/12, 5 ms, 200 kB".
+        minutes: For everything.
+        size: Height and width of the pictures in pixels; None takes what the teacher or the pictures ask for.
+        runtime: What the int8 file is for, "onnxruntime" or "openvino".
+        out: The folder for everything that is made.
+        opset: Of the ONNX files.
+        seed: Of everything random.
+
+    Returns:
+        What was made.
+
+    Raises:
+        GancompError: For whatever cannot work, before the work begins, and for a folder of another compression.
+    """
+    opened = teacher if isinstance(teacher, Teacher) else open_teacher(teacher, probe=probe(pictures))
+    folder = Path(out)
+    asked = {"asked": budget, "minutes": minutes, "runtime": runtime, "opset": opset, "seed": seed}
+    if (folder / "plan.json").exists():
+        plan = Plan.load(folder / "plan.json")
+        _check_same(plan, opened, scan(pictures, opened.in_channels).facts.identity, asked, size, folder)
+        say(f"Going on in {folder}.")
+    else:
+        plan = make_plan(
+            opened, pictures, budget=budget, minutes=minutes, size=size, runtime=runtime, opset=opset, seed=seed
+        )
+        plan.save(folder / "plan.json")
+    say(str(plan))
+    return Workshop(plan, opened, folder).finished()
+
+
+def _check_same(
+    plan: Plan, teacher: Teacher, pictures: str, asked: dict[str, object], size: int | None, folder: Path
+) -> None:
+    """Refuse to go on with another plan than the one that is there."""
+    here = {"teacher": teacher.identity, "pictures": pictures, **asked, "size": size or plan.size}
+    there = {"teacher": plan.teacher_identity, "pictures": plan.pictures.identity, "size": plan.size}
+    there |= {name: getattr(plan, name) for name in asked}
+    for name, value in here.items():
+        if value != there[name]:
+            what = "budget" if name == "asked" else name
+            raise GancompError(
+                f"{folder} holds a compression with {what} {there[name]}, not {value}; give another --out, or delete "
+                "that folder."
+            )
+
+
+@dataclass
+class Workshop:
+    """The folder of a compression: each stage is a property that makes its files unless they are there."""
+
+    plan: Plan
+    teacher: Teacher
+    folder: Path
+
+    def finished(self) -> Finished:
+        """Everything, made where it is missing."""
+        files, remarks = self.files, list(self.checks)
+        for name, made in self.decisions.made.items():
+            remarks.append(f"This machine was slower than planned: {name} ended after {made[-1][1]:,} steps.")
+        return Finished(
+            plan=self.plan, teacher=self.teacher, task=self.task, student=self.student, files=files,
+            frontier=self.frontier.table, minutes=self.minutes, folder=self.folder, remarks=tuple(remarks),
+        )  # fmt: skip
+
+    @cached_property
+    def decisions(self) -> Decisions:
+        return Decisions(self.folder / "decisions.json")
+
+    @property
+    def minutes(self) -> dict[str, float]:
+        """What the stages took so far; the time of parts that were killed is lost."""
+        path = self.folder / "minutes.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    @contextlib.contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        """Says which stage begins and how long it may take, and adds up what it took."""
+        names = [stage.name for stage in self.plan.stages]
+        place = names.index(name)
+        left = sum(stage.minutes for stage in self.plan.stages[place:])
+        say(f"{place + 1} of {len(names)}, {self.plan.stages[place].what}; about {left:.1f} minutes left")
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            spent = self.minutes
+            spent[name] = spent.get(name, 0.0) + (time.monotonic() - began) / 60
+            with atomic_write(self.folder / "minutes.json") as temporary:
+                temporary.write_text(json.dumps(spent), encoding="utf-8")
+
+    # --- stages -------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def task(self) -> Task:
+        """The pictures and the teacher's pictures of them, on disk."""
+        plan, folder = self.plan, self.folder / "pictures"
+        folder.mkdir(parents=True, exist_ok=True)
+        shapes = tuple(
+            (channels, plan.size, plan.size) for channels in (self.teacher.in_channels, self.teacher.out_channels)
+        )
+        painting = Painting(folder, plan.key, plan.painted, shapes)
+        if not painting.complete:
+            found = scan(plan.pictures.folder, self.teacher.in_channels)
+            with self._stage("pictures"), Progress(painting.done, sum(plan.painted.values()), unit="picture") as shown:
+                painting.run(found, plan.canvas, self.teacher.paint, lambda count: shown.update(count, {}))
+        return painting.task(Path(plan.pictures.folder).resolve().name)
+
+    @cached_property
+    def supernet(self) -> ElasticGenerator:
+        """Every network of the space, trained in shared weights."""
+        path = self.folder / "supernet.safetensors"
+        elastic = ElasticGenerator(self.plan.space)
+        if not self._made(path):
+            task, around = self.task, self._around("supernet", "supernet")
+            with self._stage("supernet"):
+                trained = stages.train_supernet(self.plan, self.teacher.generator, task, around)
+            save_weights(trained.averaged["generator"], path, {"plan": self.plan.key})
+        return cast(ElasticGenerator, load_weights(elastic, path).eval().requires_grad_(False))
+
+    @cached_property
+    def frontier(self) -> Frontier[GeneratorArchitecture]:
+        """The networks within the budget that were scored."""
+        path = self.folder / "search.csv"
+        if not path.exists():
+            supernet, task = self.supernet, self.task
+            with self._stage("search"), Progress(0, self.plan.candidates, unit="network") as shown:
+                score = PairedScore(supernet, task, self.plan.scored, shown.advance)
+                stages.search(self.plan, score, self.folder / "scores", self._latency()).to_csv(path)
+        return Frontier.from_csv(path, self.plan.space)
+
+    def _latency(self) -> LatencyTable | None:
+        """Times of stages on this machine, measured once: a search that goes on needs the same ones."""
+        path = self.folder / "latency.json"
+        if self.plan.budget.latency_ms is None:
+            return None
+        if not path.exists():
+            table = latency_table(self.plan.space, self.plan.budget, self.plan.size)
+            assert table is not None
+            table.save(path)
+        return LatencyTable.load(path)
+
+    @cached_property
+    def student(self) -> Generator:
+        """The best network, trained on."""
+        path, best = self.folder / "student.safetensors", self.frontier.best
+        if not self._made(path):
+            begun, around = self.supernet.extract(best), self._around("tuning", "student")
+            with self._stage("tuning"):
+                trained = stages.fine_tune(self.plan, begun, self.teacher.generator, self.task, around)
+            about = {"plan": self.plan.key, "architecture": best.as_dict()}
+            save_weights(trained.averaged["generator"], path, about)
+        student = cast(Generator, load_weights(best.network(), path).eval().requires_grad_(False))
+        student.pixels = (self.plan.size, self.plan.size)
+        return student
+
+    @cached_property
+    def files(self) -> dict[str, Path]:
+        """The student as ONNX files in float32 and in 8 bits."""
+        found = {name: self.folder / f"student-{name}.onnx" for name in ("float32", "int8")}
+        if not all(path.exists() for path in found.values()):
+            student, task = self.student, self.task
+            with self._stage("export"):
+                shape = (1, task.source_channels, task.size, task.size)
+                export_onnx(student, found["float32"], shape, opset=self.plan.opset)
+                pictures = task.calibration(min(64, len(task.train)))
+                export_int8(
+                    student, found["int8"], pictures, floating=found["float32"], opset=self.plan.opset, progress=_told()
+                )
+        return found
+
+    @cached_property
+    def checks(self) -> tuple[str, ...]:
+        """Sentences on files that do not do what the student does; none where all is well."""
+        files, student = self.files, self.student
+        pictures = self.task.test.batch(slice(0, 16)).source
+        with torch.inference_mode():
+            off = float((OnnxGenerator(files["float32"])(pictures) - student(pictures)).abs().max())
+        if off > AGREES:
+            raise GancompError(
+                f"{files['float32']} makes other pictures than the network it was written from (by up to {off:.2g}); "
+                "delete it, run again with another --opset, and report this."
+            )
+        faithful = float(psnr_to_float(files["int8"], student, pictures).mean())
+        say(f"int8 against float32: PSNR {faithful:.1f} dB")
+        if faithful >= FAITHFUL:
+            return ()
+        return (f"8 bits cost this student more than usual: {faithful:.1f} dB to its float network.",)
+
+    def _around(self, training: str, file: str) -> list[Callback]:
+        """A checkpoint, and the clock."""
+        seconds = 60 * next(stage.minutes for stage in self.plan.stages if stage.name == training)
+        checkpoint = Checkpoint(self.folder / f"{file}.checkpoint.pt")
+        return [checkpoint, TimeLimit(training, seconds, self.decisions)]
+
+    def _made(self, path: Path) -> bool:
+        """Whether this plan made these weights already."""
+        if not path.exists():
+            return False
+        if read_about(path).get("plan") != self.plan.key:
+            raise GancompError(f"{path} belongs to another plan; delete it, or choose another --out.")
+        return True
+
+
+def _told() -> Callable[[str, float], None]:
+    """Says which part of an export begins."""
+    known: set[str] = set()
+
+    def tell(part: str, share: float) -> None:
+        if part not in known:
+            known.add(part)
+            say(f"int8 file: {part}")
+
+    return tell
