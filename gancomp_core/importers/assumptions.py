@@ -19,6 +19,7 @@ CHOICES: dict[str, tuple[Value, ...]] = {
     "residual": (False, True),
     "upsample": ("nearest", "bilinear"),
     "eps": (1e-5, 1e-3),
+    "shrink": (32, 64),
 }
 
 
@@ -35,6 +36,7 @@ class Assumptions:
         residual: Whether the network's input is added to its output, as DeblurGAN does.
         upsample: How a resize in front of a convolution fills in: "nearest" or "bilinear".
         eps: What a norm adds to the variance, above 0 and at most 0.1.
+        shrink: How many times smaller than the picture the first map of a SPADE generator is, 32 or 64.
     """
 
     padding: str | None = None
@@ -45,6 +47,7 @@ class Assumptions:
     residual: bool | None = None
     upsample: str | None = None
     eps: float | None = None
+    shrink: int | None = None
 
     def __post_init__(self) -> None:
         for name, value in self.given.items():

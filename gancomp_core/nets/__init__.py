@@ -26,7 +26,7 @@ from gancomp_core.nets.super_resolution import (
     Vdsr,
     VdsrArchitecture,
 )
-from gancomp_core.nets.unet import UnetGenerator
+from gancomp_core.nets.unet import UnetArchitecture, UnetGenerator
 
 __all__ = [
     "FAMILIES",
@@ -58,6 +58,7 @@ __all__ = [
     "SpadeArchitecture",
     "SpadeGenerator",
     "StagedGenerator",
+    "UnetArchitecture",
     "UnetGenerator",
     "Vdsr",
     "VdsrArchitecture",

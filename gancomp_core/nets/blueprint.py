@@ -159,7 +159,7 @@ class Layer(NamedTuple):
         c_in, c_out = self.reads.width, self.writes.width
         groups = c_in if self.depthwise else 1
         if self.kind == CONVOLUTION:
-            margin = self.dilation * (self.kernel // 2)
+            margin = self.dilation * ((self.kernel - 1) // 2)
             numbers = (c_in, c_out, self.kernel, self.stride, margin, self.dilation, groups)
             return conv(*numbers, bias=self.bias, padding_mode=self.padding)
         if self.kind == TRANSPOSED:

@@ -25,7 +25,7 @@ from gancomp_core.importers import foreign_files, ncnn_files  # noqa: E402
 from gancomp_core.importers.checkpoint_formats import generator_from_state_dict, tensors_of  # noqa: E402
 from gancomp_core.importers.foreign_files import import_checkpoint, read_foreign  # noqa: E402
 from gancomp_core.importers.ncnn_files import import_realesrgan  # noqa: E402
-from gancomp_core.nets import PatchDiscriminator, UnetGenerator  # noqa: E402
+from gancomp_core.nets import PatchDiscriminator, UnetArchitecture, UnetGenerator  # noqa: E402
 
 State = dict[str, Tensor]
 
@@ -282,7 +282,7 @@ OTHERS: dict[str, tuple[Callable[[], Any], str]] = {
     "optimizer": (lambda: torch.optim.Adam(nn.Conv2d(1, 1, 1).parameters()).state_dict(), "optimizer"),
     "our own": (lambda: {"stages.stem.0.weight": torch.zeros(1)}, "zoo"),
     "our discriminator": (lambda: PatchDiscriminator(3, width=8).state_dict(), "no residual block"),
-    "our U-Net": (lambda: UnetGenerator(width=8, depth=3).state_dict(), "no residual block"),
+    "our U-Net": (lambda: UnetGenerator(UnetArchitecture(8, 3)).state_dict(), "no residual block"),
     "a classifier": (lambda: {"fc.weight": torch.zeros(1)}, "fc.weight"),
     "a list": (lambda: [torch.zeros(1)], "one list"),
     "a tensor": (lambda: torch.zeros(1), "one Tensor"),

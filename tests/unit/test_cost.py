@@ -12,7 +12,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import cost, layer_costs
 from gancomp_core.methods.architecture_search.rows import cost_table
-from gancomp_core.nets import ArchitectureSpace, ResnetArchitecture, ResnetGenerator, UnetGenerator, search_space
+from gancomp_core.nets import (
+    ArchitectureSpace,
+    ResnetArchitecture,
+    ResnetGenerator,
+    UnetArchitecture,
+    UnetGenerator,
+    search_space,
+)
 
 
 class Reshaped(nn.Module):
@@ -112,7 +119,7 @@ def test_a_size_that_a_network_cannot_take_is_one_sentence_that_names_it(network
 
 def test_networks_that_tell_their_sizes_are_quoted():
     with pytest.raises(GancompError, match=r"multiples of 16 .*not \[.*24, 16\]"):
-        cost(UnetGenerator(width=4, depth=4), 24, 16)
+        cost(UnetGenerator(UnetArchitecture(4, 4)), 24, 16)
     with pytest.raises(GancompError, match=r"not \[1, 3, 10, 16\]"):
         cost(ResnetGenerator(ResnetArchitecture("8_8_8_8_8_8_8_8", blocks=1)), 10, 16)
 

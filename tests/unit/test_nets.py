@@ -8,6 +8,7 @@ from torch import nn
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import cost
 from gancomp_core.nets import (
+    Architecture,
     ArchitectureSpace,
     ChannelConfig,
     MultiScaleDiscriminator,
@@ -16,6 +17,7 @@ from gancomp_core.nets import (
     ResnetGenerator,
     SearchSpace,
     SegmenterArchitecture,
+    UnetArchitecture,
     UnetGenerator,
     build,
     build_generator,
@@ -109,12 +111,26 @@ def test_impossible_architectures_are_refused(values):
 
 @pytest.mark.parametrize("depth", [3, 5])
 def test_unet_returns_pictures_of_the_same_size(depth):
-    assert UnetGenerator(1, 3, width=8, depth=depth)(torch.zeros(2, 1, 32, 64)).shape == (2, 3, 32, 64)
+    assert UnetGenerator(UnetArchitecture(8, depth, 1, 3))(torch.zeros(2, 1, 32, 64)).shape == (2, 3, 32, 64)
+
+
+@pytest.mark.parametrize("changes", [{}, {"norm": "instance", "affine": False, "bias": True}, {"norm": "none"}])
+def test_a_unet_costs_what_its_module_does(changes):
+    a = UnetArchitecture(8, 3, 1, 3, **changes)
+    network = build(a, 1)
+    assert Architecture.from_dict(a.as_dict()) == a
+    assert a.cost(16, 24) == cost(nn.Sequential(network), 16, 24)
+    assert a.cost(16, 24).params == sum(values.numel() for values in network.parameters())
+
+
+def test_a_unet_of_an_unknown_norm_is_refused():
+    with pytest.raises(GancompError, match="The norm of a U-Net is 'group'; it must be one of batch, instance, none"):
+        UnetArchitecture(norm="group")
 
 
 def test_unet_refuses_sizes_it_cannot_halve_and_says_which_it_can():
     with pytest.raises(GancompError, match=r"\[N, 3, H, W\] with H and W multiples of 32"):
-        UnetGenerator(width=8, depth=5)(torch.zeros(1, 3, 48, 32))
+        UnetGenerator(UnetArchitecture(8, 5))(torch.zeros(1, 3, 48, 32))
 
 
 @pytest.mark.parametrize(("strided", "patches"), [(2, 6), (3, 2)])
@@ -229,8 +245,8 @@ def test_the_segmenter_is_a_family_too_so_that_the_zoo_reads_it():
 
 
 def test_an_unknown_family_of_networks_is_told_the_known_ones():
-    with pytest.raises(GancompError, match="family of networks 'unet'; choose one of agd, .*elastic, resnet, rrdb"):
-        build_generator({"family": "unet"})
+    with pytest.raises(GancompError, match="family of networks 'stylegan'; choose one of agd, .*elastic, resnet, rrdb"):
+        build_generator({"family": "stylegan"})
 
 
 @pytest.mark.parametrize("family", ["resnet", "spade"])

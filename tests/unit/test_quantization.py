@@ -60,7 +60,7 @@ from gancomp_core.nets import (
     SearchSpace,
     SpadeArchitecture,
     SpadeGenerator,
-    UnetGenerator,
+    UnetArchitecture,
     VdsrArchitecture,
     build,
     initialise,
@@ -84,7 +84,7 @@ NETS = {
     ),
     "rrdb": lambda: (build(RrdbArchitecture(1, 16, 8), 1), (3, 16)),
     "vdsr": lambda: (build(VdsrArchitecture(4, 16, scale=2), 1), (3, 16)),
-    "u-net": lambda: (initialise(UnetGenerator(width=8, depth=3), 1), (3, 32)),
+    "u-net": lambda: (build(UnetArchitecture(8, 3), 1), (3, 32)),
 }
 
 

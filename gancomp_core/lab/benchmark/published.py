@@ -24,7 +24,7 @@ from gancomp_core.nets import (
     ResnetArchitecture,
     RrdbArchitecture,
     SpadeArchitecture,
-    UnetGenerator,
+    UnetArchitecture,
     VdsrArchitecture,
     build_generator,
     initialise,
@@ -58,17 +58,15 @@ class Published:
 
     @property
     def architecture(self) -> Any:
-        """The architecture of a generator; None for U-Nets and discriminators, which have none here."""
+        """The architecture of a generator; None for discriminators, which have none here."""
         if self.family == "spade":
             return SpadeArchitecture(ChannelConfig.parse(self.config), separable=self.separable)
         if self.family in ("resnet", "mobile"):
             return ResnetArchitecture(ChannelConfig.parse(self.config, legacy=self.legacy), separable=self.separable)
-        return {"rrdb": RrdbArchitecture(), "vdsr": VdsrArchitecture()}.get(self.family)
+        return {"rrdb": RrdbArchitecture(), "vdsr": VdsrArchitecture(), "unet": UnetArchitecture()}.get(self.family)
 
     def build(self) -> nn.Module:
         """The network with random weights, as large as published."""
-        if self.family == "unet":
-            return UnetGenerator(width=64, depth=8)
         if self.family == "patchgan":
             return PatchDiscriminator(3, width=64 if "ndf 64" in self.name else 32)
         return build_generator(self.architecture.as_dict())
