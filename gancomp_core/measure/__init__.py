@@ -1,6 +1,6 @@
 """Costs, latencies and picture quality of generators."""
 
-from gancomp_core.measure.cost import LayerCost, cost, layer_costs
+from gancomp_core.measure.cost import LayerCost, cost, cross_check, layer_costs
 from gancomp_core.measure.distances import frechet_distance, kid, true_fid
 from gancomp_core.measure.features import extract_features
 from gancomp_core.measure.latency import Latency, eager_latency, latency, machine_class, onnx_latency
@@ -52,6 +52,7 @@ __all__ = [
     "class_iou",
     "confusion",
     "cost",
+    "cross_check",
     "eager_latency",
     "evaluate_generator",
     "evaluate_segmentation",

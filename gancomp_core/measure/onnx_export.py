@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 import logging
 import warnings
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from gancomp_core import files
 from gancomp_core.errors import GancompError, at_least
 from gancomp_core.measure.onnx_runtime import onnx_runtime
-from gancomp_core.measure.running import check_input_shape, device_of, evaluating, first_line
+from gancomp_core.measure.running import check_float32, check_input_shape, copied, device_of, evaluating, first_line
 from gancomp_core.nets.blocks import is_instance_norm
 
 if TYPE_CHECKING:
@@ -53,11 +52,13 @@ def export_onnx(
         The path.
 
     Raises:
-        GancompError: When the module cannot be exported at that shape, and for another opset.
+        GancompError: When the module cannot be exported at that shape, for one that is not in float32, and for another
+            opset.
     """
     path = Path(path)
     check_input_shape(input_shape)
     check_opset(opset)
+    check_float32(module)
     # an example of one picture would fix the number of pictures to one
     example = torch.zeros(
         (max(input_shape[0], 2) if dynamic else input_shape[0], *input_shape[1:]), device=device_of(module)
@@ -112,7 +113,7 @@ class _PlainInstanceNorm(nn.Module):
 
 def _with_plain_norms(module: nn.Module) -> nn.Module:
     """A copy in which every GroupNorm that is an InstanceNorm is written as one."""
-    found = nn.Sequential(copy.deepcopy(module))  # a parent for a module that is a norm itself
+    found = nn.Sequential(copied(module))  # a parent for a module that is a norm itself
     for parent in list(found.modules()):
         for name, child in parent.named_children():
             if isinstance(child, nn.GroupNorm) and is_instance_norm(child):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -95,6 +96,37 @@ def scored_split(task: Task, split: str) -> PictureSet:
             "the training pictures are what it has learned from."
         )
     return task.test if split == "test" else task.search
+
+
+def copied(module: nn.Module, device: str | None = None) -> nn.Module:
+    """A deep copy, also of a module with tensors that others follow from, such as those of the old weight_norm.
+
+    Args:
+        module: The network.
+        device: Where the tensors of the copy are; on "meta" they are made without being copied first.
+
+    Returns:
+        The copy; its parameters want gradients where the given ones do.
+    """
+    made: dict[int, object] = {}
+    for part in module.modules():
+        for tensor in (*part._parameters.values(), *part._buffers.values(), *vars(part).values()):
+            if isinstance(tensor, Tensor) and (device == "meta" or not tensor.is_leaf):
+                own = tensor.detach().to(device) if device else tensor.detach().clone()
+                parameter = isinstance(tensor, nn.Parameter)
+                made[id(tensor)] = nn.Parameter(own, tensor.requires_grad) if parameter else own
+    found = copy.deepcopy(module, made)
+    return found.to(device) if device else found
+
+
+def check_float32(module: nn.Module) -> None:
+    """Raise :class:`GancompError` unless all real weights of a network are float32."""
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+            raise GancompError(
+                f"{type(module).__name__} has weights in {str(tensor.dtype).removeprefix('torch.')} ('{name}'), and "
+                "networks are measured and exported in float32 with pictures in [-1, 1]; convert it with .float()."
+            )
 
 
 def device_of(module: nn.Module) -> torch.device | None:

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils import weight_norm
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.utils.flop_counter import FlopCounterMode
 
+from factories import refused
 from gancomp_core.errors import GancompError
-from gancomp_core.measure import cost, layer_costs
+from gancomp_core.measure import cost, cross_check, export_onnx, layer_costs
 from gancomp_core.methods.architecture_search.rows import cost_table
 from gancomp_core.nets import (
     ArchitectureSpace,
@@ -65,39 +68,113 @@ def test_one_dimensional_and_transposed_layers_are_counted_by_hand_too():
     assert (third.kind, third.macs, third.published_macs) == ("transposed conv", 30 * 2 * 5 * 6, 31 * 2 * 5 * 6)
 
 
-class Attention(nn.Module):
-    def __init__(self):
+class Rows(nn.Module):
+    """A layer that sees the pixels [N, H * W, C] of a picture in rows."""
+
+    def __init__(self, layer, times=1):
         super().__init__()
-        self.attend = nn.MultiheadAttention(8, 2)
+        self.layer, self.times = layer, times
 
     def forward(self, x):
-        return self.attend(x, x, x)[0]
+        return self.layer(*[x.flatten(2).transpose(1, 2)] * self.times)
+
+
+class Products(nn.Module):
+    """SAGAN's attention, by matrix products without a layer."""
+
+    def forward(self, x):
+        rows = x.flatten(2)
+        return torch.bmm(rows, torch.softmax(rows.transpose(1, 2) @ rows, -1)).view_as(x)
+
+
+class Blur(nn.Module):
+    """CUT's, by a convolution on a buffer."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.register_buffer("filt", torch.ones(channels, 1, 3, 3) / 9)
+
+    def forward(self, x):
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), self.filt, stride=2, groups=len(self.filt))
 
 
 class Constant(nn.Module):
     def __init__(self):
         super().__init__()
-        self.kernel = nn.Parameter(torch.zeros(4, 3, 3, 3))
+        self.kernel = nn.Parameter(torch.zeros(4, 8, 3, 3))
 
     def forward(self, x):
-        return torch.nn.functional.conv2d(x, self.kernel)
+        return F.conv2d(x, self.kernel)
+
+
+ATTENTION = 3 * 80 * 64 + 2 * 80 * 80 * 8 + 80 * 64
+OTHERS = {  # on pictures of 8 channels and 10 x 8 pixels
+    "products": (Products(), 2 * 80 * 80 * 8),
+    "attention": (Rows(lambda *x: F.scaled_dot_product_attention(*x), 3), 2 * 80 * 80 * 8),
+    "multi-head attention": (Rows(nn.MultiheadAttention(8, 2, batch_first=True), 3), ATTENTION),
+    "blur": (Blur(8), 5 * 4 * 9 * 8),
+    "a kernel of its own": (Constant(), 8 * 6 * 9 * 8 * 4),
+    "recurrent": (Rows(nn.GRU(8, 4)), 80 * 3 * 4 * (8 + 4)),
+    "one row": (Reshaped(nn.Linear(640, 2), (640,)), 1280),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_multiplies_without_a_layer_is_counted_under_its_module(name):
+    network, macs = OTHERS[name]
+    found = cost(network.eval(), 10, 8, in_channels=8)
+    assert found.macs == macs
+    assert found.bytes_int8 == 4 * found.params or name == "one row"
+    assert cross_check(network, 10, 8, in_channels=8) == (macs, macs)
+    both = nn.Sequential(nn.Conv2d(3, 8, 1), network)
+    layers = layer_costs(both, 10, 8)
+    assert (layers[0].name, layers[0].kind, layers[0].macs) == ("0", "conv", 80 * 24)
+    assert {layer.kind for layer in layers[1:]} <= {"matmul", "functional conv", "linear"}
+    assert all(layer.name.startswith("1") for layer in layers[1:])
+    assert sum(layer.macs for layer in layers[1:]) == macs
+
+
+class Transformed(nn.Module):
+    def forward(self, x):
+        return torch.fft.rfft2(x).abs()
 
 
 @pytest.mark.parametrize(
     ("network", "named"),
     [
         (
-            nn.Sequential(nn.Conv2d(3, 8, 1), Attention()),
-            r"layer '1\.attend' \(MultiheadAttention\) has a weight 'in_p",
+            nn.Sequential(nn.Conv2d(3, 8, 1), Rows(nn.Bilinear(8, 8, 2), 2)),
+            r"'1\.layer' \(Bilinear\) runs aten::_trili",
         ),
-        (nn.Sequential(nn.Flatten(), nn.Bilinear(2, 2, 2)), r"layer '1' \(Bilinear\) has a weight 'weight' of 3 axes"),
-        (nn.Sequential(nn.Conv2d(3, 8, 1), nn.LSTM(8, 8)), r"layer '1' \(LSTM\) has a weight 'weight_ih_l0' of 2 axes"),
-        (Constant(), r"^Constant has a weight 'kernel' of 4 axes"),
+        (Transformed(), "^The network runs aten::_fft_r2c"),
     ],
 )
-def test_a_layer_that_cannot_be_counted_is_named_instead_of_left_out(network, named):
-    with pytest.raises(GancompError, match=named + ".*build it of convolutions and linear layers"):
+def test_an_operation_that_cannot_be_counted_is_named_instead_of_left_out(network, named):
+    with pytest.raises(GancompError, match=named + ".*build it of convolutions, linear layers"):
         cost(network, 8, 8, in_channels=3)
+
+
+def test_layers_under_the_old_weight_norm_cost_what_plain_ones_do_and_are_exported(tmp_path):
+    plain, normed = nn.Conv2d(3, 4, 3), nn.Sequential(weight_norm(nn.Conv2d(3, 4, 3)), nn.Tanh())
+    normed(torch.zeros(1, 3, 8, 8))  # from here on its weight follows from two others
+    assert cost(normed, 8, 8).macs == cost(plain, 8, 8).macs
+    assert cross_check(normed, 8, 8) == (cost(plain, 8, 8).macs,) * 2
+    assert export_onnx(normed, tmp_path / "a.onnx", (1, 3, 8, 8)).is_file()
+    assert type(normed[0].weight) is torch.Tensor  # is left as it was
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_network_in_another_precision_is_told_the_way_out(dtype, tmp_path):
+    network = nn.Conv2d(3, 4, 3).to(dtype)
+    for use in (lambda: cost(network, 8, 8), lambda: export_onnx(network, tmp_path / "a.onnx", (1, 3, 8, 8))):
+        with refused(r"Conv2d has weights in b?float\d\d \('weight'\), .* float32 .*with \.float\(\)"):
+            use()
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+def test_a_program_that_cannot_be_looked_into_is_told_so():
+    with refused("TorchScript program cannot be traced"):
+        cost(torch.jit.trace(nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 8)), 8, 8)
 
 
 def test_norms_and_parametrised_convolutions_are_no_unknown_layers():
