@@ -21,7 +21,7 @@ from sphinx.util.nodes import make_refnode
 import gancomp_core
 
 PARTS = {
-    "Library": ["data", "nets", "measure", "train", "methods", "zoo", "importers"],
+    "Library": ["data", "nets", "measure", "train", "methods", "zoo", "importers", "compress"],
     "Laboratory": ["lab"],
     "Course": ["course"],
 }

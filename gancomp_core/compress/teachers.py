@@ -15,16 +15,18 @@ from torch import Tensor, nn
 
 from gancomp_core.compress.onnx_files import OnnxModule
 from gancomp_core.compress.probing import MOST_MADE, Facts, OneOutput, Trials, noise, probe_facts
-from gancomp_core.compress.sources import Source, open_source
-from gancomp_core.compress.value_ranges import USUAL, find_range, input_evidence, output_evidence, split_range
+from gancomp_core.compress.sources import Source, open_source, with_group_norms
+from gancomp_core.compress.value_ranges import USUAL, Watch, find_range, input_evidence, output_evidence, split_range
 from gancomp_core.errors import GancompError
 from gancomp_core.files import sha256
+from gancomp_core.importers import Assumptions
 from gancomp_core.measure.running import first_line, measuring
 from gancomp_core.nets import Architecture, Generator
 from gancomp_core.nets.ranges import OtherRange
 from gancomp_core.train.config import default_device, fastest_precision
 from gancomp_core.train.identity import digest
 
+NOTHING = Assumptions()
 LARGEST_ROUNDING = 0.5  # gray levels by which bfloat16 may change pictures on average
 MOST_SIDE = 256  # of pictures on which a teacher is tried
 MOST_NUMBERS = 2**26  # in the widest layer at once, 256 MB: what a batch of pictures may take
@@ -50,6 +52,7 @@ class Teacher:
         licence: Of its weights.
         kind: "module", "file.py", "onnx", "checkpoint" or "zoo".
         code: A digest of the Python file that makes the network.
+        widest: Numbers in its widest layer for each pixel of the picture that goes in.
         bfloat16: Whether :meth:`paint` lets layers run in bfloat16, as it does where pictures stay the same.
     """
 
@@ -67,6 +70,7 @@ class Teacher:
     licence: str
     kind: str
     code: str = ""
+    widest: int = 64
     bfloat16: bool = False
 
     @property
@@ -113,8 +117,7 @@ class Teacher:
         return torch.cat(painted) if painted else torch.empty(0, *wanted)
 
     def _batch(self, pictures: Tensor) -> int:
-        numbers = 64 * self.scale**2 * pictures.shape[2] * pictures.shape[3]
-        return min(64, max(1, MOST_NUMBERS // numbers))
+        return min(64, max(1, MOST_NUMBERS // (self.widest * pictures.shape[2] * pictures.shape[3])))
 
     def _check(self, pictures: Tensor) -> None:
         """Raise :class:`GancompError` unless the teacher takes these pictures."""
@@ -135,6 +138,8 @@ def open_teacher(
     source: nn.Module | str | Path,
     *,
     weights: Path | str | None = None,
+    part: str | None = None,
+    assume: Assumptions = NOTHING,
     constants: Mapping[str, object] | None = None,
     output: str | None = None,
     value_range: str | None = None,
@@ -148,6 +153,8 @@ def open_teacher(
             an ONNX file; a checkpoint that :func:`gancomp_core.importers.import_checkpoint` reads; or a model of the
             zoo, such as "edges2shoes/teacher".
         weights: A file of weights for a module or a function: safetensors or a state dict of torch.save.
+        part: Which network of a checkpoint that holds several.
+        assume: What no tensor of a checkpoint shows and you know.
         constants: Values for the inputs of an ONNX file that are no pictures, by name: numbers or arrays.
         output: Which output is the picture, by its name or number, where there are several.
         value_range: What the network takes and makes: "[-1, 1]", "[0, 1]" or "[0, 255]"; "[0, 1] -> [-1, 1]" where the
@@ -162,9 +169,11 @@ def open_teacher(
     Raises:
         GancompError: For a source that is no teacher: it does not run, or what it makes are not pictures.
     """
-    opened = open_source(source, weights, constants)
+    opened = open_source(source, weights, constants, part, assume)
     network, trials = opened.network, Trials(opened.network, opened.name, output)
     facts = _facts(trials, in_channels)
+    if not isinstance(network, Generator | OnnxModule):
+        network = with_group_norms(network, noise(facts.in_channels, *facts.example))
     if trials.output:
         network = OneOutput(network, trials.output)
     pictures = None if probe is None else _as_taken(probe, facts)
@@ -229,7 +238,11 @@ def _as_taken(probe: Tensor, facts: Facts) -> Tensor:
 
 def _tried(teacher: Teacher, pictures: Tensor) -> Teacher:
     """The teacher, in bfloat16 where that changes nothing, with what two runs over some pictures show."""
-    painted, said = teacher.paint(pictures), []
+    watch, said = Watch(), []
+    with watch:
+        painted = teacher.paint(pictures)
+    if teacher.file is None:
+        teacher = dataclasses.replace(teacher, widest=max(1, watch.widest // pictures[:, 0].numel()))
     apart = float((teacher.paint(pictures) - painted).abs().mean()) * 127.5
     if apart > 0.01:
         said.append(

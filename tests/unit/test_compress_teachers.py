@@ -352,6 +352,51 @@ def test_functions_and_weights_that_do_not_fit_are_refused(code):
         open_teacher("edges2boots")
 
 
+# ---- checkpoints ----------------------------------------------------------------------------------------------------
+
+
+def cyclegan(width: int = 8) -> nn.Module:
+    """CycleGAN's generator with one block, in its own numbering."""
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            inner = 4 * width
+            layers = [nn.ReflectionPad2d(1), nn.Conv2d(inner, inner, 3), nn.InstanceNorm2d(inner)]
+            self.conv_block = nn.Sequential(*layers, nn.ReLU(), *copy.deepcopy(layers))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.conv_block(x)
+
+    def layer(convolution: nn.Module) -> list[nn.Module]:
+        return [convolution, nn.InstanceNorm2d(convolution.out_channels), nn.ReLU()]
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            down = [layer(nn.Conv2d(n * width, 2 * n * width, 3, 2, 1)) for n in (1, 2)]
+            up = [layer(nn.ConvTranspose2d(2 * n * width, n * width, 3, 2, 1, 1)) for n in (2, 1)]
+            first, last = layer(nn.Conv2d(3, width, 7)), nn.Conv2d(width, 3, 7)
+            rows = [nn.ReflectionPad2d(3), *first, *sum(down, []), Block(), *sum(up, [])]
+            self.model = nn.Sequential(*rows, nn.ReflectionPad2d(3), last, nn.Tanh())
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.model(x)
+
+    return Network()
+
+
+def test_a_known_checkpoint_is_a_teacher_of_ours(tmp_path):
+    network = cyclegan()
+    torch.save(network.state_dict(), tmp_path / "latest_net_G.pth")
+    teacher = open_teacher(tmp_path / "latest_net_G.pth")
+    assert (teacher.kind, teacher.multiple, teacher.value_range) == ("checkpoint", 4, "[-1, 1]")
+    assert teacher.generator is teacher.network
+    assert "Read as" in teacher.assumed[0]
+    with torch.inference_mode():
+        torch.testing.assert_close(teacher.network(waves()), network(waves()), rtol=0, atol=1e-4)
+
+
 # ---- ONNX files -----------------------------------------------------------------------------------------------------
 
 
