@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import gancomp_core
 from factories import StopAfter, Stopped, assert_same_weights, random_resnet, refused, resnet, smooth
 from gancomp_core.compress import compress, make_plan, open_teacher
 from gancomp_core.compress.budgets import Limits, read_budget
@@ -144,6 +146,11 @@ def test_what_cannot_work_is_refused_at_once(folder, wrong, says):
     with refused(says):
         make_plan(teacher, folder, **wrong)
     assert time.monotonic() - began < 5
+
+
+def test_the_package_is_the_function_as_well():
+    assert inspect.signature(gancomp_core.compress) == inspect.signature(compress)
+    assert gancomp_core.compress.make_plan is make_plan
 
 
 # ---- a whole run ----------------------------------------------------------------------------------------------------
