@@ -118,7 +118,7 @@ def scan(folder: Path | str, channels: int) -> PictureFolder:
         )
     heights, widths = zip(*sizes.values(), strict=True)
     facts = PictureFacts(
-        folder=str(root),
+        folder=str(root.resolve()),
         identity=hashlib.sha256(json.dumps(stamps).encode(errors="surrogateescape")).hexdigest()[:16],
         readable=len(sizes),
         unreadable=tuple(unreadable),

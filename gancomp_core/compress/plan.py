@@ -6,18 +6,20 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
+import torch
 
 from gancomp_core.compress.budgets import Limits, written
 from gancomp_core.compress.pictures import PictureFacts
 from gancomp_core.data import Task
 from gancomp_core.errors import GancompError
 from gancomp_core.files import Json, atomic_write
-from gancomp_core.methods.architecture_search import Budget
+from gancomp_core.measure import machine_class
+from gancomp_core.methods.architecture_search import Budget, LatencyTable
 from gancomp_core.methods.architecture_search.budget import amount
 from gancomp_core.nets import Architecture, ArchitectureSpace, Generator
 
@@ -66,6 +68,7 @@ class Plan:
         seed: Of everything random.
         runtime: "onnxruntime" or "openvino".
         opset: Of the ONNX files.
+        stage_ms: Milliseconds of every stage of the space on this machine, where the budget limits milliseconds.
     """
 
     teacher: str
@@ -95,6 +98,16 @@ class Plan:
     seed: int = 0
     runtime: str = "onnxruntime"
     opset: int = 20
+    stage_ms: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def latency(self) -> LatencyTable | None:
+        """The times of the space's stages, where the budget limits milliseconds."""
+        if self.budget.latency_ms is None:
+            return None
+        table = LatencyTable(self.space.base, (self.size, self.size), torch.get_num_threads(), machine_class())
+        table.stages.update(self.stage_ms)
+        return table
 
     @property
     def key(self) -> str:

@@ -100,7 +100,7 @@ def make_plan(
     limits = read_budget(budget, known)
     space, warm = _space(teacher, limits, edge)
     tight = _as_searched(limits, space, edge)
-    latency = latency_table(space, tight, edge)
+    latency = None if tight.latency_ms is None else LatencyTable.build(space, (edge, edge))
     typical = _typical(Candidates(space, tight, (edge, edge), latency, np.random.default_rng(seed)))
     sample, pace = _sample(teacher, folder, canvas, edge)
     draft = Plan(
@@ -108,6 +108,7 @@ def make_plan(
         painted=_painted(folder, pace, minutes), asked=budget, limits=limits, budget=tight, minutes=minutes,
         canvas=canvas, size=edge, crop=edge, batch_size=BATCH, supernet_steps=1, candidates=1, scored=2, tuning_steps=1,
         space=space, warm=warm, objective=_objective(minutes), seed=seed, runtime=runtime, opset=opset,
+        stage_ms={} if latency is None else latency.stages,
     )  # fmt: skip
     return _fitted(draft, lambda draft: _paces(draft, typical, teacher.generator, sample, pace), started)
 
@@ -183,8 +184,12 @@ def _space(teacher: Teacher, limits: Limits, size: int) -> tuple[ArchitectureSpa
             for width in (96, 64, 48, 32, 24, 16, 8)
         ]  # fmt: skip
         warm = False
-    fitting = (space for space in spaces if _share(space.widest, limits, size) <= WIDEST)
-    return next(fitting, spaces[-1]), warm
+    smallest = spaces[-1].widest
+    if limits.latency_ms is not None:  # of other networks they are estimated: timing large ones takes long
+        fitting = limits.latency_ms * smallest.cost(size, size).macs / _table_ms(smallest, size)
+        limits = replace(limits, macs=min(limits.macs or math.inf, fitting))
+    fits = (space for space in spaces if _share(space.widest, limits, size) <= WIDEST)
+    return next(fits, spaces[-1]), warm
 
 
 def _scaled(channels: ChannelConfig, most: ChannelConfig, scale: float) -> ChannelConfig:
@@ -198,15 +203,10 @@ def _scaled(channels: ChannelConfig, most: ChannelConfig, scale: float) -> Chann
 
 
 def _share(network: GeneratorArchitecture, limits: Limits, size: int) -> float:
-    """How much of the tightest limit a network takes; milliseconds are left to the search."""
+    """How much of the tightest limit a network takes, milliseconds left out."""
     found = network.cost(size, size)
-    shares = [
-        value / limit
-        for value, limit in ((found.macs, limits.macs), (found.params, limits.params),
-                             (found.bytes_int8, limits.file_bytes))
-        if limit is not None
-    ]  # fmt: skip
-    return max(shares, default=1.0 if limits.latency_ms is None else _table_ms(network, size) / limits.latency_ms)
+    pairs = (found.macs, limits.macs), (found.params, limits.params), (found.bytes_int8, limits.file_bytes)
+    return max(value / limit for value, limit in pairs if limit is not None)
 
 
 def _table_ms(network: GeneratorArchitecture, size: int) -> float:
@@ -254,11 +254,6 @@ def _between(what: str, limit: float, low: Mapping[str, float], high: Mapping[st
         )
     rise = max(high[what] - low[what], 1e-9)
     return low[wanted] + (limit - low[what]) / rise * (high[wanted] - low[wanted])
-
-
-def latency_table(plan_space: ArchitectureSpace, budget: Budget, size: int) -> LatencyTable | None:
-    """The times of a space's stages on this machine, where the budget limits milliseconds."""
-    return None if budget.latency_ms is None else LatencyTable.build(plan_space, (size, size))
 
 
 # --- what this machine does in a minute -------------------------------------------------------------------------------

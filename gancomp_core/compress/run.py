@@ -20,14 +20,14 @@ from torch import nn
 from gancomp_core.compress import stages
 from gancomp_core.compress.pictures import Painting, probe, scan
 from gancomp_core.compress.plan import Finished, Plan
-from gancomp_core.compress.planning import latency_table, make_plan
+from gancomp_core.compress.planning import make_plan
 from gancomp_core.compress.stages import Decisions, PairedScore, TimeLimit
 from gancomp_core.compress.teachers import Teacher, open_teacher
 from gancomp_core.data import Task
 from gancomp_core.errors import GancompError
 from gancomp_core.files import atomic_write
 from gancomp_core.measure import OnnxGenerator, export_onnx
-from gancomp_core.methods.architecture_search import Frontier, LatencyTable
+from gancomp_core.methods.architecture_search import Frontier
 from gancomp_core.methods.quantization import export_int8, psnr_to_float
 from gancomp_core.nets import ElasticGenerator, Generator, GeneratorArchitecture
 from gancomp_core.train import Callback, Checkpoint, load_weights, read_about, save_weights
@@ -95,11 +95,9 @@ def _check_same(
     there |= {name: getattr(plan, name) for name in asked}
     for name, value in here.items():
         if value != there[name]:
-            what = "budget" if name == "asked" else name
-            raise GancompError(
-                f"{folder} holds a compression with {what} {there[name]}, not {value}; give another --out, or delete "
-                "that folder."
-            )
+            digests = name in ("teacher", "pictures")
+            what = f"other {name}" if digests else f"{name.replace('asked', 'budget')} {there[name]}, not {value}"
+            raise GancompError(f"{folder} holds a compression with {what}; give another --out, or delete that folder.")
 
 
 @dataclass
@@ -113,6 +111,10 @@ class Workshop:
     def finished(self) -> Finished:
         """Everything, made where it is missing."""
         files, remarks = self.files, list(self.checks)
+        if skipped := self.painting.state["skipped"]:
+            remarks.append(
+                f"{len(skipped)} files could not be decoded and were left out, such as this one: {skipped[0]}"
+            )
         for name, made in self.decisions.made.items():
             remarks.append(f"This machine was slower than planned: {name} ended after {made[-1][1]:,} steps.")
         return Finished(
@@ -149,14 +151,17 @@ class Workshop:
     # --- stages -------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def task(self) -> Task:
-        """The pictures and the teacher's pictures of them, on disk."""
-        plan, folder = self.plan, self.folder / "pictures"
+    def painting(self) -> Painting:
+        """The pictures on disk, as many as there are."""
+        folder, size = self.folder / "pictures", self.plan.size
         folder.mkdir(parents=True, exist_ok=True)
-        shapes = tuple(
-            (channels, plan.size, plan.size) for channels in (self.teacher.in_channels, self.teacher.out_channels)
-        )
-        painting = Painting(folder, plan.key, plan.painted, shapes)
+        sides = (self.teacher.in_channels, self.teacher.out_channels)
+        return Painting(folder, self.plan.key, self.plan.painted, tuple((side, size, size) for side in sides))
+
+    @cached_property
+    def task(self) -> Task:
+        """The pictures and the teacher's pictures of them."""
+        plan, painting = self.plan, self.painting
         if not painting.complete:
             found = scan(plan.pictures.folder, self.teacher.in_channels)
             with self._stage("pictures"), Progress(painting.done, sum(plan.painted.values()), unit="picture") as shown:
@@ -183,19 +188,8 @@ class Workshop:
             supernet, task = self.supernet, self.task
             with self._stage("search"), Progress(0, self.plan.candidates, unit="network") as shown:
                 score = PairedScore(supernet, task, self.plan.scored, shown.advance)
-                stages.search(self.plan, score, self.folder / "scores", self._latency()).to_csv(path)
+                stages.search(self.plan, score, self.folder / "scores").to_csv(path)
         return Frontier.from_csv(path, self.plan.space)
-
-    def _latency(self) -> LatencyTable | None:
-        """Times of stages on this machine, measured once: a search that goes on needs the same ones."""
-        path = self.folder / "latency.json"
-        if self.plan.budget.latency_ms is None:
-            return None
-        if not path.exists():
-            table = latency_table(self.plan.space, self.plan.budget, self.plan.size)
-            assert table is not None
-            table.save(path)
-        return LatencyTable.load(path)
 
     @cached_property
     def student(self) -> Generator:

@@ -16,7 +16,7 @@ from gancomp_core.data import PictureSet, Task
 from gancomp_core.files import atomic_write
 from gancomp_core.measure import likeness
 from gancomp_core.methods import architecture_search, feature_distillation, once_for_all
-from gancomp_core.methods.architecture_search import Evaluations, Frontier, LatencyTable
+from gancomp_core.methods.architecture_search import Evaluations, Frontier
 from gancomp_core.methods.feature_distillation import feature_kd
 from gancomp_core.nets import ElasticGenerator, Generator, GeneratorArchitecture, PatchDiscriminator, build
 from gancomp_core.train import Callback, Objective, TrainConfig, Trained, gan, perceptual, reconstruction
@@ -178,11 +178,9 @@ class PairedScore:
         return found
 
 
-def search(
-    plan: Plan, score: PairedScore, folder: Path, latency: LatencyTable | None
-) -> Frontier[GeneratorArchitecture]:
+def search(plan: Plan, score: PairedScore, folder: Path) -> Frontier[GeneratorArchitecture]:
     """The best networks within the budget; scores are kept in the folder."""
     return architecture_search.search(
-        plan.space, Evaluations(score, cache=folder), plan.budget, pixels=latency or (plan.size, plan.size),
+        plan.space, Evaluations(score, cache=folder), plan.budget, pixels=plan.latency or (plan.size, plan.size),
         evaluations=plan.candidates, seed=plan.seed,
     )  # fmt: skip
