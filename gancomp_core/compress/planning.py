@@ -53,12 +53,12 @@ WIDEST = 4.0  # times the budget that the largest network of a space costs
 #: Shares of a teacher's channels that spaces are tried with: the first one whose widest network is not too large.
 SCALES = (2, 1.5, 1, 3 / 4, 1 / 2, 3 / 8, 1 / 4, 3 / 16, 1 / 8, 1 / 16)
 PAINTING = 0.2  # share of all minutes at most
-SEARCHING, SUPERNET = 0.1, 0.45  # shares of what is left when pictures are painted and the end is provided for
+SEARCHING, SUPERNET = 0.1, 0.3  # shares of what is left when pictures are painted and the end is provided for
 BATCH = 4  # pictures in a step: more, smaller steps get further in the same time
 FINISHING = 40.0  # seconds for files, checks and report
 PATIENCE = 5.0  # seconds that each measurement of this machine may take
 FEWEST_STEPS, WANTED_CANDIDATES, MOST_CANDIDATES = 10, 32, 200
-KID_PICTURES = 60
+KID_PICTURES = 100
 
 
 def make_plan(
@@ -223,11 +223,18 @@ def _as_searched(limits: Limits, space: ArchitectureSpace, size: int) -> Budget:
     alike.
     """
     params, table_ms = limits.params, None
-    if limits.file_bytes is not None or limits.latency_ms is not None:
-        low, high = (_measured(network, size, limits) for network in (space.narrowest, space.widest))
+    asked = {"bytes": limits.file_bytes, "latency_ms": limits.latency_ms}
+    if wanted := {name: limit for name, limit in asked.items() if limit is not None}:
+        low = _measured(space.narrowest, size, limits)
+        for name, limit in wanted.items():
+            if limit < low[name]:
+                raise GancompError(
+                    f"No student has at most {amount(name, limit)} as an int8 file: they begin at "
+                    f"{amount(name, low[name])}; raise the limit to that or more."
+                )
+        high = _measured(space.widest, size, limits)
         if limits.file_bytes is not None:
-            fitting = _between("bytes", limits.file_bytes, low, high, "params")
-            params = min(params or math.inf, fitting)
+            params = min(params or math.inf, _between("bytes", limits.file_bytes, low, high, "params"))
         if limits.latency_ms is not None:
             table_ms = _between("latency_ms", limits.latency_ms, low, high, "table_ms")
     return Budget(limits.macs, params, table_ms)
@@ -247,11 +254,6 @@ def _measured(network: GeneratorArchitecture, size: int, limits: Limits) -> dict
 
 def _between(what: str, limit: float, low: Mapping[str, float], high: Mapping[str, float], wanted: str) -> float:
     """The cost ``wanted`` at which the cost ``what`` reaches its limit, on the line through two networks."""
-    if limit < low[what]:
-        raise GancompError(
-            f"No student has at most {amount(what, limit)}: their int8 files reach from {amount(what, low[what])} to "
-            f"{amount(what, high[what])}; raise the limit to the least of these or more."
-        )
     rise = max(high[what] - low[what], 1e-9)
     return low[wanted] + (limit - low[what]) / rise * (high[wanted] - low[wanted])
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -71,7 +73,7 @@ def compress(
         GancompError: For whatever cannot work, before the work begins, and for a folder of another compression.
     """
     opened = teacher if isinstance(teacher, Teacher) else open_teacher(teacher, probe=probe(pictures))
-    folder = Path(out)
+    folder = _made_folder(Path(os.path.expanduser(out)))
     asked = {"asked": budget, "minutes": minutes, "runtime": runtime, "opset": opset, "seed": seed}
     if (folder / "plan.json").exists():
         plan = Plan.load(folder / "plan.json")
@@ -83,7 +85,18 @@ def compress(
         )
         plan.save(folder / "plan.json")
     say(str(plan))
+    free = shutil.disk_usage(folder).free / 1e9
+    if free < plan.disk_gb and not (folder / "pictures" / "painted.json").exists():
+        raise GancompError(f"{folder} has {free:.1f} GB free, and {plan.disk_gb:.1f} are needed; give another --out.")
     return Workshop(plan, opened, folder).finished()
+
+
+def _made_folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GancompError(f"The folder {folder} cannot be made ({error.strerror}); give another --out.") from error
+    return folder
 
 
 def _check_same(
