@@ -73,7 +73,7 @@ class Trials:
                 raise GancompError(
                     f"{self.name} has no output {self.output!r}; choose one of {', '.join(map(repr, found))}."
                 )
-            return self.output, found[self.output]
+            found = {self.output: found[self.output]}
         likely = {name: each for name, each in found.items() if _is_picture(each, pictures)}
         whole = {name: each for name, each in likely.items() if each.shape[2] >= pictures.shape[2]}
         chosen = whole or likely
