@@ -9,7 +9,6 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from gancomp_core.importers.assumptions import Assumptions, Value
-from gancomp_core.nets.ranges import OtherRange
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,3 @@ class Layout(Protocol):
             GancompError: Naming the tensor that does not fit, the assumption that the file contradicts, or the option
                 to give where the file can be read in two ways.
         """
-
-
-UnitRange = OtherRange  # of its default, [0, 1]
