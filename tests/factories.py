@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -220,3 +221,51 @@ def copied(folder: Path, files: Iterable[str], to: Path) -> Path:
     for name in files:
         shutil.copy(folder / name, target / name)
     return target
+
+
+# ---- a compression that is done -------------------------------------------------------------------------------------
+
+
+def finished_compression(teacher: Any, sources: Tensor, student: ResnetGenerator, folder: Path, **changes: Any) -> Any:
+    """What a compression hands to its report: sources [2 N, C, H, W] uint8, of which the second half is held out.
+
+    Args:
+        teacher: What ``open_teacher`` gives.
+        sources: The pictures.
+        student: Any small network.
+        folder: Where its files go.
+        changes: To the plan.
+    """
+    from gancomp_core.compress.budgets import Limits
+    from gancomp_core.compress.pictures import PictureFacts
+    from gancomp_core.compress.plan import Finished, Plan, Stage
+    from gancomp_core.data import to_float
+    from gancomp_core.measure import export_onnx
+    from gancomp_core.methods.architecture_search import Budget
+    from gancomp_core.methods.quantization import export_int8
+    from gancomp_core.nets import ArchitectureSpace, SearchSpace
+
+    half, size = len(sources) // 2, sources.shape[-1]
+    painted = to_uint8(teacher.paint(to_float(sources)))
+    train, test = (PictureSet(sources[part], painted[part]) for part in (slice(half), slice(half, None)))
+    a = student.architecture
+    space = ArchitectureSpace(a, SearchSpace(tuple((entry,) for entry in a.channels.entries)))
+    most = 2.0 * a.cost(size, size).macs
+    plan: dict[str, Any] = {
+        "teacher": teacher.name, "teacher_identity": teacher.identity, "teacher_cost": {}, "asked": "macs/2",
+        "pictures": PictureFacts(
+            folder="pictures", identity="abc", readable=len(sources), unreadable=("bad.png: is cut off",)
+        ),
+        "painted": {"train": half, "search": 2, "test": half}, "limits": Limits(macs=most), "budget": Budget(macs=most),
+        "minutes": 1.0, "canvas": (size, size), "size": size, "crop": size, "batch_size": 8, "supernet_steps": 1,
+        "candidates": 3, "scored": 2, "tuning_steps": 1, "space": space, "warm": False, "objective": "L1", "seed": 0,
+        "stages": (Stage("search", "choosing a network", 0.5),), "warnings": ("There are few pictures.",),
+    }  # fmt: skip
+    float32 = export_onnx(student, folder / "student-float32.onnx", (1, *sources.shape[1:]))
+    int8 = export_int8(student, folder / "student-int8.onnx", to_float(sources[:half]), floating=float32)
+    scored = [(most / 4, 0.4), (most / 2, 0.2), (most / 1.5, 0.3)]
+    return Finished(
+        plan=Plan(**plan | changes), teacher=teacher, task=a_task(train, test, test), student=student,
+        files={"float32": float32, "int8": int8}, frontier=pd.DataFrame(scored, columns=["macs", "score"]),
+        minutes={"search": 0.4}, folder=folder, remarks=("Nothing was unusual.",),
+    )  # fmt: skip

@@ -6,10 +6,11 @@ from types import ModuleType
 
 from gancomp_core.compress.plan import Finished, Plan, Stage
 from gancomp_core.compress.planning import make_plan
+from gancomp_core.compress.report import write_report
 from gancomp_core.compress.run import compress
 from gancomp_core.compress.teachers import Teacher, open_teacher
 
-__all__ = ["Finished", "Plan", "Stage", "Teacher", "compress", "make_plan", "open_teacher"]
+__all__ = ["Finished", "Plan", "Stage", "Teacher", "compress", "make_plan", "open_teacher", "write_report"]
 
 
 class _Package(ModuleType):

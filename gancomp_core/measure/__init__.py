@@ -21,7 +21,7 @@ from gancomp_core.measure.segmentation import (
     pixel_accuracy,
 )
 from gancomp_core.measure.similarity import PerceptualDistance, perceptual_distance, psnr, ssim
-from gancomp_core.measure.statistics import PairedInterval, paired_interval
+from gancomp_core.measure.statistics import PairedInterval, bootstrap_interval, paired_interval
 from gancomp_core.measure.super_resolution import (
     SuperResolutionQuality,
     bicubic,
@@ -49,6 +49,7 @@ __all__ = [
     "SuperResolutionQuality",
     "band_errors",
     "bicubic",
+    "bootstrap_interval",
     "class_iou",
     "confusion",
     "cost",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import platform
 import time
@@ -36,6 +37,7 @@ class Latency:
         threads: Threads of the runtime.
         device: "cpu" or "cuda".
         runtime: "eager" or "onnxruntime".
+        quartiles_ms: A quarter of the calls took less than the first, a quarter more than the second.
     """
 
     median_ms: float
@@ -44,6 +46,7 @@ class Latency:
     threads: int
     device: str
     runtime: str
+    quartiles_ms: tuple[float, float] = (math.nan, math.nan)
 
     def __str__(self) -> str:
         threads = f"{self.threads} thread" + ("s" if self.threads != 1 else "")
@@ -106,8 +109,8 @@ def latency(
             seconds.append(time.perf_counter() - start)
     found = torch.tensor(seconds, dtype=torch.float64) * 1000
     # Tensor.median() would be the lower of the two values in the middle
-    median, p95 = float(found.quantile(0.5)), float(found.quantile(0.95))
-    return Latency(median, p95, len(seconds), used, str(device), runtime)
+    low, median, high, p95 = (float(found.quantile(share)) for share in (0.25, 0.5, 0.75, 0.95))
+    return Latency(median, p95, len(seconds), used, str(device), runtime, (low, high))
 
 
 def eager_latency(
@@ -175,7 +178,7 @@ def machine_class() -> str:
     For example ``2 cores x86-64, AVX-512 VNNI bf16, 24 GB`` or ``8 cores arm64, NEON, 16 GB``, followed by the GPU's
     model if there is one.
     """
-    parts = [f"{_cores()} cores {platform.machine().lower().replace('amd64', 'x86_64').replace('x86_64', 'x86-64')}"]
+    parts = [f"{cores()} cores {platform.machine().lower().replace('amd64', 'x86_64').replace('x86_64', 'x86-64')}"]
     parts += [text for text in (_vector_units(), _memory()) if text]
     if torch.cuda.is_available():
         count = torch.cuda.device_count()
@@ -183,7 +186,8 @@ def machine_class() -> str:
     return ", ".join(parts)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """The processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # what this process may use, where the system tells
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -21,6 +21,7 @@ def test_median_and_percentile_are_those_of_the_call():
     assert found.repeats == 10
     assert 9.9 < found.median_ms < 20
     assert found.p95_ms > found.median_ms
+    assert found.quartiles_ms[0] <= found.median_ms <= found.quartiles_ms[1] < found.p95_ms
 
 
 def test_the_median_of_two_calls_lies_between_them():

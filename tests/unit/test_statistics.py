@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
+from factories import refused
 from gancomp_core.errors import GancompError
-from gancomp_core.measure.statistics import paired_interval
+from gancomp_core.measure.statistics import bootstrap_interval, paired_interval
 
 
 def test_interval_is_that_of_the_paired_t_test():
@@ -47,3 +48,14 @@ def test_groups_of_one_change_nothing_and_copies_within_a_group_are_no_evidence(
 def test_a_wide_interval_is_written_in_plain_digits():
     assert str(paired_interval([-200.0, 100.0, 56.0])).startswith("-14.7 ± 402 (")
     assert str(paired_interval([0.0101, 0.0123])).startswith("0.0112 ± 0.014 (")
+
+
+def test_a_bootstrap_interval_agrees_with_students_for_many_values() -> None:
+    values = np.random.default_rng(1).normal(3.0, 2.0, size=400)
+    low, high = bootstrap_interval(values)
+    student = paired_interval(values)
+    assert (low + high) / 2 == pytest.approx(student.mean, abs=0.02)
+    assert (high - low) / 2 == pytest.approx(student.half_width, rel=0.05)
+    assert bootstrap_interval(values) == (low, high)
+    with refused("at least two"):
+        bootstrap_interval([1.0])

@@ -1,0 +1,51 @@
+"""How to run the result, as lines to copy: with the exact sizes and the exact way from a file to numbers and back."""
+
+from __future__ import annotations
+
+NOTES = (
+    "Pixels 0 to 255 become -1 to 1 with channels first, and back. The picture is fitted to the size on which the "
+    "student was measured. The JavaScript lines run in a page that has loaded onnxruntime-web as ort and draws the "
+    "picture on a canvas of that size."
+)
+
+
+def python(file: str, size: int, channels: tuple[int, int]) -> list[str]:
+    """Lines of Python that run the file in onnxruntime on ``picture.png`` and write ``made.png``.
+
+    Args:
+        file: Name of the ONNX file.
+        size: Height and width of its pictures.
+        channels: Of what goes in and of what comes out.
+    """
+    mode, first = ("L", "[None, None]") if channels[0] == 1 else ("RGB", ".transpose(2, 0, 1)[None]")
+    fitted = f'ImageOps.fit(Image.open("picture.png").convert("{mode}"), ({size}, {size}), Image.Resampling.BICUBIC)'
+    read = f"x = (np.asarray({fitted}, np.float32) / 127.5 - 1){first}"
+    if channels[0] not in (1, 3):
+        read = 'x = np.load("picture.npy")[None].astype(np.float32)  # channels, height, width in [-1, 1]'
+    last = "[0, 0]" if channels[1] == 1 else "[0].transpose(1, 2, 0)"
+    return [
+        "import numpy as np, onnxruntime",
+        "from PIL import Image, ImageOps",
+        "",
+        read,
+        f'y = onnxruntime.InferenceSession("{file}").run(None, {{"source": x}})[0]{last}',
+        'Image.fromarray(((y + 1) * 127.5).round().clip(0, 255).astype(np.uint8)).save("made.png")',
+    ]
+
+
+def javascript(file: str, size: int, channels: tuple[int, int]) -> list[str]:
+    """Lines of JavaScript that run the file in onnxruntime-web on a canvas; see :func:`python`."""
+    value = "p[4 * (i % A) + Math.floor(i / A)]"
+    if channels[0] == 1:  # as Pillow converts to gray
+        value = "((19595 * p[4 * i] + 38470 * p[4 * i + 1] + 7471 * p[4 * i + 2] + 32768) >> 16)"
+    made = "y[i >> 2]" if channels[1] == 1 else "y[(i >> 2) + (i % 4) * A]"
+    return [
+        f'const S = {size}, A = S * S, context = document.querySelector("canvas").getContext("2d");',
+        "const p = context.getImageData(0, 0, S, S).data;",
+        "",
+        f"const x = Float32Array.from({{length: {channels[0]} * A}}, (_, i) => {value} / 127.5 - 1);",
+        f'const y = (await (await ort.InferenceSession.create("{file}")).run('
+        f'{{source: new ort.Tensor("float32", x, [1, {channels[0]}, S, S])}})).picture.data;',
+        "context.putImageData(new ImageData(Uint8ClampedArray.from({length: 4 * A}, "
+        f"(_, i) => i % 4 == 3 ? 255 : ({made} + 1) * 127.5), S, S), 0, 0);",
+    ]
