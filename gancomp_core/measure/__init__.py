@@ -8,6 +8,7 @@ from gancomp_core.measure.memory import peak_memory
 from gancomp_core.measure.onnx_cost import OnnxCost, onnx_cost
 from gancomp_core.measure.onnx_export import OnnxGenerator, export_onnx
 from gancomp_core.measure.onnx_runtime import onnx_runtime
+from gancomp_core.measure.openvino_runtime import openvino_latency
 from gancomp_core.measure.quality import Distance, Quality, evaluate_generator, likeness, set_distance
 from gancomp_core.measure.segmentation import (
     SegmentationQuality,
@@ -74,6 +75,7 @@ __all__ = [
     "onnx_cost",
     "onnx_latency",
     "onnx_runtime",
+    "openvino_latency",
     "paired_interval",
     "peak_memory",
     "perceptual_distance",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gancomp_core.errors import GancompError
-from gancomp_core.measure.onnx_export import Array
+from gancomp_core.measure.onnx_export import Array, check_onnx_input, shape_refused
 from gancomp_core.measure.onnx_runtime import onnx_runtime
 from gancomp_core.measure.running import first_line
 
@@ -57,12 +57,11 @@ def onnx_cost(path: Path | str, input_shape: Sequence[int]) -> OnnxCost:
         raise GancompError(f"There is no file {path}; write it with export_onnx first.")
     try:
         model = onnx.load(str(path))
-        shapes = _shapes(model, np.zeros(tuple(input_shape), np.float32))
-    except Exception as error:  # onnx and onnxruntime raise many kinds
+    except Exception as error:  # onnx and protobuf raise many kinds
         raise GancompError(
-            f"{path.name} is not an ONNX file that takes pictures of shape {tuple(input_shape)} "
-            f"({first_line(error)}); give the shape it was made for."
+            f"{path.name} is not an ONNX file ({first_line(error)}); write it again with export_onnx."
         ) from error
+    shapes = _shapes(model, np.zeros(tuple(input_shape), np.float32), path.name)
     nodes = list(_multiplying(model))
     macs = sum(_macs(node, shapes) for node in nodes)
     makers = {tensor: node for node in model.graph.node for tensor in node.output}
@@ -79,7 +78,7 @@ def _multiplying(model: ModelProto) -> Iterator[NodeProto]:
     return (node for node in model.graph.node if node.op_type in WEIGHTS_AT)
 
 
-def _shapes(model: ModelProto, example: Array) -> Mapping[str, tuple[int, ...]]:
+def _shapes(model: ModelProto, example: Array, name: str) -> Mapping[str, tuple[int, ...]]:
     """The shapes of everything that a multiplying layer reads or writes."""
     import onnx
 
@@ -97,10 +96,18 @@ def _shapes(model: ModelProto, example: Array) -> Mapping[str, tuple[int, ...]]:
     options = runtime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    source = session.get_inputs()[0].name
+    try:
+        session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no public base
+        raise GancompError(
+            f"onnxruntime cannot read {name} ({first_line(error)}); write the file again with export_onnx."
+        ) from error
+    source = check_onnx_input(session, name)
     names = [each.name for each in session.get_outputs()]
-    found = session.run(names, {source: example}) if names else []
+    try:
+        found = session.run(names, {source: example}) if names else []
+    except Exception as error:
+        raise shape_refused(session, name, example.shape, error) from error
     return constants | {source: example.shape} | {name: out.shape for name, out in zip(names, found, strict=True)}
 
 

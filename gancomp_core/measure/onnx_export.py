@@ -137,7 +137,8 @@ class OnnxGenerator:
         threads: onnxruntime's thread count; None leaves the choice to onnxruntime.
 
     Raises:
-        GancompError: When the file is missing or not an ONNX file, and when onnxruntime is not installed.
+        GancompError: When the file is missing or not an ONNX file, when it takes anything but float32 pictures, and
+            when onnxruntime is not installed.
     """
 
     def __init__(self, path: Path | str, threads: int | None = None) -> None:
@@ -145,22 +146,63 @@ class OnnxGenerator:
         if threads is not None:
             at_least(1, threads, "threads", "leave it out for onnxruntime's own choice")
         self.session = _session(self.path, threads)
-        self.input_name = self.session.get_inputs()[0].name
+        self.input_name = check_onnx_input(self.session, self.path.name)
 
     def __call__(self, pictures: Tensor | Array) -> Tensor:
         array = pictures.detach().cpu().numpy() if isinstance(pictures, Tensor) else pictures
+        if not np.issubdtype(array.dtype, np.floating):
+            raise GancompError(
+                f"{self.path.name} takes float32 pictures, of this library in [-1, 1], not {array.dtype} ones; convert "
+                "whole numbers of 0 to 255 with pictures.float() / 127.5 - 1."
+            )
         try:
             return torch.from_numpy(self.run(np.ascontiguousarray(array, dtype=np.float32)))
         except Exception as error:  # onnxruntime's own kinds, by shape and by node
-            raise GancompError(
-                f"{self.path.name} cannot take pictures of shape {list(array.shape)} ({first_line(error)}); "
-                f"give it {self.session.get_inputs()[0].shape}."
-            ) from error
+            raise shape_refused(self.session, self.path.name, array.shape, error) from error
 
     def run(self, array: Array) -> Array:
         """Run on float32 [N, C, H, W] without conversions; returns the same kind. This is what latency times."""
         output: Array = self.session.run(None, {self.input_name: array})[0]
         return output
+
+
+def check_onnx_input(session: Any, name: str) -> str:
+    """The name of the one input of a file, which takes float32 pictures.
+
+    Raises:
+        GancompError: For several inputs, and for one of other numbers or of other than four sides.
+    """
+    inputs = session.get_inputs()
+    listed = ", ".join(f"'{each.name}' {each.type} {each.shape}" for each in inputs)
+    if len(inputs) != 1:
+        raise GancompError(
+            f"{name} has {len(inputs)} inputs ({listed}), and only a file with one input is run here; make the others "
+            "constants of the file, or give their values to open_teacher(..., constants={'name': value})."
+        )
+    if inputs[0].type != "tensor(float)" or len(inputs[0].shape) not in (0, 4):
+        raise GancompError(
+            f"{name} takes {listed}, and only float32 pictures [N, C, H, W] are run here; export the network again "
+            "in float32, with a picture as its input."
+        )
+    found: str = inputs[0].name
+    return found
+
+
+def shape_refused(session: Any, name: str, shape: Sequence[int], error: Exception) -> GancompError:
+    """Why a file did not take pictures of a shape, and which ones it takes."""
+    declared = session.get_inputs()[0].shape
+    fixed = [side for side in declared if isinstance(side, int)]
+    fits = len(shape) == len(declared) and all(
+        not isinstance(side, int) or side == given for side, given in zip(declared, shape, strict=False)
+    )
+    way_out = "give the size it was made for, such as a multiple of 4, 32 or 64 pixels"
+    if not fits:
+        way_out = f"it takes {declared}, so give it that"
+        if len(fixed) == 4:
+            way_out = f"it takes the fixed shape {declared} alone, so give it that, or export it with dynamic=True"
+        elif len(shape) == 4 and isinstance(declared[3], int) and declared[3] == shape[1]:
+            way_out = f"it takes channels last, {declared}, so give it pictures.permute(0, 2, 3, 1)"
+    return GancompError(f"{name} cannot take pictures of shape {list(shape)} ({first_line(error)}); {way_out}.")
 
 
 def _session(path: Path, threads: int | None) -> Any:

@@ -232,6 +232,7 @@ class Generator(nn.Module):
         """Raise :class:`GancompError` unless ``x`` are pictures that this generator takes."""
         a = self.architecture
         check_picture(x, a.in_channels, a.multiple, a.smallest, a.title)
+        check_numbers(x, next(self.parameters(), x), a.title)
 
 
 class StagedGenerator(Generator):
@@ -267,6 +268,23 @@ def check_picture(x: Tensor, channels: int, multiple: int, smallest: int, title:
         raise GancompError(
             f"This {title} takes pictures of shape [N, {channels}, H, W] with H and W {sizes_of}at least {smallest}, "
             f"not {list(x.shape)}; convert the channels, resize the pictures or add the batch dimension."
+        )
+
+
+def check_numbers(x: Tensor, weight: Tensor, title: str = "generator") -> None:
+    """Raise :class:`GancompError` unless pictures are in the precision of the weights, or autocast sees to it."""
+    if torch.compiler.is_exporting() or x.dtype == weight.dtype:
+        return
+    if not x.is_floating_point():
+        raise GancompError(
+            f"This {title} takes float32 pictures in [-1, 1], not {str(x.dtype).removeprefix('torch.')} ones; "
+            "convert whole numbers of 0 to 255 with pictures.float() / 127.5 - 1."
+        )
+    if not torch.is_autocast_enabled(x.device.type):
+        found, held = (str(each.dtype).removeprefix("torch.") for each in (x, weight))
+        raise GancompError(
+            f"This {title} has {held} weights and was given {found} pictures, and both should be float32, the pictures "
+            "in [-1, 1]; convert the network and the pictures with .float()."
         )
 
 

@@ -97,7 +97,7 @@ def test_onnxruntime_is_timed_with_the_threads_asked_for(tmp_path):
     found = onnx_latency(path, (2, 1, 16, 16), threads=1, **QUICK)
     assert (found.runtime, found.threads) == ("onnxruntime", 1)
     assert found.median_ms > 0
-    with pytest.raises(GancompError, match=r"cannot take an input of shape \(1, 3, 8, 8\)"):
+    with pytest.raises(GancompError, match=r"cannot take pictures of shape \[1, 3, 8, 8\]"):
         onnx_latency(path, (1, 3, 8, 8), **QUICK)
 
 

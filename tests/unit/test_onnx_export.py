@@ -3,12 +3,15 @@
 import logging
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import helper
 from torch import nn
 
+from factories import refused
 from gancomp_core.errors import GancompError
-from gancomp_core.measure import OnnxGenerator, export_onnx
+from gancomp_core.measure import OnnxGenerator, export_onnx, onnx_cost, onnx_latency
 from gancomp_core.nets import ResnetArchitecture, ResnetGenerator
 
 
@@ -53,6 +56,65 @@ def test_a_fixed_file_takes_its_own_shape_alone(tmp_path):
     assert generator(torch.zeros(1, 1, 8, 8)).shape == (1, 1, 6, 6)
     with pytest.raises(GancompError, match=r"net\.onnx cannot take pictures of shape \[1, 1, 16, 16\].*\[1, 1, 8, 8\]"):
         generator(torch.zeros(1, 1, 16, 16))
+
+
+def written(path, *inputs):
+    """A file that adds its inputs up, each given as (name, kind, shape), and multiplies their last side."""
+    infos = [helper.make_tensor_value_info(name, kind, shape) for name, kind, shape in inputs]
+    picture = helper.make_tensor_value_info("picture", inputs[0][1], inputs[0][2])
+    last = inputs[0][2][3] if isinstance(inputs[0][2][3], int) else 8
+    weight = helper.make_tensor("weight", inputs[0][1], [last, last], np.eye(last).flatten())
+    nodes = [
+        helper.make_node("Sum", [name for name, *_ in inputs], ["sum"]),
+        helper.make_node("MatMul", ["sum", "weight"], ["picture"]),
+    ]
+    graph = helper.make_graph(nodes, "sum", infos, [picture], [weight])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    return path
+
+
+FLOAT, HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
+FOREIGN = {
+    "two inputs": (
+        [("source", FLOAT, [1, 3, "h", "w"]), ("style", FLOAT, [1, 3, 1, 1])],
+        "2 inputs .*'style'.*constants",
+    ),
+    "half": ([("source", HALF, [1, 3, "h", "w"])], r"float16.*only float32 .*export the network again"),
+    "fixed size": ([("source", FLOAT, [1, 3, 16, 24])], r"the fixed shape \[1, 3, 16, 24\] alone.*dynamic=True"),
+    "channels last": ([("source", FLOAT, ["n", "h", "w", 3])], r"channels last, .*permute\(0, 2, 3, 1\)"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_files_of_others_are_refused_with_the_right_way_out(name, tmp_path):
+    inputs, said = FOREIGN[name]
+    path = written(tmp_path / "net.onnx", *inputs)
+    x = torch.zeros(1, 3, 8, 8)
+    for use in (lambda: OnnxGenerator(path)(x), lambda: onnx_latency(path, x.shape), lambda: onnx_cost(path, x.shape)):
+        with refused(r"^net\.onnx ", said):
+            use()
+    if name == "channels last":
+        assert OnnxGenerator(path)(x.permute(0, 2, 3, 1)).shape == (1, 8, 8, 3)
+
+
+def test_pictures_of_other_numbers_are_refused_with_the_way_out(tmp_path):
+    network, x = resnet(False), torch.zeros(1, 3, 16, 16)
+    path = export_onnx(network, tmp_path / "net.onnx", x.shape)
+    for run in (network, OnnxGenerator(path)):
+        with refused(r"takes float32 pictures.* not uint8 ones; convert .*\.float\(\) / 127\.5 - 1"):
+            run(x.to(torch.uint8))
+    with refused("float32 weights and was given float16 pictures"):
+        network(x.half())
+    with refused("float16 weights and was given float32 pictures"):
+        resnet(False).half()(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        network(x.bfloat16())
+
+
+def test_a_bad_opset_is_refused(tmp_path):
+    for opset in (17, 24):
+        with refused(f"opset 18 to 23, not {opset}"):
+            export_onnx(nn.Identity(), tmp_path / "net.onnx", (1, 3, 8, 8), opset=opset)
 
 
 def test_export_is_silent_and_keeps_the_mode(tmp_path, capfd, caplog):

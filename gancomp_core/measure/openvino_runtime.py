@@ -1,0 +1,89 @@
+"""OpenVINO, an optional second runtime for ONNX files: their latency in it, with its telemetry off."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Literal, Unpack
+
+import torch
+
+from gancomp_core.errors import GancompError, at_least, one_of
+from gancomp_core.measure.latency import Clock, Latency, latency
+from gancomp_core.measure.running import check_input_shape, first_line
+
+PRECISIONS = ("f32", "default")
+#: The package that sends events over the network; where it cannot be imported, openvino replaces it by empty functions.
+TELEMETRY = "openvino_telemetry"
+
+
+def openvino_runtime() -> ModuleType:
+    """The package openvino, with its telemetry off.
+
+    Raises:
+        GancompError: When it is not installed.
+    """
+    absent = sys.modules.setdefault(TELEMETRY, None) is None  # type: ignore[arg-type]
+    try:
+        return importlib.import_module("openvino")
+    except ImportError as error:
+        raise GancompError(
+            "Timing files in OpenVINO needs the package openvino; pip install 'gancomp_core[openvino]', or take "
+            "onnx_latency."
+        ) from error
+    finally:
+        if absent:
+            sys.modules.pop(TELEMETRY, None)
+
+
+def openvino_latency(
+    path: Path | str,
+    input_shape: Sequence[int],
+    *,
+    threads: int | None = None,
+    precision: Literal["f32", "default"] = "f32",
+    **clock: Unpack[Clock],
+) -> Latency:
+    """Latency of an ONNX file in OpenVINO on the CPU, with one fixed random input.
+
+    Args:
+        path: The ONNX file, in float or in 8 bits.
+        input_shape: (N, C, H, W), float32.
+        threads: OpenVINO's thread count; None takes PyTorch's, so that the two can be compared.
+        precision: "f32" computes float layers in float32; "default" leaves it to OpenVINO, which takes bfloat16 where
+            the processor has it.
+        clock: ``warmup``, ``repeats`` and ``min_seconds``, as for :func:`gancomp_core.measure.latency`.
+
+    Returns:
+        The latency; its ``runtime`` is "openvino", or "openvino default" for that precision.
+
+    Raises:
+        GancompError: When OpenVINO is not installed, for a file or a shape that it refuses, and for another precision.
+    """
+    one_of(precision, PRECISIONS, "precision of OpenVINO")
+    check_input_shape(input_shape)
+    path, used = Path(path), torch.get_num_threads() if threads is None else threads
+    at_least(1, used, "threads", "leave it out for PyTorch's")
+    openvino = openvino_runtime()
+    if not path.is_file():
+        raise GancompError(f"There is no file {path}; write it with export_onnx first.")
+    settings: dict[str, object] = {"INFERENCE_NUM_THREADS": used, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
+    if precision == "f32":
+        settings["INFERENCE_PRECISION_HINT"] = "f32"
+    draw = torch.Generator().manual_seed(0)
+    x = (torch.rand(tuple(input_shape), generator=draw) * 2 - 1).numpy()
+    try:
+        model = openvino.Core().read_model(str(path))
+        model.reshape(list(input_shape))  # fixed sizes, as its users do for speed
+        request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+        request.infer([x])
+    except Exception as error:  # OpenVINO raises RuntimeError for all
+        raise GancompError(
+            f"OpenVINO cannot run {path.name} with pictures of shape {list(input_shape)} ({first_line(error)}); give "
+            "the shape it was made for."
+        ) from error
+    runtime = "openvino" if precision == "f32" else "openvino default"
+    return latency(lambda: request.infer([x]), threads=used, runtime=runtime, **clock)
