@@ -7,7 +7,7 @@ import copy
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from gancomp_core.errors import GancompError, shown
 from gancomp_core.files import sha256
 from gancomp_core.importers import Assumptions, import_checkpoint
 from gancomp_core.importers.foreign_files import read_foreign
+from gancomp_core.importers.tidying import networks
 from gancomp_core.measure.running import first_line
 from gancomp_core.nets import Generator
 from gancomp_core.nets.blocks import instance_norm
@@ -190,8 +191,7 @@ def _needs_nothing(arguments: ast.arguments) -> bool:
 def _load(network: nn.Module, path: Path, name: str) -> None:
     """Load weights strictly: every tensor of the network and no other."""
     wanted = network.state_dict()
-    loaded = read_foreign(path)
-    dicts = [_without_prefix(found, wanted) for found in _state_dicts(getattr(loaded, "content", loaded))]
+    dicts = [_without_prefix(dict(found), wanted) for found in networks(read_foreign(path).content).values()]
     if not dicts:
         raise GancompError(f"{path} holds no state dict; save it by torch.save(network.state_dict(), path).")
     best = max(dicts, key=lambda found: len(wanted.keys() & found.keys()) - len(found.keys() - wanted.keys()))
@@ -207,16 +207,6 @@ def _load(network: nn.Module, path: Path, name: str) -> None:
                 f"{list(tensor.shape)} in the network; give its own weights."
             )
     network.load_state_dict(best)
-
-
-def _state_dicts(content: object, depth: int = 4) -> Iterator[dict[str, Tensor]]:
-    """All mappings of names to tensors in what a file holds."""
-    if isinstance(content, Mapping) and depth:
-        tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-        if tensors:
-            yield tensors
-        for value in content.values():
-            yield from _state_dicts(value, depth - 1)
 
 
 def _without_prefix(found: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:

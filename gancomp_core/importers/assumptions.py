@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
@@ -12,12 +13,13 @@ Value = str | float | bool
 #: The values of each field; ``check_against`` tries them all, the likeliest first.
 CHOICES: dict[str, tuple[Value, ...]] = {
     "padding": ("reflect", "replicate", "zeros"),
-    "activation": ("relu", "leaky_relu", "prelu", "elu", "gelu", "silu"),
+    "padding_ends": ("reflect", "replicate", "zeros"),
+    "activation": ("relu", "leaky_relu", "leaky_relu_0.01", "elu", "gelu", "silu"),
     "last": ("tanh", "sigmoid", "none"),
     "norm": ("instance", "none", "batch", "group", "layer"),
     "norm_at_test": ("picture", "running"),
     "residual": (False, True),
-    "upsample": ("nearest", "bilinear"),
+    "upsample": ("nearest", "bilinear", "bilinear_aligned"),
     "eps": (1e-5, 1e-3),
     "shrink": (32, 64),
 }
@@ -28,18 +30,22 @@ class Assumptions:
     """What to assume where no tensor shows it; None takes the layout's default, which the import reports.
 
     Attributes:
-        padding: How convolutions see beyond the edge: "reflect", "replicate" or "zeros".
-        activation: Between layers: "relu", "leaky_relu" (slope 0.2), "prelu", "elu", "gelu" or "silu".
+        padding: How the convolutions in residual blocks see beyond the edge: "reflect", "replicate" or "zeros".
+        padding_ends: The same for the first and last convolution and those behind a resize.
+        activation: Between layers: "relu", "leaky_relu" (slope 0.2), "leaky_relu_0.01", "elu", "gelu" or "silu".
         last: After the last convolution: "tanh", "sigmoid" or "none".
-        norm: "instance", "batch", "group" (32 groups, or one per channel below), "layer" (one group) or "none".
+        norm: "instance", "batch", "group" (32 groups, or one per channel below), "group:N", "layer" (one group)
+            or "none".
         norm_at_test: Whether a norm uses the "picture"'s own statistics or the stored "running" ones.
         residual: Whether the network's input is added to its output, as DeblurGAN does.
-        upsample: How a resize in front of a convolution fills in: "nearest" or "bilinear".
+        upsample: How a resize in front of a convolution fills in: "nearest", "bilinear", or "bilinear_aligned" at the
+            corners.
         eps: What a norm adds to the variance, above 0 and at most 0.1.
         shrink: How many times smaller than the picture the first map of a SPADE generator is, 32 or 64.
     """
 
     padding: str | None = None
+    padding_ends: str | None = None
     activation: str | None = None
     last: str | None = None
     norm: str | None = None
@@ -51,6 +57,8 @@ class Assumptions:
 
     def __post_init__(self) -> None:
         for name, value in self.given.items():
+            if name == "norm" and isinstance(value, str) and re.fullmatch(r"group:[1-9]\d{0,3}", value):
+                continue
             if name == "eps":
                 if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 0.1:
                     raise GancompError(f"eps is a number above 0 and at most 0.1, not {value!r}; 1e-5 is usual.")

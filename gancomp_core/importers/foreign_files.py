@@ -1,103 +1,81 @@
-"""Weight files of other projects, read without running anything in them.
-
-A ``.pth`` file is a Python pickle, and unpickling can run any program. Here it is read by torch's restricted unpickler
-(``weights_only=True``), which knows tensors and plain values; anything else that a file asks for is refused and named.
-"""
+"""Weight files of other projects: what a file is, by its content, and what it holds. Nothing in it is run."""
 
 from __future__ import annotations
 
-import io
-import pickletools
-import re
-import warnings
+import os
+import tarfile
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError, shown
-from gancomp_core.importers.assumptions import Assumptions, Imported
-from gancomp_core.importers.checkpoint_formats import another_network, tensors_of
-from gancomp_core.importers.layouts import LAYOUTS
+from gancomp_core.importers.pickles import Refused, Unreadable, read_pickled
 
-SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
 ZIP = b"PK\x03\x04"
-NOTHING = Assumptions()
 LARGEST_FILE = 2**31  # bytes, unpacked; the published ResNet-9 has 46 million
 
 
-def import_checkpoint(
-    path: Path | str, *, part: str | None = None, assume: Assumptions = NOTHING, quiet: bool = False
-) -> nn.Module:
-    """A public generator checkpoint as a network: CycleGAN and pix2pix ResNets, and GAN Compression's.
+@dataclass(frozen=True)
+class Loaded:
+    """What a file holds: state dicts in mappings and lists, in which objects of the file's own are inert."""
 
-    The architecture (width, blocks, separable or not, affine norms or not, channels of the pictures) is derived from
-    the tensors.
-
-    Args:
-        path: A ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file.
-        part: Which network of the file, such as "netG_A2B", where it holds several.
-        assume: What no tensor shows and you know, such as ``Assumptions(padding="replicate")``.
-        quiet: Do not print how the file was read.
-
-    Returns:
-        The network in eval mode, without gradients, on the CPU, in float32, for pictures in [-1, 1]; ``.imported`` says
-        how the file was read, and ``.architecture`` describes the network where it is one of ours.
-
-    Raises:
-        GancompError: For a file that is missing, damaged or malicious (nothing in it is run), or holds another network.
-    """
-    loaded = read_foreign(path)
-    tensors = tidied(loaded, part, str(path))
-    layout = next((layout for layout in LAYOUTS if layout.fits(tensors)), None)
-    if layout is None:
-        raise another_network(loaded, str(path))
-    built = layout.build(tensors, assume, str(path))
-    network = built.network.eval().requires_grad_(False)
-    network.imported = Imported("a weight file", built.layout, part, built.assumed, built.skipped)  # type: ignore[assignment]
-    if not quiet:
-        print(network.imported)
-    return network
+    content: object
+    format: str
+    objects: tuple[str, ...] = ()
 
 
-def tidied(tensors: dict[str, Tensor], part: str | None, source: str) -> dict[str, Tensor]:
-    """The tensors of one part, without the components that all of their names begin with."""
-    if part is not None:
-        tensors = {name: value for name, value in tensors.items() if name.startswith(f"{part}.")}
-        if not tensors:
-            raise GancompError(f"{source} holds no part '{shown(part)}'; leave part out to see what it holds.")
-    while len({name.partition(".")[0] for name in tensors}) == 1 and all("." in name for name in tensors):
-        tensors = {name.partition(".")[2]: value for name, value in tensors.items()}
-    return tensors
-
-
-def read_foreign(path: Path | str) -> dict[str, Tensor]:
-    """The tensors of a weight file, floating-point ones as float32; ``{"state_dict": ...}`` and the like are opened.
+def read_foreign(path: Path | str) -> Loaded:
+    """What a weight file holds; its name does not matter.
 
     Args:
-        path: A ``.pth``, ``.pt``, ``.bin`` or ``.safetensors`` file.
+        path: A file of ``torch.save`` (of any age since 0.4), a pickle, or safetensors; ``~`` is the home folder.
 
     Returns:
-        Tensors by name.
+        The content, the kind of file, and the names of Python objects in it, which were not made.
 
     Raises:
-        GancompError: As :func:`import_checkpoint` does.
+        GancompError: The file is missing, damaged, malicious, or of another kind; the message names the way out.
     """
-    path = Path(path)
+    path = Path(os.path.expanduser(path))
     _check_file(path)
-    loaded = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_pickled(path)
-    return tensors_of(loaded, str(path))
+    try:
+        head = _head(path)
+        if what := _something_else(path, head):
+            raise GancompError(f"{path} {what}.")
+        if _is_safetensors(path, head):
+            with safe_open(path, framework="pt") as file:
+                return Loaded({name: file.get_tensor(name) for name in file.keys()}, "safetensors")  # noqa: SIM118
+        with path.open("rb") as stream:
+            return Loaded(*_in_order(read_pickled(stream)))
+    except GancompError:
+        raise
+    except PermissionError as error:
+        raise GancompError(f"No permission to read {path}; change its permissions.") from error
+    except Refused as error:
+        raise GancompError(
+            f"{path} was refused and nothing in it was run: it asks Python for '{shown(str(error))}', which no "
+            "checkpoint needs; get it as .safetensors from someone you trust."
+        ) from error
+    except SafetensorError as error:
+        raise _unreadable(path, "it is cut off or damaged") from error
+    except Unreadable as error:
+        raise _unreadable(path, str(error)) from error
+    except Exception as error:  # a damaged pickle raises any type: its instructions stop making sense
+        raise _unreadable(path, f"it is cut off, damaged or something else ({type(error).__name__})") from error
+
+
+def _in_order(read: tuple[object, tuple[str, ...], str]) -> tuple[object, str, tuple[str, ...]]:
+    content, objects, kind = read
+    return content, kind, objects
 
 
 def _check_file(path: Path) -> None:
     if path.is_dir():
-        raise GancompError(f"{path} is a folder; give the path of a weight file in it ({', '.join(SUFFIXES)}).")
+        raise GancompError(f"{path} is a folder; give the path of a weight file in it.")
     if not path.is_file():
         raise GancompError(f"There is no file {path}; check the path.")
-    if path.suffix.lower() not in SUFFIXES:
-        raise GancompError(f"{path} is not named like a weight file; its name must end in {', '.join(SUFFIXES)}.")
     size = path.stat().st_size
     if size == 0:
         raise GancompError(f"{path} is empty; get the file again.")
@@ -112,52 +90,8 @@ def _too_large(path: Path, size: int) -> GancompError:
     )
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except PermissionError as error:
-        raise _no_permission(path) from error
-    except (SafetensorError, OSError, ValueError) as error:
-        raise _unreadable(path, "safetensors weights", error) from error
-
-
-def _read_pickled(path: Path) -> object:
-    try:
-        _check_unpacked_size(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch warns of is refused below
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except GancompError:
-        raise
-    except PermissionError as error:
-        raise _no_permission(path) from error
-    except Exception as error:  # torch raises a different type for every kind of damage
-        wanted = [] if "TorchScript" in str(error) else _wanted_by(path, str(error))
-        if wanted:
-            raise GancompError(
-                f"{path} was refused and nothing in it was run: it asks Python for {', '.join(wanted)}, and a "
-                "checkpoint may hold only tensors and plain values; get it as .safetensors, or have whoever made it "
-                "save generator.state_dict() alone."
-            ) from error
-        raise _unreadable(path, "a file of torch.save", error) from error
-
-
-def _check_unpacked_size(path: Path) -> None:
-    """A few kilobytes of zip can unpack to more than the memory holds."""
-    if _head(path).startswith(ZIP):
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > LARGEST_FILE:
-            raise _too_large(path, unpacked)
-
-
-def _no_permission(path: Path) -> GancompError:
-    return GancompError(f"No permission to read {path}; change its permissions.")
-
-
-def _unreadable(path: Path, expected: str, error: Exception) -> GancompError:
-    return GancompError(f"{path} cannot be read as {expected}: {_guess(path, error)}; get the file again.")
+def _unreadable(path: Path, why: str) -> GancompError:
+    return GancompError(f"{path} cannot be read as weights: {why}; get the file again, or save state_dict() alone.")
 
 
 def _head(path: Path) -> bytes:
@@ -165,66 +99,61 @@ def _head(path: Path) -> bytes:
         return file.read(512)
 
 
-def _guess(path: Path, error: Exception) -> str:
-    """What the file is instead, judging by its first bytes."""
-    head = _head(path)
+def _is_safetensors(path: Path, head: bytes) -> bool:
+    """Eight bytes with the length of a header in JSON, then the header."""
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size
+
+
+OTHERS = {
+    b"version https://git-lfs": "is a pointer of Git LFS; 'git lfs pull' replaces it by the file",
+    b"\x89HDF": "is an HDF5 file (Keras); export the network to ONNX and give that to 'gancomp compress'",
+    b"\x1f\x8b": "is packed by gzip; unpack it first",
+    b"7z\xbc\xaf": "is a 7z archive; unpack it first",
+    b"Rar!": "is a RAR archive; unpack it first",
+}
+
+
+def _something_else(path: Path, head: bytes) -> str:
+    """What a file is that holds no weights to read, and the way out; empty for all others."""
+    for begins, what in OTHERS.items():
+        if head.startswith(begins):
+            return what
     if head.lstrip().startswith(b"<"):
-        return "it is a web page, probably the error page of a download"
-    if head.startswith(b"version https://git-lfs"):
-        return "it is a pointer of Git LFS, which 'git lfs pull' replaces by the file"
-    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
-        return f"it is text that begins with {head.decode()[:40]!r}"
-    if "TorchScript" in str(error):
-        return "it is a TorchScript program, not weights"
-    if head.startswith(b"PK"):
-        return "the archive is cut off or damaged"
-    return f"it is cut off, damaged or something else ({type(error).__name__})"
-
-
-# --- naming what a refused pickle asked for
-
-
-def _wanted_by(path: Path, message: str) -> list[str]:
-    """The Python objects, at most four, that a refused file asks for: first what torch met first, then the others."""
-    met = [match[1].rstrip(".") for match in [re.search(r"GLOBAL ([\w.]+)", message)] if match]
-    try:
-        listed = [name for pickled in _pickles(path) for name in _globals(pickled)]
-    except Exception:  # a damaged archive; torch's own message is all there is
-        listed = []
-    foreign = [name for name in listed if name.split(".")[0] not in ("torch", "collections")]
-    return [f"'{name}'" for name in dict.fromkeys([*met, *foreign])][:4]
-
-
-def _pickles(path: Path) -> list[bytes]:
-    """The pickled bytes of a file: an archive's ``data.pkl``, or the beginning of the file itself."""
-    limit, head = 2**24, _head(path)
+        return "is a web page, probably the error page of a download; get the file again"
+    if path.suffix.lower() == ".onnx" or (head[:1] == b"\x08" and 0 < head[1] < 32 and head[2:3] in b'\x12\x1a"(2:B'):
+        return "is an ONNX network, not a checkpoint; give it to open_teacher or to 'gancomp compress'"
+    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head) and b"\n." not in head[-3:]:
+        if not _is_text_pickle(head):
+            return f"is text that begins with {shown(head.decode()[:40])!r}; get the file again"
     if head.startswith(ZIP):
-        with zipfile.ZipFile(path) as archive:
-            names = [name for name in archive.namelist() if name.endswith(".pkl")][:4]
-            return [archive.open(name).read(limit) for name in names]
-    if head.lstrip().startswith(b"<"):  # a web page has words that look like instructions
-        return []
-    with path.open("rb") as file:
-        return [file.read(limit)]
+        return _other_archive(path)
+    if tarfile.is_tarfile(path):
+        return (
+            "is a tar file, of torch 0.1 or of something else; if you trust it, load it with torch.load(..., "
+            "weights_only=False) and save the state_dict() alone"
+        )
+    return ""
 
 
-def _globals(pickled: bytes) -> list[str]:
-    """Objects named in consecutive pickles, read from their instructions without executing them."""
-    found, stream = [], io.BytesIO(pickled)
+def _is_text_pickle(head: bytes) -> bool:
+    return head[:1] in b"c(}]l" and b"\n" in head and b"<" not in head[:1]
+
+
+def _other_archive(path: Path) -> str:
     try:
-        while stream.tell() < len(pickled):
-            last, memo = ["", ""], dict[int, str]()
-            for opcode, argument, _ in pickletools.genops(stream):
-                if opcode.name in ("GLOBAL", "INST"):
-                    found.append(str(argument).replace(" ", "."))
-                elif opcode.name == "STACK_GLOBAL":
-                    found.append(".".join(last))
-                elif isinstance(argument, str):
-                    last = [last[1], argument]
-                elif opcode.name == "MEMOIZE":
-                    memo[len(memo)] = last[1]
-                elif opcode.name in ("BINGET", "LONG_BINGET"):
-                    last = [last[1], memo.get(int(str(argument)), "")]
-    except Exception:  # the bytes end, or stop being a pickle; what was found before counts
-        pass
-    return [name for name in found if re.fullmatch(r"[\w.]+", name)]
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except zipfile.BadZipFile:
+        return "cannot be read as weights: the archive is cut off or damaged; get the file again"
+    if unpacked > LARGEST_FILE:  # a few kilobytes can unpack to more than the memory holds
+        raise _too_large(path, unpacked)
+    if any(name.endswith("constants.pkl") for name in names):
+        return (
+            "is a TorchScript program, not weights; if you trust it, save torch.jit.load(path).state_dict() and import "
+            "that"
+        )
+    if not any(name.endswith("data.pkl") for name in names):
+        few = ", ".join(shown(name) for name in names[:3])
+        return f"is an archive of other files ({few}); unpack it and give the weight file in it"
+    return ""

@@ -1,0 +1,156 @@
+"""ResNet generators of any kind are imported as the same function, or the import asks: never silently wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plain_rows import PlainRow, Row
+from torch import Tensor, nn
+
+from factories import is_one_sentence
+from gancomp_core.errors import GancompError
+from gancomp_core.importers import Assumptions, import_checkpoint
+from gancomp_core.importers.assumptions import CHOICES
+
+NORMS = (
+    "instance",
+    "affine",
+    "tracked",
+    "tracked affine",
+    "batch",
+    "batch without affine",
+    "identity",
+    "none",
+    "layer",
+)
+UPS = ("transposed", "transposed 4x4", "resize", "resize padded", "resize nested", "shuffle", "shuffle nested", "cut")
+
+
+def truth(row: Row) -> dict[str, Any]:
+    """What is true of a network, by field of Assumptions."""
+    norm = {"identity": "none", "none": "none", "group": "group:2", "layer": "layer"}
+    at_test = row.at_test if row.norm.startswith(("tracked", "batch")) else "picture"
+    return {
+        "padding": row.padding,
+        "padding_ends": {"inside": "zeros"}.get(row.ends, row.ends),
+        "activation": row.activation,
+        "last": row.last,
+        "norm": norm.get(row.norm, "batch" if row.norm.startswith("batch") else "instance"),
+        "norm_at_test": at_test,
+        "residual": row.residual,
+        "upsample": row.upsample,
+        "eps": 1e-5,
+    }
+
+
+def picture(row: Row, batch: int = 1) -> Tensor:
+    side = max(16, 4 * 2**row.halvings)
+    return torch.rand(batch, row.channels, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def saved(network: nn.Module, folder: Path, prefix: str = "") -> Path:
+    path = folder / "net.pth"
+    torch.save({prefix + name: tensor for name, tensor in network.state_dict().items()}, path)
+    return path
+
+
+@torch.no_grad()
+def difference(ours: nn.Module, theirs: PlainRow) -> float:
+    x = picture(theirs.row)
+    return float((ours(x) - theirs(x)).abs().max())
+
+
+def told(row: Row, network: nn.Module) -> Assumptions:
+    """The truth, in as far as it can be told: what a file without running statistics has no word for is left out."""
+    known = {name: value for name, value in truth(row).items() if name not in ("norm", "norm_at_test")}
+    if row.norm.startswith(("tracked", "batch")):
+        known["norm_at_test"] = row.at_test
+    elif row.norm != "none":
+        known["norm"] = truth(row)["norm"]
+    if known["activation"] == "prelu":
+        del known["activation"]
+    return Assumptions(**known)
+
+
+def check(row: Row, folder: Path) -> None:
+    """Told the truth, the import is the same function; told nothing, it is, or asks, or printed what is not true."""
+    theirs = row.build()
+    path = saved(theirs, folder)
+    ours = import_checkpoint(path, assume=told(row, theirs), quiet=True)
+    assert difference(ours, theirs) < 1e-4, str(ours.imported)
+    try:
+        ours = import_checkpoint(path, quiet=True)
+    except GancompError as error:
+        said = str(error)
+    else:
+        said = ""
+    if said:
+        assert is_one_sentence(said.replace(str(path), "FILE")), said
+        assert "assume=Assumptions(" in said
+    elif difference(ours, theirs) > 1e-4:
+        wrong = {name for name, value in ours.imported.assumed.items() if value != truth(row)[name]}
+        assert wrong, f"{row} is read wrongly without a word: {ours.imported}"
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("up", UPS)
+@pytest.mark.parametrize("padding", ["reflect", "zeros"])
+def test_every_combination_is_the_same_function_or_asks(tmp_path, norm, up, padding):
+    choices = itertools.product(
+        ["conv", "4x4", "padded", "cut"], [True, False], ["reflect", "inside"], ["picture", "running"]
+    )
+    for i, (down, bias, ends, at_test) in enumerate(choices):
+        if not norm.startswith(("tracked", "batch")) and at_test == "running":
+            continue
+        if ends == "inside" and (up == "resize padded" or down == "padded"):
+            continue
+        row = Row(
+            norm=norm, at_test=at_test, up=up, padding=padding, down=down, bias=bias, ends=ends, dropout=i % 2 == 0
+        )
+        check(row, tmp_path)
+
+
+@pytest.mark.parametrize("halvings", range(6))
+@pytest.mark.parametrize(("up", "norm"), [("transposed", "instance"), ("resize", "batch"), ("cut", "instance")])
+def test_any_number_of_halvings_blocks_and_any_width_is_read(tmp_path, halvings, up, norm):
+    for blocks, width in ((1, 3), (3, 2), (5, 5)):
+        at_test = "running" if norm == "batch" else "picture"
+        check(Row(halvings=halvings, up=up, norm=norm, at_test=at_test, blocks=blocks, width=width), tmp_path)
+
+
+ROWS = st.builds(
+    Row,
+    norm=st.sampled_from(NORMS),
+    at_test=st.sampled_from(["picture", "running"]),
+    padding=st.sampled_from(["reflect", "replicate", "zeros"]),
+    ends=st.sampled_from(["reflect", "replicate"]),
+    up=st.sampled_from(UPS),
+    down=st.sampled_from(["conv", "4x4", "padded", "cut"]),
+    halvings=st.integers(1, 3),
+    blocks=st.integers(1, 3),
+    width=st.sampled_from([2, 4, 8]),
+    dropout=st.booleans(),
+    bias=st.booleans(),
+    activation=st.sampled_from([*CHOICES["activation"], "prelu"]),
+    last=st.sampled_from(CHOICES["last"]),
+    residual=st.booleans(),
+    upsample=st.sampled_from(CHOICES["upsample"]),
+    attribute=st.sampled_from(["conv_block", "block", "main"]),
+    stem=st.sampled_from([3, 7, 9]),
+    channels=st.sampled_from([1, 3]),
+)
+
+
+@given(ROWS)
+@settings(max_examples=150, deadline=None)
+def test_no_row_is_read_wrongly_without_a_word(tmp_path_factory, row):
+    if not row.norm.startswith(("tracked", "batch")):
+        row = dataclasses.replace(row, at_test="picture")
+    check(row, tmp_path_factory.mktemp("row"))
