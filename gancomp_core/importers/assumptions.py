@@ -14,7 +14,7 @@ Value = str | float | bool
 CHOICES: dict[str, tuple[Value, ...]] = {
     "padding": ("reflect", "replicate", "zeros"),
     "padding_ends": ("reflect", "replicate", "zeros"),
-    "activation": ("relu", "leaky_relu", "leaky_relu_0.01", "elu", "gelu", "silu"),
+    "activation": ("relu", "leaky_relu", "leaky_relu_0.01", "elu", "gelu", "silu", "prelu"),
     "last": ("tanh", "sigmoid", "none"),
     "norm": ("instance", "none", "batch", "group", "layer"),
     "norm_at_test": ("picture", "running"),
@@ -25,6 +25,19 @@ CHOICES: dict[str, tuple[Value, ...]] = {
 }
 
 
+class Unclear(GancompError):
+    """A file can be read in two ways, neither of which is the usual one.
+
+    Attributes:
+        field: The field of :class:`Assumptions` that decides.
+        values: What it can be.
+    """
+
+    def __init__(self, message: str, field: str, values: tuple[Value, ...]) -> None:
+        super().__init__(message)
+        self.field, self.values = field, values
+
+
 @dataclass(frozen=True, kw_only=True)
 class Assumptions:
     """What to assume where no tensor shows it; None takes the layout's default, which the import reports.
@@ -32,7 +45,8 @@ class Assumptions:
     Attributes:
         padding: How the convolutions in residual blocks see beyond the edge: "reflect", "replicate" or "zeros".
         padding_ends: The same for the first and last convolution and those behind a resize.
-        activation: Between layers: "relu", "leaky_relu" (slope 0.2), "leaky_relu_0.01", "elu", "gelu" or "silu".
+        activation: Between layers: "relu", "leaky_relu" (slope 0.2), "leaky_relu_0.01", "elu", "gelu",
+            "silu" or, where its slopes are stored, "prelu".
         last: After the last convolution: "tanh", "sigmoid" or "none".
         norm: "instance", "batch", "group" (32 groups, or one per channel below), "group:N", "layer" (one group)
             or "none".

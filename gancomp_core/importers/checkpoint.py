@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from gancomp_core.data.picture_files import opened, read
 from gancomp_core.data.pictures import to_float, to_uint8
 from gancomp_core.errors import GancompError, shown
-from gancomp_core.importers.assumptions import CHOICES, Assumptions, Imported, Value
+from gancomp_core.importers.assumptions import CHOICES, Assumptions, Imported, Unclear, Value
 from gancomp_core.importers.foreign_files import read_foreign
 from gancomp_core.importers.layouts import LAYOUTS, Built, unread
 from gancomp_core.importers.tidying import Tensors, chosen, few, networks, tidied
 
 NOTHING = Assumptions()
 Pair = tuple[Tensor | Path | str, Tensor | Path | str]
+MOST_CHANGES = 3  # of assumptions at once, when others are tried
 TOLERANCE = 1e-3  # mean absolute difference of pictures in [-1, 1] up to which two networks are the same
 
 
@@ -62,9 +63,10 @@ def import_checkpoint(
     tidy = tidied(tensors, source)
     if tidy.prefix:
         source += f" (below '{shown(tidy.prefix)}')"
-    built = _built(tidy.tensors, assume, source)
-    if check_against is not None:
-        _check(built, tidy.tensors, assume, source, check_against)
+    if check_against is None:
+        built = _built(tidy.tensors, assume, source)
+    else:
+        built = _checked(tidy.tensors, assume, source, check_against)
     objects = tuple(f"the object {name}, which was not made" for name in loaded.objects)
     unused = tuple(f"{tidy.prefix}.{name}".removeprefix(".") for name in built.skipped)
     skipped = (*tidy.skipped, *unused, *objects)
@@ -96,37 +98,54 @@ def _no_weights(content: object) -> str:
 # --- checking against a known picture
 
 
-def _check(built: Built, tensors: Tensors, assume: Assumptions, source: str, pair: Pair) -> None:
+def _checked(tensors: Tensors, assume: Assumptions, source: str, pair: Pair) -> Built:
+    """The network, which makes the picture that it should; a question of the layout is answered by the picture."""
     given, wanted = map(_picture, pair)
     rounded = not isinstance(pair[1], Tensor)  # a file of a picture holds 8 bits
-    difference = _difference(built.network, given, wanted, rounded)
-    if difference <= TOLERANCE:
-        return
-    least, best = difference, built.assumed
-    for other in _others(built, assume):
+    tried: list[tuple[float, Built]] = []
+    for start in _starts(tensors, assume, source):
+        built = _built(tensors, start, source)
+        tried.append((_difference(built.network, given, wanted, rounded), built))
+        if tried[-1][0] <= TOLERANCE:
+            return built
+    first, (least, best) = tried[0][1], min(tried, key=lambda one: one[0])
+    for other in _others(first, assume):
         try:
-            network = _built(tensors, other, source).network
+            built = _built(tensors, other, source)
         except GancompError:  # the file contradicts this combination
             continue
-        values = {name: value for name, value in other.given.items() if built.assumed.get(name) != value}
-        if (difference := _difference(network, given, wanted, rounded)) < least:
-            least, best = difference, values
+        difference = _difference(built.network, given, wanted, rounded)
+        if difference < least:
+            least, best = difference, built
         if least <= TOLERANCE:
+            changed = {name: value for name, value in best.assumed.items() if first.assumed.get(name) != value}
             raise GancompError(
-                f"{source} makes another picture than the one given with {_listed(built.assumed)}, and the "
-                f"same one under assume=Assumptions({_listed(best)}); import it with these."
+                f"{source} makes another picture than the one given with {_listed(first.assumed)}, and the same one "
+                f"under assume=Assumptions({_listed(assume.given | changed)}); import it with these."
             )
     raise GancompError(
-        f"{source} makes another picture than the one given whatever is assumed, by {least:.2g} on average at best "
-        f"({_listed(best)}); check that the pair was made by this network, with values in [-1, 1]."
+        f"{source} makes another picture than the one given, by {least:.2g} on average at best "
+        f"({_listed(best.assumed)}), when up to {MOST_CHANGES} assumptions are changed; check that this network made "
+        "the pair, with values in [-1, 1]."
     )
 
 
+def _starts(tensors: Tensors, assume: Assumptions, source: str) -> list[Assumptions]:
+    """The assumptions, or, where the file is unclear, one for each answer."""
+    try:
+        _built(tensors, assume, source)
+    except Unclear as question:
+        return [replace(assume, **{question.field: value}) for value in question.values]  # type: ignore[arg-type]
+    return [assume]
+
+
 def _others(built: Built, assume: Assumptions) -> Iterator[Assumptions]:
-    """All combinations of what the file leaves open, first those that change the least."""
+    """Combinations of what the file leaves open, first those that change the least."""
     options = {name: [value, *(v for v in CHOICES[name] if v != value)] for name, value in built.assumed.items()}
     combinations = sorted(itertools.product(*(range(len(values)) for values in options.values())), key=_changes)
     for combination in combinations[1:]:
+        if _changes(combination)[0] > MOST_CHANGES:
+            return
         values = {name: options[name][index] for name, index in zip(options, combination, strict=True)}
         yield replace(assume, **values)  # type: ignore[arg-type]
 

@@ -74,8 +74,14 @@ def told(row: Row, network: nn.Module) -> Assumptions:
         known["norm_at_test"] = row.at_test
     elif row.norm != "none":
         known["norm"] = truth(row)["norm"]
-    if known["activation"] == "prelu":
+    if known["activation"] == "prelu" or (row.blocks == 0 and row.halvings == 0):
         del known["activation"]
+    if row.halvings == 0 or not row.up.startswith("resize"):
+        del known["upsample"]
+    if row.blocks == 0:
+        del known["padding"]
+    if row.norm in ("identity", "none"):
+        del known["eps"]
     return Assumptions(**known)
 
 
@@ -103,10 +109,10 @@ def check(row: Row, folder: Path) -> None:
 @pytest.mark.parametrize("up", UPS)
 @pytest.mark.parametrize("padding", ["reflect", "zeros"])
 def test_every_combination_is_the_same_function_or_asks(tmp_path, norm, up, padding):
-    choices = itertools.product(
-        ["conv", "4x4", "padded", "cut"], [True, False], ["reflect", "inside"], ["picture", "running"]
-    )
-    for i, (down, bias, ends, at_test) in enumerate(choices):
+    downs = ["conv", "4x4", "padded", "cut"]
+    choices = list(itertools.product(downs, [True, False], ["reflect", "inside"], ["picture", "running"]))
+    start = NORMS.index(norm) + UPS.index(up) + 3 * (padding == "zeros")  # which differ, so that all pairs occur
+    for i, (down, bias, ends, at_test) in enumerate(choices[start % 7 :: 7]):
         if not norm.startswith(("tracked", "batch")) and at_test == "running":
             continue
         if ends == "inside" and (up == "resize padded" or down == "padded"):
@@ -120,7 +126,7 @@ def test_every_combination_is_the_same_function_or_asks(tmp_path, norm, up, padd
 @pytest.mark.parametrize("halvings", range(6))
 @pytest.mark.parametrize(("up", "norm"), [("transposed", "instance"), ("resize", "batch"), ("cut", "instance")])
 def test_any_number_of_halvings_blocks_and_any_width_is_read(tmp_path, halvings, up, norm):
-    for blocks, width in ((1, 3), (3, 2), (5, 5)):
+    for blocks, width in ((1, 3), (5, 2)):
         at_test = "running" if norm == "batch" else "picture"
         check(Row(halvings=halvings, up=up, norm=norm, at_test=at_test, blocks=blocks, width=width), tmp_path)
 
@@ -149,7 +155,7 @@ ROWS = st.builds(
 
 
 @given(ROWS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_no_row_is_read_wrongly_without_a_word(tmp_path_factory, row):
     if not row.norm.startswith(("tracked", "batch")):
         row = dataclasses.replace(row, at_test="picture")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError, shown
-from gancomp_core.importers.assumptions import Assumptions, Value
+from gancomp_core.importers.assumptions import Assumptions, Unclear, Value
 from gancomp_core.importers.layouts import plain
 from gancomp_core.importers.layouts.base import Built
 from gancomp_core.importers.layouts.row_as_ours import as_ours
@@ -119,6 +119,9 @@ def _assumed(reading: Reading, assume: Assumptions, source: str) -> dict[str, Va
     if any(step.resize for step in reading.steps):
         found["upsample"] = assume.upsample or "nearest"
     found["residual"] = bool(assume.residual)
+    for name, value in assume.given.items():
+        if (name not in found and name != "norm") or value == "prelu":
+            raise GancompError(f"{source} has nothing to which {name}={value!r} could apply; leave it out.")
     return found
 
 
@@ -139,9 +142,11 @@ def _norms(signs: _Signs, assume: Assumptions, source: str) -> dict[str, Value]:
             raise GancompError(f"{source} stores scales of norms; leave norm='none' out.")
         return {"norm": assume.norm or "instance"}
     if assume.norm is None and not signs.biased:
-        raise GancompError(
+        raise Unclear(
             f"{source} has places for norms, but neither norms nor biases in front of them, so it was trained without "
-            "norms or with InstanceNorm; give assume=Assumptions(norm='none') or norm='instance'."
+            "norms or with InstanceNorm; give assume=Assumptions(norm='none') or norm='instance'.",
+            "norm",
+            ("none", "instance"),
         )
     return {"norm": assume.norm or "instance"}
 
@@ -154,10 +159,12 @@ def _norms_with_statistics(signs: _Signs, assume: Assumptions, source: str) -> d
     surely_batch = assume.norm == "batch" or not signs.biased or (signs.affine and signs.tracked)
     at_test = assume.norm_at_test or ("running" if surely_batch and assume.norm != "instance" else None)
     if at_test is None:
-        raise GancompError(
+        raise Unclear(
             f"{source} stores running statistics beside biases, so its norms are BatchNorm, or InstanceNorm that uses "
             "them or not; give assume=Assumptions(norm_at_test='running') (BatchNorm, or track_running_stats in eval "
-            "mode) or norm_at_test='picture' (InstanceNorm by each picture, as CycleGAN runs)."
+            "mode) or norm_at_test='picture' (InstanceNorm by each picture, as CycleGAN runs).",
+            "norm_at_test",
+            ("running", "picture"),
         )
     return {"norm_at_test": at_test}
 
