@@ -146,7 +146,8 @@ def _others(built: Built, assume: Assumptions) -> Iterator[Assumptions]:
     for combination in combinations[1:]:
         if _changes(combination)[0] > MOST_CHANGES:
             return
-        values = {name: options[name][index] for name, index in zip(options, combination, strict=True)}
+        picked = zip(options, combination, strict=True)
+        values = {name: options[name][index] for name, index in picked if index}
         yield replace(assume, **values)  # type: ignore[arg-type]
 
 

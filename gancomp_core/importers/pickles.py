@@ -83,8 +83,11 @@ class Inert:
     add = append
 
 
-class _Unpickler(pickle.Unpickler):
-    """Knows tensors, ordered and plain mappings and sets; everything else becomes :class:`Inert`."""
+class _Unpickler(pickle._Unpickler):
+    """Knows tensors, ordered and plain mappings and sets; everything else becomes :class:`Inert`.
+
+    It derives from the one written in Python, whose memory a file cannot exhaust by numbering one object 2**31.
+    """
 
     def __init__(self, file: BinaryIO, storage: Callable[[torch.dtype, str, int], Tensor]) -> None:
         super().__init__(file, encoding="latin1")
@@ -99,7 +102,7 @@ class _Unpickler(pickle.Unpickler):
             "torch._utils._rebuild_parameter": first,
             "torch._utils._rebuild_parameter_with_state": first,
             "torch._tensor._rebuild_from_type_v2": lambda make, _kind, args, *_: make(*args),
-            "torch.storage._load_from_bytes": lambda data: read_pickled(io.BytesIO(data))[0],
+            "torch.storage._load_from_bytes": lambda data: _read_stream(io.BytesIO(data))[0],
             "torch.Size": first,
             "collections.OrderedDict": OrderedDict,
             "collections.defaultdict": lambda *_: {},
@@ -157,8 +160,10 @@ def read_pickled(file: BinaryIO) -> tuple[object, tuple[str, ...], str]:
         Refused: It asks for tools of an attack.
         Unreadable: It is damaged, or holds what is not weights.
     """
-    if zipfile.is_zipfile(file):
-        return _read_zip(file)
+    return _read_zip(file) if zipfile.is_zipfile(file) else _read_stream(file)
+
+
+def _read_stream(file: BinaryIO) -> tuple[object, tuple[str, ...], str]:
     file.seek(0)
     begins = _Unpickler(file, _no_storage).load()
     return _read_legacy(file) if begins == MAGIC else _read_bare(file)

@@ -134,7 +134,7 @@ def test_a_known_picture_decides_even_what_would_be_asked(tmp_path):
 
 
 def test_a_picture_of_another_network_fits_nothing(tmp_path):
-    path = saved(Row(blocks=1, halvings=1).build(), tmp_path)
+    path = saved(Row(blocks=1, halvings=1, width=2, norm="none", activation="prelu").build(), tmp_path)
     with refused("at best", "pair"):
         import_checkpoint(path, check_against=(picture(), torch.zeros(1, 3, 16, 16)))
     with refused("pair of the network's own sizes"):

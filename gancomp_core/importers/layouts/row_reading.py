@@ -452,7 +452,28 @@ def _set_sizes(steps: list[Step], middle: int) -> None:
             behind[0].leg.item.first if behind else steps[-1].leg.item.first,
             f"comes behind {halvings} layers that may halve the size, and {doublings + len(perhaps)} may double it",
         )
+    _check_evidence(steps, behind)
     for step in steps:
         kernel = step.conv.weight.shape[-1] if step.does in ("conv", "nested", "transposed") else 3
         if kernel % 2 == 0 and step.does != "transposed" and step.stride == 1:
             raise Misfit(step.conv.first, f"has a {kernel}x{kernel} kernel where the size stays")
+
+
+def _check_evidence(steps: list[Step], behind: list[Step]) -> None:
+    """A row of convolutions that keep channels and size must not be read as one that halves and doubles the size.
+
+    Channels that change speak for it, and so do layers that do nothing but enlarge.
+    """
+    transposed = [step for step in behind if step.does == "transposed"]
+    square = [step for step in transposed if len(set(step.conv.weight.shape[:2])) == 1]
+    certain = len(transposed) > len(square) or any(
+        step.does in ("filter up", "nested") or step.shuffle or (step.resize and step.pads) for step in behind
+    )
+    halving = [step for step in steps if step.does == "conv" and step.stride == 2]
+    single = [step for step in behind if step.does == "conv" and step.resize and not step.pads]
+    if single and halving and not certain and all(step.pads for step in halving):
+        raise Misfit(single[0].conv.first, "stands behind a layer that may pad, as before, or double the size")
+    same = [step for step in halving if len(set(step.conv.weight.shape[:2])) == 1]
+    if (same and not certain) or (square and (same or not certain)):
+        odd = (same or square)[0]
+        raise Misfit(odd.conv.first, "keeps the number of channels, and no tensor shows whether the size changes")
