@@ -200,3 +200,32 @@ def test_a_row_that_keeps_the_size_is_never_read_as_one_that_halves_it(tmp_path,
     network = nn.Sequential(*layers, *convolution(4, 3, padded, False, 7)[:-1], nn.Tanh()).eval()
     with refused("is of no layout"):
         import_checkpoint(saved(network, tmp_path))
+
+
+DAMAGES = {
+    "lost": lambda tensor: None,
+    "doubled": lambda tensor: torch.cat([tensor, tensor]) if tensor.ndim else tensor,
+    "flat": lambda tensor: tensor.flatten(),
+    "narrow": lambda tensor: tensor[:, :1] if tensor.ndim > 1 else tensor[:0],
+    "empty": lambda tensor: tensor[:0] if tensor.ndim else tensor,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+@pytest.mark.parametrize(
+    "row", [Row(), Row(norm="batch", up="shuffle"), Row(up="cut", down="cut"), Row(up="resize nested")]
+)
+def test_a_damaged_row_is_refused_by_name_or_read_but_never_crashes(tmp_path, row, damage):
+    state = row.build().state_dict()
+    for name, tensor in state.items():
+        if tensor.ndim == 0:
+            continue
+        damaged = {**state, name: damage(tensor)}
+        torch.save({key: value for key, value in damaged.items() if value is not None}, tmp_path / "net.pth")
+        try:
+            import_checkpoint(tmp_path / "net.pth", quiet=True)
+        except GancompError as error:
+            said = str(error).replace(str(tmp_path), "FOLDER")
+        else:  # a bias that is missing, or all numbers of a small tensor
+            said = "Read."
+        assert is_one_sentence(said), said

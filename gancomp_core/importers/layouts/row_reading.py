@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-NORM_PARTS = {"weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
+PAIRS = ({"weight", "bias"}, {"running_mean", "running_var"})  # of a norm
+NORM_PARTS = {"num_batches_tracked"}.union(*PAIRS)
 
 
 class Misfit(Exception):
@@ -102,8 +103,9 @@ def _kind(tensors: Mapping[str, Tensor]) -> str:
         return "conv"
     if dims == {"weight": 1}:
         return "prelu"
-    if names <= NORM_PARTS and names & {"weight", "running_mean"} and dims.get("weight", 1) == 1:
-        return "norm"
+    sizes = {tensor.numel() for name, tensor in tensors.items() if name != "num_batches_tracked"}
+    if names <= NORM_PARTS and all(len(names & pair) in (0, 2) for pair in PAIRS) and len(sizes) == 1:
+        return "norm" if all(dim == 1 for name, dim in dims.items() if name != "num_batches_tracked") else ""
     if dims == {"filt": 4}:
         return "filter"
     if dims.get("conv.0.weight") == dims.get("conv.2.weight") == 4 and all(
@@ -132,6 +134,9 @@ def legs_of(items: list[Item]) -> list[Leg]:
                 legs[-1].room += gap
             legs.append(Leg(item))
         before = item.index
+    for leg in legs:
+        if leg.prelu and leg.prelu.weight.numel() > 1 and not leg.norm and any(other.norm for other in legs):
+            raise Misfit(leg.prelu.first, "is either an activation without the norm of others, or half a norm")
     if not legs:
         raise Misfit(items[0].first if items else "", "stands where a convolution should be")
     return legs
