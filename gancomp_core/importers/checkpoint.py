@@ -16,6 +16,7 @@ from gancomp_core.errors import GancompError, shown
 from gancomp_core.importers.assumptions import CHOICES, Assumptions, Imported, Unclear, Value
 from gancomp_core.importers.foreign_files import read_foreign
 from gancomp_core.importers.layouts import LAYOUTS, Built, unread
+from gancomp_core.importers.pickles import Inert
 from gancomp_core.importers.tidying import Tensors, chosen, few, networks, tidied
 
 NOTHING = Assumptions()
@@ -89,7 +90,7 @@ def _built(tensors: Tensors, assume: Assumptions, source: str) -> Built:
 def _no_weights(content: object) -> str:
     if isinstance(content, dict) and {"state", "param_groups"} <= set(content):
         return "is the state of an optimizer, not a network; import the generator's weights"
-    held = f"one {type(content).__name__}"
+    held = f"one {content.path if isinstance(content, Inert) else type(content).__name__}"
     if isinstance(content, dict):
         held = f"the entries {few(map(str, content))}" if content else "nothing at all"
     return f"holds no state dict, but {held}; save the generator with torch.save(generator.state_dict(), path)"

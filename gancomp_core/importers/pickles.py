@@ -104,6 +104,7 @@ class _Unpickler(pickle._Unpickler):
             "torch._tensor._rebuild_from_type_v2": lambda make, _kind, args, *_: make(*args),
             "torch.storage._load_from_bytes": lambda data: _read_stream(io.BytesIO(data))[0],
             "torch.Size": first,
+            "_codecs.encode": lambda text, *_: text.encode("latin1"),  # bytes in protocols before 3
             "collections.OrderedDict": OrderedDict,
             "collections.defaultdict": lambda *_: {},
             **{

@@ -118,7 +118,7 @@ class PlainRow(nn.Module):
         if r.norm == "none":
             return []
         made = norms[r.norm]()
-        if r.at_test == "picture":
+        if r.at_test == "picture" and r.norm.startswith(("tracked", "batch")):
             made.eval = lambda: made.train(True)  # as it is run; one picture at a time
             made.train = lambda mode=True: nn.Module.train(made, True)
         return [made]

@@ -100,7 +100,7 @@ def _kind(tensors: Mapping[str, Tensor]) -> str:
     names = set(tensors)
     dims = {name: tensor.ndim for name, tensor in tensors.items()}
     if dims.get("weight") == 4 and names <= {"weight", "bias"} and dims.get("bias", 1) == 1:
-        return "conv"
+        return "conv" if tensors["weight"].shape[2] == tensors["weight"].shape[3] else ""
     if dims == {"weight": 1}:
         return "prelu"
     sizes = {tensor.numel() for name, tensor in tensors.items() if name != "num_batches_tracked"}
@@ -226,8 +226,12 @@ def read_row(tensors: Mapping[str, Tensor]) -> Reading:
 
 def _prefix(tensors: Mapping[str, Tensor]) -> str:
     """What stands before the numbers in most names."""
-    matches = [re.match(r"((?:[^.]*[^.\d][^.]*\.)*)\d+\.", name) for name in tensors]
-    found = Counter(match[1] for match in matches if match)
+    found: Counter[str] = Counter()
+    for name in tensors:
+        parts = name.split(".")[:-1]
+        first = next((i for i, part in enumerate(parts) if part.isdecimal()), None)
+        if first is not None:
+            found["".join(f"{part}." for part in parts[:first])] += 1
     if not found:
         raise Misfit(next(iter(tensors), ""), "is no numbered layer")
     return found.most_common(1)[0][0]
@@ -323,10 +327,17 @@ def _step(leg: Leg, width: int, room: int, behind: bool, slot: bool, last: bool)
     if enlarges:
         if room:
             raise Misfit(item.first, "is a transposed convolution behind a layer of an unknown kind")
+        _check_bias(item, shape[1])
         return Step(leg, "transposed", shape[1], stride=2)
     if room > 2 or (room == 2 and not behind):
         raise Misfit(item.first, f"stands behind {room} layers without tensors that do not fit")
+    _check_bias(item, shape[0])
     return Step(leg, "conv", shape[0], groups=width // shape[1], pads=bool(room), resize=room == 2)
+
+
+def _check_bias(item: Item, made: int, name: str = "bias") -> None:
+    if name in item.tensors and item.tensors[name].shape != (made,):
+        raise Misfit(item.name + name, f"is no bias for {made} channels")
 
 
 def _nested(leg: Leg, width: int, room: int, behind: bool) -> Step:
@@ -339,6 +350,7 @@ def _nested(leg: Leg, width: int, room: int, behind: bool) -> Step:
     if conv.weight.shape[1] != width:
         raise Misfit(item.first, f"takes {conv.weight.shape[1]} channels where {width} come in")
     made = conv.weight.shape[0]
+    _check_bias(conv, made)
     if conv.index == 0:
         return Step(leg, "nested", made // 4, shuffle="nested")
     return Step(leg, "nested", made, resize=True, pads=conv.index == 2)
@@ -358,11 +370,13 @@ def _block(leg: Leg, width: int, slot: bool) -> Step:
         taken = kernel.shape[1]
         if part.item.kind == "separable":
             depthwise = part.item.tensors["conv.0.weight"]
-            if depthwise.shape[:2] != (taken, 1) or depthwise.shape[-1] % 2 == 0:
+            if depthwise.shape[:2] != (taken, 1) or depthwise.shape[-1] % 2 == 0 or kernel.shape[-1] > 1:
                 raise Misfit(part.item.first, f"is no depthwise kernel for {taken} channels")
+            _check_bias(part.item, taken, "conv.0.bias")
         if taken != width or kernel.shape[-1] % 2 == 0:
             raise Misfit(part.item.first, f"takes {taken} channels where {width} come in, or has an even kernel")
         width = kernel.shape[0]
+        _check_bias(part.item, width, "conv.2.bias" if part.item.kind == "separable" else "bias")
         hidden = slot and part.norm is None
         steps.append(Step(part, part.item.kind, width, pads=start == 1, hidden=hidden))
     between = inner[0].room - start - bool(steps[0].hidden) - (inner[0].prelu is None)
