@@ -327,17 +327,17 @@ def _step(leg: Leg, width: int, room: int, behind: bool, slot: bool, last: bool)
     if enlarges:
         if room:
             raise Misfit(item.first, "is a transposed convolution behind a layer of an unknown kind")
-        _check_bias(item, shape[1])
+        _check_length(item, shape[1])
         return Step(leg, "transposed", shape[1], stride=2)
     if room > 2 or (room == 2 and not behind):
         raise Misfit(item.first, f"stands behind {room} layers without tensors that do not fit")
-    _check_bias(item, shape[0])
+    _check_length(item, shape[0])
     return Step(leg, "conv", shape[0], groups=width // shape[1], pads=bool(room), resize=room == 2)
 
 
-def _check_bias(item: Item, made: int, name: str = "bias") -> None:
+def _check_length(item: Item, made: int, name: str = "bias") -> None:
     if name in item.tensors and item.tensors[name].shape != (made,):
-        raise Misfit(item.name + name, f"is no bias for {made} channels")
+        raise Misfit(item.name + name, f"holds {item.tensors[name].numel()} numbers for {made} channels")
 
 
 def _nested(leg: Leg, width: int, room: int, behind: bool) -> Step:
@@ -350,7 +350,7 @@ def _nested(leg: Leg, width: int, room: int, behind: bool) -> Step:
     if conv.weight.shape[1] != width:
         raise Misfit(item.first, f"takes {conv.weight.shape[1]} channels where {width} come in")
     made = conv.weight.shape[0]
-    _check_bias(conv, made)
+    _check_length(conv, made)
     if conv.index == 0:
         return Step(leg, "nested", made // 4, shuffle="nested")
     return Step(leg, "nested", made, resize=True, pads=conv.index == 2)
@@ -372,11 +372,15 @@ def _block(leg: Leg, width: int, slot: bool) -> Step:
             depthwise = part.item.tensors["conv.0.weight"]
             if depthwise.shape[:2] != (taken, 1) or depthwise.shape[-1] % 2 == 0 or kernel.shape[-1] > 1:
                 raise Misfit(part.item.first, f"is no depthwise kernel for {taken} channels")
-            _check_bias(part.item, taken, "conv.0.bias")
+            _check_length(part.item, taken, "conv.0.bias")
+            for name in ("weight", "bias", "running_mean", "running_var"):
+                _check_length(part.item, taken, f"conv.1.{name}")
         if taken != width or kernel.shape[-1] % 2 == 0:
             raise Misfit(part.item.first, f"takes {taken} channels where {width} come in, or has an even kernel")
         width = kernel.shape[0]
-        _check_bias(part.item, width, "conv.2.bias" if part.item.kind == "separable" else "bias")
+        _check_length(part.item, width, "conv.2.bias" if part.item.kind == "separable" else "bias")
+        if part.norm:
+            _check_length(part.norm, width, "weight" if "weight" in part.norm.tensors else "running_mean")
         hidden = slot and part.norm is None
         steps.append(Step(part, part.item.kind, width, pads=start == 1, hidden=hidden))
     between = inner[0].room - start - bool(steps[0].hidden) - (inner[0].prelu is None)
