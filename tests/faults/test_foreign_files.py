@@ -216,7 +216,7 @@ WRAPPERS: dict[str, Callable[[PlainRow], Any]] = {
     "a set and a path": lambda net: {"netG": net.state_dict(), "names": {"a"}, "where": Path("x")},
     "a list": lambda net: [net.state_dict(), discriminator()],
     "an optimizer": lambda net: {"model": net.state_dict(), "optim": torch.optim.Adam(net.parameters()).state_dict()},
-    "parameters": lambda net: dict(net.named_parameters()),
+    "parameters": lambda net: dict(net.named_buffers()) | dict(net.named_parameters()),
     "a scalar beside": lambda net: {"step": torch.tensor(3), "params": net.state_dict()},
     "DataParallel": lambda net: {f"module.{name}": t for name, t in net.state_dict().items()},
     "compiled": lambda net: {f"_orig_mod.{name}": t for name, t in net.state_dict().items()},
