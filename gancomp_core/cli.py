@@ -138,7 +138,7 @@ def _add_compress(groups: Groups) -> None:
 
 
 def _compress(options: Namespace) -> None:
-    from gancomp_core.compress import compress, make_plan, open_teacher, write_report
+    from gancomp_core.compress import compress, make_plan, open_teacher
     from gancomp_core.compress.pictures import probe
 
     _say_when()
@@ -149,7 +149,7 @@ def _compress(options: Namespace) -> None:
         print(make_plan(teacher, options.pictures, **how))
         return
     finished = compress(teacher, options.pictures, out=options.out, **how)
-    print(f"{finished.files['int8']}\n{write_report(finished)}")
+    print(f"{finished.files['int8']}\n{finished.folder / 'report.html'}")
 
 
 # --- zoo ------------------------------------------------------------------------------------------------------------

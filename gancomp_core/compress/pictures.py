@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -299,12 +298,6 @@ class Painting:
         path, shape = self.path(split, side), (self.splits[split], *self.shapes[side])
         if path.exists() and self.state["done"][split]:
             return np.lib.format.open_memmap(path, mode="r+")
-        needed, free = int(np.prod(shape)), shutil.disk_usage(path.parent).free
-        if needed > free:
-            raise GancompError(
-                f"The teacher's pictures need {needed / 1e9:.1f} GB in {path.parent}, and {free / 1e9:.1f} GB are "
-                "free; free some space, or choose another --out."
-            )
         return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
 
     def _write(self) -> None:

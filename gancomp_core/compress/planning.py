@@ -55,7 +55,8 @@ SCALES = (2, 1.5, 1, 3 / 4, 1 / 2, 3 / 8, 1 / 4, 3 / 16, 1 / 8, 1 / 16)
 PAINTING = 0.2  # share of all minutes at most
 SEARCHING, SUPERNET = 0.1, 0.3  # shares of what is left when pictures are painted and the end is provided for
 BATCH = 4  # pictures in a step: more, smaller steps get further in the same time
-FINISHING = 40.0  # seconds for files, checks and report
+EXPORTING = 25.0  # seconds for files and checks
+REPORTING = 0.12  # share of all minutes that the report takes at most
 PATIENCE = 5.0  # seconds that each measurement of this machine may take
 FEWEST_STEPS, WANTED_CANDIDATES, MOST_CANDIDATES = 10, 32, 200
 KID_PICTURES = 100
@@ -354,7 +355,8 @@ def _fitted(draft: Plan, paces: Callable[[Plan], _Paces], started: float) -> Pla
         measured = paces(draft)
         planning = time.monotonic() - started
         painting = sum(draft.painted.values()) * measured.painting
-        left = 60 * draft.minutes - planning - painting - FINISHING
+        finishing = EXPORTING + _reporting(draft, measured)
+        left = 60 * draft.minutes - planning - painting - finishing
         searching = SEARCHING * left
         supernet, tuning = SUPERNET * left, (1 - SUPERNET - SEARCHING) * left
         steps = [int(min(MOST_STEPS, share / pace))
@@ -364,7 +366,7 @@ def _fitted(draft: Plan, paces: Callable[[Plan], _Paces], started: float) -> Pla
             break
         draft = replace(draft, crop=smaller)
     if min(steps) < FEWEST_STEPS:
-        needed = (planning + painting + FINISHING + FEWEST_STEPS * (measured.supernet + measured.tuning) / 0.4) / 60
+        needed = (planning + painting + finishing + FEWEST_STEPS * (measured.supernet + measured.tuning) / 0.4) / 60
         raise GancompError(
             f"{draft.minutes:g} minutes are too few on this machine, where a step takes {measured.supernet:.2f} s; "
             f"give at least {math.ceil(needed)} minutes or a smaller --size."
@@ -382,8 +384,13 @@ def _fitted(draft: Plan, paces: Callable[[Plan], _Paces], started: float) -> Pla
         warnings=_warnings(draft),
     )
     seconds = (painting, steps[0] * measured.supernet, plan.candidates * scored * measured.scoring,
-               steps[1] * measured.tuning, FINISHING)  # fmt: skip
+               steps[1] * measured.tuning, EXPORTING, _reporting(draft, measured))  # fmt: skip
     return replace(plan, stages=_stages(plan, seconds))
+
+
+def _reporting(draft: Plan, measured: _Paces) -> float:
+    """Seconds for the report, which paints the held-out pictures with the teacher in some forms and scores them."""
+    return 10 + min(REPORTING * 60 * draft.minutes, draft.painted["test"] * (0.3 + 3 * measured.painting))
 
 
 def _stages(plan: Plan, seconds: tuple[float, ...]) -> tuple[Stage, ...]:
@@ -393,7 +400,8 @@ def _stages(plan: Plan, seconds: tuple[float, ...]) -> tuple[Stage, ...]:
         "supernet": f"{plan.supernet_steps:,} steps, all {plan.space.size:,} networks in shared weights, {start}",
         "search": f"up to {plan.candidates} networks within the budget, scored on {plan.scored} pictures",
         "tuning": f"{plan.tuning_steps:,} more steps of the best one",
-        "export": "float32 and int8 ONNX files, checks and the report",
+        "export": "float32 and int8 ONNX files, compared with the student",
+        "report": "times and pictures of teacher and student side by side",
     }
     return tuple(
         Stage(name, text, round(took / 60, 2)) for (name, text), took in zip(what.items(), seconds, strict=True)

@@ -23,6 +23,7 @@ from gancomp_core.compress import stages
 from gancomp_core.compress.pictures import Painting, probe, scan
 from gancomp_core.compress.plan import Finished, Plan
 from gancomp_core.compress.planning import make_plan
+from gancomp_core.compress.report import write_report
 from gancomp_core.compress.stages import Decisions, PairedScore, TimeLimit
 from gancomp_core.compress.teachers import Teacher, open_teacher
 from gancomp_core.data import Task
@@ -130,10 +131,14 @@ class Workshop:
             )
         for name, made in self.decisions.made.items():
             remarks.append(f"This machine was slower than planned: {name} ended after {made[-1][1]:,} steps.")
-        return Finished(
+        found = Finished(
             plan=self.plan, teacher=self.teacher, task=self.task, student=self.student, files=files,
             frontier=self.frontier.table, minutes=self.minutes, folder=self.folder, remarks=tuple(remarks),
         )  # fmt: skip
+        if not (self.folder / "report.html").exists():
+            with self._stage("report"):
+                write_report(found)
+        return found
 
     @cached_property
     def decisions(self) -> Decisions:

@@ -193,13 +193,13 @@ def test_a_run_that_is_killed_and_goes_on_makes_the_same_file(folder, short, tmp
     short.save(parts / "plan.json")
     killed_when(parts / "pictures" / "painted.json", folder, parts)
     killed_when(parts / "supernet.safetensors", folder, parts)
-    again = run(folder, parts)
-    assert sha256(again.files["int8"]) == sha256(finished.files["int8"])
-    written = {path: path.stat().st_mtime_ns for path in parts.glob("*.onnx")}
-    run(folder, parts)
-    assert {path: path.stat().st_mtime_ns for path in parts.glob("*.onnx")} == written
+    again = Workshop(short, open_teacher(a_teacher()), parts).files
+    assert sha256(again["int8"]) == sha256(finished.files["int8"])
+    written = {path: path.stat().st_mtime_ns for path in whole.iterdir()}
+    run(folder, whole)
+    assert {path: path.stat().st_mtime_ns for path in whole.iterdir()} == written
     with refused("with minutes 2"):
-        run(folder, parts, minutes=3)
+        run(folder, whole, minutes=3)
 
 
 def test_a_training_that_is_too_slow_ends_earlier_and_goes_on_alike(short, tmp_path):
