@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ SPLITS = ("train", "search", "test")
 HELD = {"test": (0.2, 256), "search": (0.1, 64)}
 FEWEST = 8
 ARRAYS = (".npy", ".npz")
+ENOUGH = 64  # pictures to train on, where the teacher turns out slow
 BATCH = 8  # pictures that are painted at once
 
 
@@ -229,6 +231,7 @@ class Painting:
             "next": 0,
             "done": dict.fromkeys(SPLITS, 0),
             "skipped": [],
+            "spent": 0.0,
             "complete": False,
         }
         if self.counter.exists():
@@ -251,6 +254,7 @@ class Painting:
         found: PictureFolder,
         canvas: tuple[int, int],
         paint: Callable[[Tensor], Tensor],
+        seconds: float,
         tell: Callable[[int], None],
     ) -> None:
         """Paint what is missing: first for the splits that are kept back, then for training, which may get fewer.
@@ -259,6 +263,7 @@ class Painting:
             found: The folder; files that cannot be decoded are skipped.
             canvas: Height and width that the teacher gets.
             paint: From float sources in [-1, 1] to the teacher's pictures.
+            seconds: After which training has to do with the pictures that there are, if they are ENOUGH.
             tell: Gets the number of pictures that are done.
 
         Raises:
@@ -266,13 +271,15 @@ class Painting:
         """
         arrays = {(split, side): self._open(split, side) for split in SPLITS for side in (0, 1)}
         for split in reversed(SPLITS):
-            while given := self._next(found, canvas, self.splits[split] - self.state["done"][split]):
+            while not self._late(seconds) and (given := self._next(found, canvas, split)):
+                began = time.monotonic()
                 sources, start = torch.stack(given), self.state["done"][split]
                 for side, pictures in enumerate((sources, to_uint8(paint(to_float(sources))))):
                     held = arrays[split, side]
                     held[start : start + len(given)] = middle(pictures, self.shapes[side][-2:]).numpy()
                     held.flush()
                 self.state["done"][split] += len(given)
+                self.state["spent"] += time.monotonic() - began
                 self._write()
                 tell(self.done)
         if self.state["done"]["train"] < 2:
@@ -283,9 +290,12 @@ class Painting:
         self.state["complete"] = True
         self._write()
 
-    def _next(self, found: PictureFolder, canvas: tuple[int, int], missing: int) -> list[Tensor]:
-        """The next sources that can be decoded."""
-        sources: list[Tensor] = []
+    def _late(self, seconds: float) -> bool:
+        return bool(self.state["spent"] > seconds and self.state["done"]["train"] >= ENOUGH)
+
+    def _next(self, found: PictureFolder, canvas: tuple[int, int], split: str) -> list[Tensor]:
+        """The next sources of a split that can be decoded."""
+        sources, missing = list[Tensor](), self.splits[split] - self.state["done"][split]
         while len(sources) < min(BATCH, missing) and self.state["next"] < len(found.files):
             try:
                 sources.append(found.read(found.files[self.state["next"]], canvas))

@@ -21,8 +21,9 @@ from gancomp_core.compress.pictures import FEWEST, HELD, PictureFacts, PictureFo
 from gancomp_core.compress.plan import Plan, Stage
 from gancomp_core.data import PictureSet, Task, to_float, to_uint8
 from gancomp_core.errors import GancompError, at_least, one_of
-from gancomp_core.measure import cost, onnx_cost, onnx_latency
+from gancomp_core.measure import cost, onnx_cost, onnx_latency, openvino_latency
 from gancomp_core.measure.onnx_export import check_opset
+from gancomp_core.measure.openvino_runtime import openvino_runtime
 from gancomp_core.methods.architecture_search import Budget, LatencyTable
 from gancomp_core.methods.architecture_search.budget import amount
 from gancomp_core.methods.architecture_search.candidates import Candidates
@@ -89,7 +90,8 @@ def make_plan(
         GancompError: For whatever cannot work, in one sentence.
     """
     started = time.monotonic()
-    one_of(runtime, RUNTIMES, "runtime")
+    if one_of(runtime, RUNTIMES, "runtime") == "openvino":
+        openvino_runtime()  # refuses where it is not installed
     check_opset(opset)
     at_least(0, seed, "seed", "0 is usual")
     if not 0.1 <= minutes < math.inf:
@@ -100,7 +102,7 @@ def make_plan(
     known = _cost(teacher, canvas)
     limits = read_budget(budget, known)
     space, warm = _space(teacher, limits, edge)
-    tight = _as_searched(limits, space, edge)
+    tight = _as_searched(limits, space, edge, runtime)
     latency = None if tight.latency_ms is None else LatencyTable.build(space, (edge, edge))
     typical = _typical(Candidates(space, tight, (edge, edge), latency, np.random.default_rng(seed)))
     sample, pace = _sample(teacher, folder, canvas, edge)
@@ -217,7 +219,7 @@ def _table_ms(network: GeneratorArchitecture, size: int) -> float:
 # --- limits on the int8 file ------------------------------------------------------------------------------------------
 
 
-def _as_searched(limits: Limits, space: ArchitectureSpace, size: int) -> Budget:
+def _as_searched(limits: Limits, space: ArchitectureSpace, size: int, runtime: str) -> Budget:
     """The limits as a search takes them: bytes of the file as parameters, its milliseconds as those of a latency table.
 
     The narrowest and the widest network are written as int8 files and timed; between them both costs are taken to grow
@@ -226,14 +228,14 @@ def _as_searched(limits: Limits, space: ArchitectureSpace, size: int) -> Budget:
     params, table_ms = limits.params, None
     asked = {"bytes": limits.file_bytes, "latency_ms": limits.latency_ms}
     if wanted := {name: limit for name, limit in asked.items() if limit is not None}:
-        low = _measured(space.narrowest, size, limits)
+        low = _measured(space.narrowest, size, limits, runtime)
         for name, limit in wanted.items():
             if limit < low[name]:
                 raise GancompError(
                     f"No student has at most {amount(name, limit)} as an int8 file: they begin at "
                     f"{amount(name, low[name])}; raise the limit to that or more."
                 )
-        high = _measured(space.widest, size, limits)
+        high = _measured(space.widest, size, limits, runtime)
         if limits.file_bytes is not None:
             params = min(params or math.inf, _between("bytes", limits.file_bytes, low, high, "params"))
         if limits.latency_ms is not None:
@@ -241,14 +243,15 @@ def _as_searched(limits: Limits, space: ArchitectureSpace, size: int) -> Budget:
     return Budget(limits.macs, params, table_ms)
 
 
-def _measured(network: GeneratorArchitecture, size: int, limits: Limits) -> dict[str, float]:
+def _measured(network: GeneratorArchitecture, size: int, limits: Limits, runtime: str) -> dict[str, float]:
     """A network's costs and those of its int8 file, which random weights do not change."""
     with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
         shape = (1, network.in_channels, size, size)
         file = export_int8(build(network), Path(folder) / "int8.onnx", torch.rand(shape) * 2 - 1)
         found = {"params": float(network.cost(size, size).params), "bytes": float(file.stat().st_size)}
         if limits.latency_ms is not None:
-            found["latency_ms"] = onnx_latency(file, shape).median_ms
+            timed = openvino_latency if runtime == "openvino" else onnx_latency
+            found["latency_ms"] = timed(file, shape).median_ms
             found["table_ms"] = _table_ms(network, size)
     return found
 

@@ -24,7 +24,7 @@ from gancomp_core.compress.pictures import Painting, probe, scan
 from gancomp_core.compress.plan import Finished, Plan
 from gancomp_core.compress.planning import make_plan
 from gancomp_core.compress.report import write_report
-from gancomp_core.compress.stages import Decisions, PairedScore, TimeLimit
+from gancomp_core.compress.stages import LATE, Decisions, PairedScore, TimeLimit
 from gancomp_core.compress.teachers import Teacher, open_teacher
 from gancomp_core.data import Task
 from gancomp_core.errors import GancompError
@@ -129,6 +129,8 @@ class Workshop:
             remarks.append(
                 f"{len(skipped)} files could not be decoded and were left out, such as this one: {skipped[0]}"
             )
+        if self.painting.done < sum(self.plan.painted.values()):
+            remarks.append(f"The teacher painted {self.painting.done:,} pictures, fewer than planned.")
         for name, made in self.decisions.made.items():
             remarks.append(f"This machine was slower than planned: {name} ended after {made[-1][1]:,} steps.")
         found = Finished(
@@ -183,7 +185,8 @@ class Workshop:
         if not painting.complete:
             found = scan(plan.pictures.folder, self.teacher.in_channels)
             with self._stage("pictures"), Progress(painting.done, sum(plan.painted.values()), unit="picture") as shown:
-                painting.run(found, plan.canvas, self.teacher.paint, lambda count: shown.update(count, {}))
+                seconds = LATE * self._seconds("pictures") + 5
+                painting.run(found, plan.canvas, self.teacher.paint, seconds, lambda count: shown.update(count, {}))
         return painting.task(Path(plan.pictures.folder).resolve().name)
 
     @cached_property
@@ -258,9 +261,12 @@ class Workshop:
 
     def _around(self, training: str, file: str) -> list[Callback]:
         """A checkpoint, and the clock."""
-        seconds = 60 * next(stage.minutes for stage in self.plan.stages if stage.name == training)
         checkpoint = Checkpoint(self.folder / f"{file}.checkpoint.pt")
-        return [checkpoint, TimeLimit(training, seconds, self.decisions)]
+        return [checkpoint, TimeLimit(training, self._seconds(training), self.decisions)]
+
+    def _seconds(self, stage: str) -> float:
+        """What the plan gives a stage."""
+        return 60 * next(each.minutes for each in self.plan.stages if each.name == stage)
 
     def _made(self, path: Path) -> bool:
         """Whether this plan made these weights already."""
