@@ -78,6 +78,13 @@ def _multiplying(model: ModelProto) -> Iterator[NodeProto]:
     return (node for node in model.graph.node if node.op_type in WEIGHTS_AT)
 
 
+def kernel_macs(model: ModelProto, example: Array) -> dict[str, int]:
+    """What each multiplying layer of a graph costs for a batch, by the name of the tensor that it writes."""
+    nodes = list(_multiplying(model))
+    shapes = _shapes(model, example, "The graph")
+    return {node.output[0]: _macs(node, shapes) for node in nodes}
+
+
 def _shapes(model: ModelProto, example: Array, name: str) -> Mapping[str, tuple[int, ...]]:
     """The shapes of everything that a multiplying layer reads or writes."""
     import onnx

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
+import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -63,24 +65,13 @@ def export_onnx(
     example = torch.zeros(
         (max(input_shape[0], 2) if dynamic else input_shape[0], *input_shape[1:]), device=device_of(module)
     )
-    size = torch.export.Dim.DYNAMIC
     import onnx  # slow to import, and only an export needs it
 
     try:
         with silence(), evaluating(_with_plain_norms(module)) as exported:
-            program = torch.onnx.export(
-                exported,
-                (example,),
-                dynamo=True,
-                input_names=["source"],
-                output_names=["picture"],
-                dynamic_shapes=({0: size, 2: size, 3: size},) if dynamic else None,
-                opset_version=opset,
-                verbose=False,
-            )
-            assert program is not None
+            model = _exported(exported, example, dynamic, opset)
             with files.atomic_write(path) as temporary:
-                onnx.save(_without_comments(program.model_proto), temporary)
+                onnx.save(_without_comments(model), temporary)
     except GancompError:
         raise
     except Exception as error:  # the exporter raises many kinds
@@ -98,6 +89,32 @@ def check_opset(opset: int) -> None:
             f"An ONNX file is written with opset {OPSETS[0]} to {OPSETS[-1]}, not {opset!r}; leave it out for {OPSET}, "
             "or convert the file with onnx.version_converter for an older runtime."
         )
+
+
+def _exported(module: nn.Module, example: Tensor, dynamic: bool, opset: int) -> ModelProto:
+    """The graph of a module: of any size, or of multiples of a power of two where layers join maps of several sizes."""
+    export: Callable[..., Any] = functools.partial(
+        torch.onnx.export, module, (example,), dynamo=True, input_names=["source"], output_names=["picture"],
+        opset_version=opset, verbose=False,
+    )  # fmt: skip
+    *first, last = _any_size(example) if dynamic else [None]
+    for sides in first:
+        with contextlib.suppress(Exception):  # the exporter raises many kinds; what is wrong, the last attempt raises
+            return cast("ModelProto", export(dynamic_shapes=sides).model_proto)
+    return cast("ModelProto", export(dynamic_shapes=last).model_proto)
+
+
+def _any_size(example: Tensor) -> list[Any]:
+    """What the exporter is told of the sizes of pictures: nothing; then that they are multiples of a power of two."""
+    free, (height, width) = torch.export.Dim.DYNAMIC, example.shape[2:]
+    found: list[Any] = [({0: free, 2: free, 3: free},)]
+    step = math.gcd(height, width) & -math.gcd(height, width)
+    while step > 1 and min(height, width) // step < 2:
+        step //= 2
+    if step > 1:
+        rows, columns = (torch.export.Dim(name, min=2, max=2**16) for name in ("rows", "columns"))
+        found.append(({0: free, 2: step * rows, 3: step * columns},))
+    return found
 
 
 class _PlainInstanceNorm(nn.Module):

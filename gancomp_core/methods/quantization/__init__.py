@@ -41,12 +41,14 @@ from gancomp_core.methods.quantization.small_weights import (
     unchanged,
     weight_only_int8,
 )
+from gancomp_core.methods.quantization.within import Int8File, export_int8_within, kernel_sensitivity
 
 __all__ = [
     "AGD",
     "KERNELS",
     "AffineMap",
     "FakeQuantize",
+    "Int8File",
     "QuantizedConv",
     "Range",
     "RangeEstimator",
@@ -59,7 +61,9 @@ __all__ = [
     "convolutions",
     "ema",
     "export_int8",
+    "export_int8_within",
     "half_weights",
+    "kernel_sensitivity",
     "layer_sensitivity",
     "magnitude_pruned",
     "min_max",

@@ -18,13 +18,17 @@ are stored in 8 bits and unpacked when the file is loaded.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnx.version_converter
 import torch
 from onnx import NodeProto, TensorProto, helper
 from torch import Tensor, nn
@@ -33,7 +37,16 @@ from gancomp_core.errors import GancompError
 from gancomp_core.measure.onnx_export import OPSET, OnnxGenerator, export_onnx, silence
 from gancomp_core.measure.onnx_runtime import onnx_runtime
 from gancomp_core.measure.running import measuring
-from gancomp_core.methods.quantization.affine import AffineMap, Range, RangeEstimator, asymmetric, mse, rows, symmetric
+from gancomp_core.methods.quantization.affine import (
+    AffineMap,
+    Range,
+    RangeEstimator,
+    asymmetric,
+    min_max,
+    mse,
+    rows,
+    symmetric,
+)
 from gancomp_core.methods.quantization.graph import Array, Graph, attribute, set_attributes
 from gancomp_core.methods.quantization.simulated import LEAST_INPUTS
 
@@ -41,13 +54,14 @@ MOST_PACKED = 4  # output channels whose fourfold fits into the 16 lanes of an i
 SATURATED = math.atanh(254 / 255)  # from here on tanh is within half a gray level of 1
 UNIT = Range(torch.tensor(-1.0), torch.tensor(1.0))  # of pictures, and of channels that fill their range
 BATCH = 8
+LEAST_OPSET = 13  # from here on, scales may belong to channels
 MOST_VALUES = 1 << 19  # of a tensor that are kept for choosing its range
 #: Called with the name of a stage of the work and the share of it that is done, 0 to 1.
 Progress = Callable[[str, float], None]
 
 
 def export_int8(
-    generator: nn.Module,
+    generator: nn.Module | Path | str,
     path: Path | str,
     calibration: Tensor,
     *,
@@ -63,10 +77,10 @@ def export_int8(
     The file takes any number of pictures of any height and width that the network takes. It is written atomically.
 
     Args:
-        generator: The float network.
+        generator: The float network, or a float ONNX file of anyone's.
         path: Where to write the file.
-        calibration: Sources of the kind that the network will get, float32 [N, C, H, W] in [-1, 1]; some dozens of
-            training pictures are enough.
+        calibration: Sources of the kind that the network will get, float32 [N, C, H, W] in [-1, 1] (for a file, in its
+            own range); some dozens of training pictures are enough.
         estimator: Chooses the ranges of activations from the values that they take on these pictures.
         reduce_range: Keep the weights within 7 bits, for x86 processors without VNNI, whose 16-bit sums overflow
             otherwise.
@@ -83,6 +97,66 @@ def export_int8(
     Raises:
         GancompError: For pictures that cannot calibrate this network, and for a network that cannot be exported.
     """
+    with fitted(
+        generator, calibration, estimator=estimator, integer_tail=integer_tail, floating=floating, opset=opset,
+        progress=progress,
+    ) as ready:  # fmt: skip
+        return ready.write(path, reduce_range=reduce_range)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A float graph whose ranges are known, ready to be written with integer kernels.
+
+    Attributes:
+        file: The graph as a file, in a folder that lasts as long as :func:`fitted`.
+        layers: The convolutions that can be integer: the name of a node and what a reader knows the layer by.
+        maps: The maps of their inputs and outputs.
+        calibration: Source pictures on the CPU.
+        even: Whether every picture has an even height and width.
+        progress: As for :func:`export_int8`.
+    """
+
+    file: Path
+    layers: Mapping[str, str]
+    maps: Mapping[str, AffineMap]
+    calibration: Tensor
+    even: bool
+    progress: Progress
+
+    def write(self, path: Path | str, in_float: Collection[str] = (), reduce_range: bool = False) -> Path:
+        """Write the file; the convolutions of the nodes ``in_float`` stay float, with their weights as they are."""
+        self.progress("kernels", 0.0)
+        graph = Graph(self.file)
+        kernels = [node for node in graph.of("Conv") if node.name in self.layers and node.name not in in_float]
+        whole = {node.input[1] for node in graph.of("Conv") if node.name in in_float}
+        if kernels:
+            made = self.file.with_name("int8.onnx")
+            _insert_integer_kernels(graph, kernels, self.file, made, self.maps, self.calibration, reduce_range)
+            graph = Graph(made)
+        for node in graph.of("Conv", "ConvTranspose"):
+            if node.input[1] in graph.arrays:  # float still
+                if node.input[1] not in whole:
+                    store_in_8_bits(graph, node)
+            elif node.op_type == "Conv" and self.even:
+                pack_tail(graph, node)
+        graph.compact()
+        self.progress("kernels", 1.0)
+        return graph.save(path)
+
+
+@contextlib.contextmanager
+def fitted(
+    generator: nn.Module | Path | str,
+    calibration: Tensor,
+    *,
+    estimator: RangeEstimator = mse,
+    integer_tail: bool = True,
+    floating: Path | str | None = None,
+    opset: int = OPSET,
+    progress: Progress | None = None,
+) -> Iterator[Fitted]:
+    """The ranges of a generator; arguments and errors as for :func:`export_int8`."""
     if calibration.ndim != 4 or len(calibration) < 1 or not calibration.isfinite().all():
         raise GancompError(
             "An 8-bit network is calibrated with at least one finite source picture [N, C, H, W] in [-1, 1], not with "
@@ -90,32 +164,68 @@ def export_int8(
         )
     calibration, told = calibration.detach().cpu().float(), progress or _untold
     with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
-        prepared, whole = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        prepared, span = Path(folder) / "float.onnx", UNIT
         told("float file", 0.0)
-        graph = Graph(Path(floating or export_onnx(generator, prepared, tuple(calibration.shape), opset=opset)))
-        with measuring("cpu", generator):
-            generator(calibration[:1])  # refuses sizes that a graph would take and get wrong
+        if isinstance(generator, nn.Module):
+            graph = Graph(Path(floating or export_onnx(generator, prepared, tuple(calibration.shape), opset=opset)))
+            with measuring("cpu", generator):
+                generator(calibration[:1])  # refuses sizes that a graph would take and get wrong
+        else:
+            graph, span = Graph(simplified(Path(generator), prepared)), min_max(calibration.flatten())
+        name_nodes(graph)
         kernels = integer_kernels(graph, integer_tail)
-        maps = fit_ranges(graph, kernels, calibration, estimator, told)
-        told("kernels", 0.0)
+        layers = {node.name: node.input[1].removesuffix(".weight") for node in kernels}
+        maps = fit_ranges(graph, kernels, calibration, estimator, told, span)
         graph.save(prepared)
-        _insert_integer_kernels(graph, kernels, prepared, whole, maps, calibration, reduce_range)
-        graph = Graph(whole)
-    for node in graph.of("Conv", "ConvTranspose"):
-        if node.input[1] in graph.arrays:  # float still
-            store_in_8_bits(graph, node)
-        elif node.op_type == "Conv" and makes_even_sizes(generator):
-            pack_tail(graph, node)
-    graph.compact()
-    told("kernels", 1.0)
-    return graph.save(path)
+        yield Fitted(prepared, layers, maps, calibration, makes_even_sizes(generator), told)
+
+
+def simplified(given: Path, made: Path) -> Path:
+    """A float ONNX file of anyone's as one that is rewritten here: constants computed, BatchNorm in its convolution.
+
+    Raises:
+        GancompError: When it is missing, no ONNX file, takes anything but float32 pictures, or is integer already.
+    """
+    OnnxGenerator(given, threads=1)  # its checks
+    model = onnx.load(str(given))
+    versions = {each.domain: each.version for each in model.opset_import}
+    if any(node.op_type in ("QLinearConv", "ConvInteger", "DequantizeLinear") for node in model.graph.node):
+        raise GancompError(f"{given.name} is quantized already; give the float file that it was made of.")
+    halves = [each.name for each in model.graph.initializer if each.data_type == TensorProto.FLOAT16]
+    if halves:
+        raise GancompError(
+            f"{given.name} holds float16 numbers ('{halves[0]}'), and 8-bit ranges are found in float32; export the "
+            "network again in float32, with network.float()."
+        )
+    stored = {each.name for each in model.graph.initializer}
+    inputs = [each for each in model.graph.input if each.name not in stored]  # older files list their weights as well
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
+    if versions.get("", OPSET) < LEAST_OPSET:
+        model = onnx.version_converter.convert_version(model, OPSET)
+    runtime = onnx_runtime()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(made)
+    runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return made
+
+
+def name_nodes(graph: Graph) -> None:
+    """Give every node a name of its own, by which its layer is chosen."""
+    seen = {""}
+    for number, node in enumerate(graph.nodes):
+        if node.name in seen:
+            node.name = f"{node.op_type}_{number}_of_graph"
+        seen.add(node.name)
 
 
 def _untold(stage: str, share: float) -> None:
     return None
 
 
-def makes_even_sizes(generator: nn.Module) -> bool:
+def makes_even_sizes(generator: object) -> bool:
     """Whether every picture that a generator makes has an even height and width, according to its architecture."""
     architecture = getattr(generator, "architecture", None)
     step: int = getattr(architecture, "multiple", getattr(architecture, "scale", 1))
@@ -141,16 +251,17 @@ def fit_ranges(
     calibration: Tensor,
     estimator: RangeEstimator,
     progress: Progress = _untold,
+    source: Range = UNIT,
 ) -> dict[str, AffineMap]:
     """The maps of all tensors that these convolutions read and write, by name.
 
     Channels that are read by an InstanceNorm alone are shifted and scaled in the graph, so that all of a layer's
     channels range from -1 to 1.
     """
-    kernels = [(node, node.input[0], _written(graph, node)) for node in convolutions]
+    kernels = [(node, node.input[0], kernel_output(graph, node)) for node in convolutions]
     tensors = dict.fromkeys(tensor for _, *both in kernels for tensor in both if tensor != graph.source)
     values = collect(graph, list(tensors), calibration, progress)
-    spans = {graph.source: UNIT}
+    spans = {graph.source: source}
     for done, (node, read, written) in enumerate(kernels):
         progress("ranges", done / len(kernels))
         if read not in spans:
@@ -166,7 +277,7 @@ def fit_ranges(
     return {tensor: asymmetric(span) for tensor, span in spans.items()}
 
 
-def _written(graph: Graph, node: NodeProto) -> str:
+def kernel_output(graph: Graph, node: NodeProto) -> str:
     """What a convolution writes; if a ReLU follows, the ReLU's output, because the kernel does both."""
     reader = graph.only_reader(node.output[0])
     found: str = reader.output[0] if reader is not None and reader.op_type == "Relu" else node.output[0]
@@ -200,8 +311,11 @@ def collect(graph: Graph, tensors: Sequence[str], pictures: Tensor, progress: Pr
     with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
         probe = graph.save(Path(folder) / "probe.onnx", also=tensors)
         generator = OnnxGenerator(probe, threads=torch.get_num_threads())
-    for done, batch in enumerate(pictures.split(BATCH)):
-        progress("pictures", done * BATCH / len(pictures))
+    count = generator.session.get_inputs()[0].shape[0]
+    batch_size = count if isinstance(count, int) else BATCH  # a file may take so many pictures alone
+    pictures = pictures[: max(1, len(pictures) // batch_size) * batch_size] if isinstance(count, int) else pictures
+    for done, batch in enumerate(pictures.split(batch_size)):
+        progress("pictures", done * batch_size / len(pictures))
         outputs = generator.session.run(list(tensors), {graph.source: batch.numpy()})
         for tensor, output in zip(tensors, outputs, strict=True):
             values = torch.from_numpy(output).flatten(2)  # [n, C, H * W]
@@ -221,7 +335,7 @@ def _insert_integer_kernels(
     kernels: Sequence[NodeProto],
     given: Path,
     made: Path,
-    maps: dict[str, AffineMap],
+    maps: Mapping[str, AffineMap],
     calibration: Tensor,
     reduce_range: bool,
 ) -> None:
