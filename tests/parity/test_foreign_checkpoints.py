@@ -17,6 +17,7 @@ from plain_formats import Plain, config_widths, run_ncnn, write_ncnn
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from gancomp_core.errors import GancompError
 from gancomp_core.importers import Assumptions, import_checkpoint
 from gancomp_core.importers.ncnn_files import PACKAGE, import_realesrgan
 from gancomp_core.measure import cost
@@ -150,15 +151,29 @@ def test_safetensors_are_read(tmp_path):
     assert_same_function(import_checkpoint(str(tmp_path / "generator.safetensors")), theirs, 3)
 
 
+ENDS = {"2": 8, "5": 16, "8": 32, "14": 16, "17": 8}
+BLOCKS = {f"{block}.conv_block.{index}": 32 for block in (10, 11, 12) for index in (2, 6)}
+COUNTED = {"num_batches_tracked": torch.tensor(7)}
+
+
+def with_statistics(state: dict[str, Tensor], norms: dict[str, int]) -> dict[str, Tensor]:
+    found = dict(state)
+    for name, width in norms.items():
+        kept = {"running_mean": torch.rand(width), "running_var": torch.rand(width), **COUNTED}
+        found |= {f"model.{name}.{part}": values for part, values in kept.items()}
+    return found
+
+
 def test_running_statistics_of_an_old_instance_norm_are_ignored(tmp_path):
     theirs = Plain().build()
-    state = dict(theirs.state_dict())
-    for index, width in ((2, 8), (5, 16), (8, 32), (14, 16), (17, 8)):
-        state |= {f"model.{index}.{name}": torch.rand(width) for name in ("running_mean", "running_var")}
-        state[f"model.{index}.num_batches_tracked"] = torch.tensor(7)
-    ours = imported(theirs, tmp_path, lambda _: state, norm_at_test="picture")
+    ours = imported(theirs, tmp_path, lambda state: with_statistics(state, ENDS | BLOCKS), norm_at_test="picture")
     assert_same_function(ours, theirs, 3)
     assert "model.17.running_var" in ours.imported.skipped
+
+
+def test_norms_of_which_only_some_have_tensors_are_not_guessed(tmp_path):
+    with pytest.raises(GancompError, match=r"model\.10\.conv_block\.5.* a dropout or a norm without tensors"):
+        imported(Plain().build(), tmp_path, lambda state: with_statistics(state, ENDS), norm_at_test="picture")
 
 
 def test_affine_norms_outside_the_separable_convolutions_alone_are_enough(tmp_path):

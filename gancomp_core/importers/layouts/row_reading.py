@@ -271,10 +271,10 @@ def _is_up(item: Item) -> bool:
 def _steps(legs: list[Leg], middle: int, padded: bool) -> list[Step]:
     steps: list[Step] = []
     width = _inputs(legs[0].item)
-    slot = _has_slot(legs, middle)
+    slot, norms = _has_slot(legs, middle), any(leg.norm for leg in legs)
     room = int(padded)  # layers without tensors in front of the leg, apart from norm and activation
     for i, leg in enumerate(legs):
-        step = _step(leg, width, room, i >= middle, slot, i == len(legs) - 1)
+        step = _step(leg, width, room, i >= middle, slot, i == len(legs) - 1, norms)
         if step.does == "block" and width != step.width:
             raise Misfit(leg.item.first, f"is in a block that takes {width} channels and makes {step.width}")
         room = _behind(step, leg, slot, legs[i + 1].item if i + 1 < len(legs) else None)
@@ -302,7 +302,7 @@ def _has_slot(legs: list[Leg], middle: int) -> bool:
     return False
 
 
-def _step(leg: Leg, width: int, room: int, behind: bool, slot: bool, last: bool) -> Step:
+def _step(leg: Leg, width: int, room: int, behind: bool, slot: bool, last: bool, others_have_norms: bool) -> Step:
     item = leg.item
     if item.kind == "filter":
         if room or item.tensors["filt"].shape[0] != width:
@@ -314,7 +314,7 @@ def _step(leg: Leg, width: int, room: int, behind: bool, slot: bool, last: bool)
     if item.kind == "block":
         if room:
             raise Misfit(item.first, "is a block behind layers of an unknown kind")
-        return _block(leg, width, slot)
+        return _block(leg, width, slot, others_have_norms)
     if item.kind == "nested":
         return _nested(leg, width, room, behind)
     if item.kind != "conv":
@@ -356,7 +356,7 @@ def _nested(leg: Leg, width: int, room: int, behind: bool) -> Step:
     return Step(leg, "nested", made, resize=True, pads=conv.index == 2)
 
 
-def _block(leg: Leg, width: int, slot: bool) -> Step:
+def _block(leg: Leg, width: int, slot: bool, others_have_norms: bool) -> Step:
     """A residual block: two convolutions that keep the size."""
     item = leg.item
     inner = legs_of(item.inside)
@@ -386,6 +386,8 @@ def _block(leg: Leg, width: int, slot: bool) -> Step:
     between = inner[0].room - start - bool(steps[0].hidden) - (inner[0].prelu is None)
     if inner[0].before_norm or inner[1].before_norm or between not in (0, 1):  # 1: dropout
         raise Misfit(inner[1].item.first, f"is the layer {inner[1].item.index} of a block, which does not fit")
+    if between and others_have_norms and not inner[0].norm:
+        raise Misfit(inner[1].item.first, "stands behind a dropout or a norm without tensors, unlike the other norms")
     if inner[1].prelu:
         raise Misfit(inner[1].prelu.first, "is an activation at the end of a block")
     steps[1].active = False
