@@ -41,8 +41,11 @@ def import_realesrgan(name: str = "realesrgan-x4plus", folder: Path | str | None
         in [-1, 1] to [N, 3, 4h, 4w], to be clamped to [-1, 1].
 
     Raises:
-        GancompError: When the package or the model is missing or damaged, or is not an RRDBNet.
+        GancompError: When the package or the model is missing or damaged, is not an RRDBNet, or is a ``.pth`` file,
+            which :func:`import_checkpoint` reads.
     """
+    if Path(name).suffix in (".pth", ".pt", ".safetensors"):
+        raise GancompError(f"{name} is a file of weights and not an ncnn model; import_checkpoint reads it.")
     folder = _models() if folder is None else Path(folder)
     if Path(name).name != name or not (folder / f"{name}.param").is_file():
         there = ", ".join(sorted(file.stem for file in folder.glob("*.param"))) or "none"
@@ -172,7 +175,10 @@ def _number(text: str) -> float | None:
 
 
 def _no_rrdb(path: Path, why: str) -> GancompError:
-    return GancompError(f"{path} does not describe an RRDBNet ({why}); import realesrgan-x4plus or its -anime variant.")
+    return GancompError(
+        f"{path} does not describe an RRDBNet ({why}); import realesrgan-x4plus or its -anime "
+        "variant, or its .pth file with import_checkpoint."
+    )
 
 
 def _convolutions(network: RrdbNet) -> list[tuple[str, nn.Conv2d]]:

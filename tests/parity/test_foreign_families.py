@@ -25,7 +25,7 @@ from plain_families import (
 from torch import Tensor, nn
 
 from factories import pictures, refused
-from gancomp_core.importers import import_checkpoint
+from gancomp_core.importers import import_checkpoint, import_realesrgan
 from gancomp_core.importers.assumptions import Assumptions
 from gancomp_core.measure import cost
 from gancomp_core.nets import RrdbArchitecture, SpadeArchitecture, UnetArchitecture, VdsrArchitecture
@@ -189,6 +189,7 @@ def test_an_rrdbnet_is_read_by_the_names_of_real_esrgan(tmp_path, scale, channel
     ours = imported(theirs.state_dict(), tmp_path)
     assert f"{scale} times the size, for pictures in [0, 1]" in str(ours.imported)
     assert_same_function(ours, theirs, channels, size=8, span=UNIT)
+    assert cost(ours, 8, 8) == cost(theirs, 8, 8, channels)
     if scale == 4:
         assert ours.architecture == RrdbArchitecture(2, 8, 4)
 
@@ -294,6 +295,11 @@ DAMAGED = {
         ["local enhancer of pix2pixHD", "global generator"],
     ),
 }
+
+
+def test_the_ncnn_importer_says_what_reads_a_file_of_weights():
+    with refused("RealESRGAN_x4plus.pth", "import_checkpoint reads it"):
+        import_realesrgan("weights/RealESRGAN_x4plus.pth")
 
 
 @pytest.mark.parametrize("what", DAMAGED)

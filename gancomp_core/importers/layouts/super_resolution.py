@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gancomp_core.importers.assumptions import Assumptions, Value
 from gancomp_core.importers.layouts.base import Built
 from gancomp_core.importers.layouts.reading import Reading
+from gancomp_core.nets.architecture import check_picture
 from gancomp_core.nets.ranges import OtherRange
 from gancomp_core.nets.super_resolution import RrdbArchitecture, RrdbNet, Vdsr, VdsrArchitecture
 
@@ -49,9 +50,23 @@ class Rrdb:
         with torch.device("meta"):
             network = RrdbNet(RrdbArchitecture(blocks, width, growth, enlarged, inputs, outputs))
         skipped = reading.fill(network, lambda ours: _rrdb_name(ours, names))
-        whole = network if squares == 1 else nn.Sequential(nn.PixelUnshuffle(squares), network)
+        whole: nn.Module = OtherRange(network)
+        whole = whole if squares == 1 else _Squares(whole, squares, outputs)
         said = f"{self.name}, {blocks} blocks, {enlarged // squares} times the size, for pictures in [0, 1]"
-        return Built(OtherRange(whole), said, {}, skipped)
+        return Built(whole, said, {}, skipped)
+
+
+class _Squares(nn.Module):
+    """A network whose input channels are those of all pixels of a square."""
+
+    def __init__(self, net: nn.Module, side: int, in_channels: int) -> None:
+        super().__init__()
+        self.net, self.side, self.in_channels = net, side, in_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_picture(x, self.in_channels, self.side, self.side, "RRDBNet")
+        made: Tensor = self.net(F.pixel_unshuffle(x, self.side))
+        return made
 
 
 def _first_version(tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
