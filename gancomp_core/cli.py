@@ -314,7 +314,7 @@ def _agd_do(options: Namespace) -> None:
 
 
 def _add_benchmark(groups: Groups) -> None:
-    group = _group(groups, "benchmark", "all methods under one teacher and one clock: list, do, show, claims")
+    group = _group(groups, "benchmark", "all methods under one teacher and one clock: list, do, show, claims, power")
     for parser in (
         _command(group, "list", _benchmark_list, "list the rows, and what of them is measured"),
         _command(
@@ -329,7 +329,8 @@ def _add_benchmark(groups: Groups) -> None:
     _command(group, "time", _benchmark_time, "measure latency and memory alone, in fifteen rounds")
     _command(group, "headline", _benchmark_headline, "write the headline's network and picture into data/results")
     claims = _command(group, "claims", _benchmark_claims, "print what the papers claim, and what holds here")
-    claims.add_argument("--write", action="store_true", help="decide again; write data/claims.yml and README.md")
+    claims.add_argument("--write", action="store_true", help="decide again; write the claims, README.md and docs")
+    _command(group, "power", _benchmark_power, "print how many more seeds and hours the undecided claims take")
 
 
 def _benchmark_list(options: Namespace) -> None:
@@ -370,11 +371,20 @@ def _benchmark_headline(options: Namespace) -> None:
 
 
 def _benchmark_claims(options: Namespace) -> None:
-    from gancomp_core.lab.benchmark import ledger, write_claims
+    from gancomp_core.course.forest import write_forest
+    from gancomp_core.lab.benchmark import ledger, write_claims, write_pages
 
     if options.write:
         write_claims()
+        write_pages()
+        write_forest()
     print(ledger().to_string(max_colwidth=70))
+
+
+def _benchmark_power(options: Namespace) -> None:
+    from gancomp_core.lab.benchmark import power
+
+    print(power().round(1).to_string(max_colwidth=70))
 
 
 # --- course ---------------------------------------------------------------------------------------------------------

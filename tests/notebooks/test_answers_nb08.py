@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from gancomp_core.course.exercises import nb08
-from gancomp_core.lab.benchmark.claims import verdict
+from gancomp_core.lab.benchmark.verdicts import Effect, alone
 from gancomp_core.measure import paired_interval
 from gancomp_core.methods.architecture_search import Frontier
 
@@ -33,11 +33,12 @@ def test_the_front_is_the_library_s_where_no_two_points_are_equal(points):
     assert nb08.pareto_front(*zip(*distinct, strict=True)) == library
 
 
-@pytest.mark.parametrize(("ours", "theirs", "claimed"), nb08.VERDICT.inputs)
-def test_the_verdict_is_the_ledger_s(ours, theirs, claimed):
+@pytest.mark.parametrize(("ours", "theirs", "claimed", "d"), nb08.VERDICT.inputs)
+def test_the_verdict_is_that_of_the_ledger_s_rule(ours, theirs, claimed, d):
     changes = list(nb08.changes(ours, theirs))
     if len(changes) > 1:
-        assert nb08.verdict(ours, theirs, claimed) == verdict(paired_interval(changes), claimed)
+        effect = Effect(interval=paired_interval(changes), claimed=claimed, margin=d)
+        assert nb08.verdict(ours, theirs, claimed, d) == alone(effect)
     else:
-        assert nb08.verdict(ours, theirs, claimed) == "undecided"
+        assert nb08.verdict(ours, theirs, claimed, d) == "undecided"
     assert all(math.isfinite(change) for change in changes)

@@ -232,9 +232,9 @@ WRONG_ANSWERS = {
         "floats": lambda costs, scores: [float(i) for i in nb08.pareto_front(costs, scores)],
     },
     "verdict": {
-        "never decided": lambda ours, theirs, claimed: "undecided",
-        "reproduced": lambda ours, theirs, claimed: "reproduced",
-        "true or false": lambda *of: nb08.verdict(*of) == "at small scale",
+        "never decided": lambda ours, theirs, claimed, d: "undecided",
+        "not reproduced": lambda ours, theirs, claimed, d: "not reproduced",
+        "true or false": lambda *of: nb08.verdict(*of) == "shown",
     },
     "read_shapes": {
         "split at dots": _third_word,

@@ -2,6 +2,9 @@
 
 ``everything_recorded.json`` was written before the records moved into one table; rows are known there by the keys that
 they had. ``python tests/unit/test_everything_recorded.py`` writes the file again: only where results truly changed.
+
+On 29 November 2026 the statuses of the claims and the words of the README were replaced, once, by the rule of
+docs/decisions/verdicts.md. The step compared every other section, and the evidence of every claim, before it wrote.
 """
 
 from __future__ import annotations

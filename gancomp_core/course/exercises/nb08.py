@@ -10,6 +10,7 @@ from scipy.stats import t
 
 from gancomp_core.course.answers import Parts, Value, Wrong, number, places
 from gancomp_core.course.exercise import Exercise
+from gancomp_core.lab.benchmark.verdicts import CONTRADICTED, NO_EFFECT, SHOWN, UNDECIDED
 from gancomp_core.measure.statistics import ENOUGH_SEEDS
 
 # --- the interval of a ratio -----------------------------------------------------------------------------------------
@@ -237,8 +238,8 @@ PARETO_FRONT = Exercise(
 # --- the verdict on a claim ------------------------------------------------------------------------------------------
 
 BySeed = Mapping[int, float]
-Judgment = Callable[[BySeed, BySeed, str], str]
-STATUSES = ("undecided", "at small scale", "not reproduced")
+Judgment = Callable[[BySeed, BySeed, str, float], str]
+STATUSES = (SHOWN, CONTRADICTED, NO_EFFECT, UNDECIDED)
 
 
 def changes(ours: BySeed, theirs: BySeed) -> np.ndarray:
@@ -255,23 +256,26 @@ def _ruling(
     enough: int = ENOUGH_SEEDS,
     pairs: Callable[[BySeed, BySeed], np.ndarray] = changes,
     side: Callable[[float, str], float] = lambda mean, claimed: mean if claimed == "higher" else -mean,
-    around_zero: str = "not reproduced",
+    around_zero: Callable[[float, float, float], str] = lambda mean, half, d: (
+        NO_EFFECT if abs(mean) + half < d else UNDECIDED
+    ),
 ) -> Judgment:
     """The verdict with one step of it replaced."""
 
-    def rule(ours: BySeed, theirs: BySeed, claimed: str) -> str:
-        d = pairs(ours, theirs)
-        if len(d) < enough:
-            return "undecided"
-        if abs(d.mean()) <= half(d):
-            return around_zero
-        return "at small scale" if side(float(d.mean()), claimed) > half(d) else "not reproduced"
+    def rule(ours: BySeed, theirs: BySeed, claimed: str, d: float) -> str:
+        found = pairs(ours, theirs)
+        if len(found) < enough:
+            return UNDECIDED
+        mean, reach = float(found.mean()), half(found)
+        if abs(mean) <= reach:
+            return around_zero(mean, reach, d)
+        return SHOWN if side(mean, claimed) > 0 else CONTRADICTED
 
     return rule
 
 
-def verdict(ours: BySeed, theirs: BySeed, claimed: str) -> str:
-    return _ruling()(ours, theirs, claimed)
+def verdict(ours: BySeed, theirs: BySeed, claimed: str, d: float) -> str:
+    return _ruling()(ours, theirs, claimed, d)
 
 
 def _status(value: object, *arguments: object) -> str:
@@ -287,36 +291,45 @@ def _seeds(*values: float, first: int = 0) -> dict[int, float]:
 _FLAT = _seeds(*[100.0] * 8)
 _LOWER, _HIGHER = _seeds(91.0, 92.5, 93.0, 91.5, 92.0), _seeds(107.0, 108.5, 109.0, 107.5, 108.0)
 
+_NEAR = _seeds(99.6, 100.5, 99.9, 100.3, 99.8)
+
 VERDICT = Exercise(
     reference=verdict,
     kind=_status,
     inputs=[
-        (_LOWER, _FLAT, "lower"),
-        (_HIGHER, _FLAT, "lower"),
-        (_HIGHER, _FLAT, "higher"),
-        (_LOWER, _FLAT, "higher"),
-        (_seeds(90.0, 108.0, 95.0, 104.0, 99.0), _FLAT, "lower"),
-        (_seeds(91.0, 92.5, 93.0, 91.5), _FLAT, "lower"),
-        (_seeds(90.0, 108.0, 95.0), _FLAT, "higher"),
-        (_seeds(91.0, 92.5), _FLAT, "lower"),
-        (_seeds(91.0), _FLAT, "lower"),
+        (_LOWER, _FLAT, "lower", 3.0),
+        (_HIGHER, _FLAT, "lower", 3.0),
+        (_HIGHER, _FLAT, "higher", 3.0),
+        (_LOWER, _FLAT, "higher", 3.0),
+        # as easily 10 % lower as 9 % higher
+        (_seeds(90.0, 108.0, 95.0, 104.0, 99.0), _FLAT, "lower", 3.0),
+        (_seeds(90.0, 108.0, 95.0, 104.0, 99.0), _FLAT, "higher", 3.0),
+        (_NEAR, _FLAT, "lower", 3.0),
+        (_NEAR, _FLAT, "lower", 0.3),
+        # the mean lies within d, the interval does not
+        (_seeds(98.0, 101.5, 97.0, 102.5, 100.0), _FLAT, "lower", 2.0),
+        (_seeds(91.0, 92.5, 93.0, 91.5), _FLAT, "lower", 3.0),
+        (_seeds(90.0, 108.0, 95.0), _FLAT, "higher", 3.0),
+        (_seeds(91.0, 92.5), _FLAT, "lower", 3.0),
+        (_seeds(91.0), _FLAT, "lower", 3.0),
         # the mean is farther from 0 than 1.96 standard errors, and not than Student's factor of them
-        (_seeds(94.0, 99.0, 98.3, 93.4, 100.8, 98.3), _FLAT, "lower"),
+        (_seeds(94.0, 99.0, 98.3, 93.4, 100.8, 98.3), _FLAT, "lower", 3.0),
         # beyond 0 only for a standard deviation over n
-        (_seeds(93.2, 97.9, 96.9, 93.5, 100.5), _FLAT, "lower"),
-        (_seeds(96.0, 90.0, 97.0, 91.0, 94.0), _FLAT, "lower"),
+        (_seeds(93.2, 97.9, 96.9, 93.5, 100.5), _FLAT, "lower", 3.0),
+        (_seeds(96.0, 90.0, 97.0, 91.0, 94.0), _FLAT, "lower", 3.0),
         # three common seeds
-        (_seeds(91.0, 92.5, 93.0, 91.5, 92.0, first=2), _seeds(100.0, 100.5, 99.5, 100.0, 101.0), "lower"),
+        (_seeds(91.0, 92.5, 93.0, 91.5, 92.0, first=2), _seeds(100.0, 100.5, 99.5, 100.0, 101.0), "lower", 3.0),
         # the same seeds in different order
         (
             {5: 80.0, 4: 90.0, 3: 100.0, 2: 110.0, 1: 120.0, 0: 130.0},
             {0: 135.0, 1: 126.0, 2: 114.0, 3: 105.0, 4: 94.0, 5: 84.0},
             "lower",
+            3.0,
         ),
     ],
     mutants={
         "An interval that excludes zero on the *other* "
-        "side speaks against the claim; the sign of the mean decides.": _ruling(side=lambda mean, claimed: abs(mean)),
+        "side contradicts the claim; the sign of the mean decides.": _ruling(side=lambda mean, claimed: abs(mean)),
         "You take every claim for 'lower'; with 'higher' the interval must lie above zero.": _ruling(
             side=lambda mean, claimed: -mean
         ),
@@ -331,8 +344,22 @@ VERDICT = Exercise(
         ),
         "You decide by three seeds; they explore. Fewer than five common ones are 'undecided'.": _ruling(enough=3),
         "Five seeds are enough: only *fewer* than five are 'undecided'.": _ruling(enough=6),
-        "With five seeds or more, an interval that "
-        "includes zero is 'not reproduced': enough was tried, and nothing was shown.": _ruling(around_zero="undecided"),
+        "An interval that includes zero contradicts nothing: it holds the claim and its opposite, and would "
+        "contradict the opposite claim, too. Absence of evidence is 'undecided'.": _ruling(
+            around_zero=lambda mean, half, d: CONTRADICTED
+        ),
+        "That the interval includes zero does not show that there is no effect: a wide one holds large effects. "
+        "Only an interval that lies within d on both sides says so.": _ruling(
+            around_zero=lambda mean, half, d: NO_EFFECT
+        ),
+        "You compare the mean with d; the whole interval must lie within -d and d.": _ruling(
+            around_zero=lambda mean, half, d: NO_EFFECT if abs(mean) < d else UNDECIDED
+        ),
+        "You look at the width of the interval alone; its mean counts as well: both ends must lie within -d and d.": (
+            _ruling(around_zero=lambda mean, half, d: NO_EFFECT if half < d else UNDECIDED)
+        ),
+        "You never find that there is no effect: an interval around zero whose ends both lie within -d and d is "
+        "'no effect larger than d'.": _ruling(around_zero=lambda mean, half, d: UNDECIDED),
         "You pair by place in the dictionary; pair by *seed*, and only those seeds that both have.": _ruling(
             pairs=_by_place
         ),

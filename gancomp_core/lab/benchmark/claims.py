@@ -1,19 +1,19 @@
 """The claim ledger: what the four papers claim, and what the recorded results say to it.
 
     gancomp benchmark claims            # every claim and its status
-    gancomp benchmark claims --write    # decide all again; the file and the README
+    gancomp benchmark claims --write    # decide all again; the file, the README, the page and its picture
+    gancomp benchmark power             # how many more seeds the undecided ones take
 
-``data/claims.yml`` holds for each claim a ``test``, which names the results that decide, and the status and evidence
-that the test gave. Statuses: "reproduced" for what is counted or equal, at the papers' own size; "at small scale" for
-an effect that at least five paired seeds (or pairs of networks) show here; "not reproduced" where so many do not show
-it; "undecided" with fewer, or where a control or the claimed saving is missing; "paper only" for what cannot be tried.
+``data/claims.yml`` holds for each claim a ``test``, which names the results that decide, and the status, evidence and
+notes that the test gave. The rule is in :mod:`gancomp_core.lab.benchmark.verdicts`.
 """
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +26,46 @@ from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.files import Json
 from gancomp_core.lab import catalogue, results
-from gancomp_core.lab.benchmark.compressed import WEIGHT_FORMS
 from gancomp_core.lab.benchmark.published import costs
-from gancomp_core.lab.benchmark.rows import HEADLINES, TASKS, TEACHER, Row, row
-from gancomp_core.lab.benchmark.tables import FLOAT, by_seed, headline, scores, table
-from gancomp_core.lab.benchmark.timing import THREADS
+from gancomp_core.lab.benchmark.rows import TEACHER, Row, row
+from gancomp_core.lab.benchmark.tables import by_seed, scores
+from gancomp_core.lab.benchmark.verdicts import (
+    CONTRADICTED,
+    COUNTED,
+    LEVEL,
+    MARGIN,
+    PAPER_ONLY,
+    UNDECIDED,
+    Effect,
+    alone,
+    holm,
+    together,
+)
+from gancomp_core.lab.experiment import Experiment
+from gancomp_core.lab.recording import steps_of
 from gancomp_core.lab.searches import agd_search_of
 from gancomp_core.measure import paired_interval
 from gancomp_core.measure.statistics import ENOUGH_SEEDS, PairedInterval, significant
 from gancomp_core.nets import sort_channels
 
-REPRODUCED, SMALL_SCALE, NOT_REPRODUCED = "reproduced", "at small scale", "not reproduced"
-UNDECIDED, PAPER_ONLY = "undecided", "paper only"
-STATUSES = (REPRODUCED, SMALL_SCALE, NOT_REPRODUCED, UNDECIDED, PAPER_ONLY)
-BEGINS = "<!-- claims: written by gancomp benchmark claims --write -->"
-ENDS = "<!-- end of claims -->"
+
+@dataclass(frozen=True)
+class Found:
+    """What the results say to a claim.
+
+    Attributes:
+        evidence: The numbers, in words.
+        status: Of a claim without an interval.
+        effect: What decides any other claim.
+        notes: What else a reader should know.
+        minutes: What one more seed takes, both sides together.
+    """
+
+    evidence: str
+    status: str = ""
+    effect: Effect | None = None
+    notes: tuple[str, ...] = ()
+    minutes: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -49,17 +74,18 @@ class Claim:
 
     paper: str
     claim: str
+    notebook: int
     test: Json
     status: str = ""
     evidence: str = ""
+    notes: Sequence[str] = ()
 
-    def decided(self) -> Claim:
-        """The same claim with status and evidence as the results of today give them."""
+    def found(self) -> Found:
+        """What the results of today say to it."""
         given = {key: value for key, value in self.test.items() if key != "kind"}
         if (kind := self.test.get("kind")) not in KINDS:
             raise GancompError(f"The claim '{self.claim}' is of kind '{kind}'; choose one of {', '.join(KINDS)}.")
-        status, evidence = KINDS[kind](**given)
-        return Claim(self.paper, self.claim, self.test, status, evidence)
+        return KINDS[kind](**given)
 
 
 def claims() -> list[Claim]:
@@ -73,89 +99,180 @@ def claims() -> list[Claim]:
         ) from error
 
 
+def decided(some: Sequence[Claim]) -> list[Claim]:
+    """These claims with status, evidence and notes as the results of today give them, all tested at once."""
+    found = [each.found() for each in some]
+    effects = [each.effect for each in found if each.effect]
+    statuses, level = iter(together(effects)), _level(effects)
+    corrected = dict(zip(map(id, effects), _corrected(effects), strict=True))
+    lines = []
+    for claim, what in zip(some, found, strict=True):
+        status, notes = what.status, list(what.notes)
+        if effect := what.effect:
+            status = next(statuses)
+            if (single := alone(effect)) != status:
+                p = effect.p_difference
+                notes.insert(0, f"alone: {single} (p {p:.2g}, corrected {corrected[id(effect)]:.2g})")
+            if status == UNDECIDED and not effect.obstacle:
+                notes.insert(0, _missing(effect, level))
+        lines.append(replace(claim, status=status, evidence=what.evidence, notes=notes))
+    return lines
+
+
+def _missing(effect: Effect, level: float) -> str:
+    """How many more seeds an undecided claim takes."""
+    seeds = effect.interval.seeds
+    first = f"{ENOUGH_SEEDS - seeds} more before it is tested, " if seeds < ENOUGH_SEEDS else ""
+    far = f"{effect.aim:g} % from none" if effect.margin else f"none from {effect.than:+g} %"
+    return f"seeds: {first}{max(effect.needed(level)) - seeds:,} more would tell {far}"
+
+
+def _corrected(effects: Sequence[Effect]) -> list[float]:
+    """Corrected p-values of the differences; 1 where a claim is not tested."""
+    tested = iter(holm([each.p_difference for each in effects if each.tested]))
+    return [next(tested) if each.tested else 1.0 for each in effects]
+
+
+def _level(effects: Sequence[Effect]) -> float:
+    """The level that suffices for any claim of the ledger, wherever Holm's order puts it."""
+    return LEVEL / max(sum(not each.obstacle for each in effects), 1)
+
+
 def ledger() -> pd.DataFrame:
-    """The written claims as a table: ``paper``, ``claim``, ``status``, ``evidence``."""
-    return pd.DataFrame([asdict(each) for each in claims()]).drop(columns="test")
+    """The written claims: ``paper``, ``claim``, ``notebook``, ``status``, ``evidence`` and ``notes`` (one text)."""
+    book = pd.DataFrame([asdict(each) for each in claims()]).drop(columns="test")
+    return book.assign(notes=book.notes.str.join("; "))
 
 
-def for_readme() -> str:
-    """What the README shows: the course's own headline, and the ledger."""
-    rows = ["| paper | claim | here | evidence |", "|---|---|---|---|"]
-    rows += [f"| {each.paper} | {each.claim} | **{each.status}** | {each.evidence} |" for each in claims()]
-    best = "\n".join(f"- {headline(task)}" for task in HEADLINES)
-    words = (
-        "What the cheapest networks of the benchmark reach, in 8 bits, beside their teachers in float32. A time "
-        "is that of each network's own quietest round; brackets hold the quartiles of all rounds, whatever else ran. "
-        f"Forms of a teacher that multiply alike differ by up to {_clock_scatter():.0f} %: so exact is this clock."
-    )
-    aim = "The aim, for paired shoes: 20 times fewer MACs, 10 times faster, FD at most 1.15 times the teacher's."
-    return "\n".join(["", words, "", best, "", aim, "", *rows, "", ""])
+def effects() -> pd.DataFrame:
+    """The claims with an interval, as written and as measured by the seeds that count.
+
+    Columns: those of :func:`ledger`, ``effect`` (:class:`Effect`), ``p`` of its difference from the bound,
+    ``corrected`` for all claims (none where it is not tested), and ``minutes`` of one more seed.
+    """
+    found = {place: what for place, each in enumerate(claims()) if (what := each.found()).effect}
+    book = ledger().loc[list(found)]
+    of = [what.effect for what in found.values() if what.effect]
+    corrected = [p if each.tested else math.nan for each, p in zip(of, _corrected(of), strict=True)]
+    p_values = [each.p_difference for each in of]
+    return book.assign(effect=of, p=p_values, corrected=corrected, minutes=[each.minutes for each in found.values()])
 
 
-def _clock_scatter() -> float:
-    """By how many per cent the times of a teacher in float32 and in :data:`WEIGHT_FORMS` differ at most."""
-    teachers = [table(task).loc[TEACHER].loc[[FLOAT, *WEIGHT_FORMS]] for task in TASKS]
-    times = [rows[f"ms_{threads}"] for rows in teachers for threads in THREADS]
-    return max(float(100 * (ms.max() / ms.min() - 1)) for ms in times)
+def power() -> pd.DataFrame:
+    """What it takes to decide the undecided claims with a chance of 80 %, the cheapest first.
+
+    Columns: ``paper``, ``claim``, ``seeds`` that count, ``spread`` of a seed's difference and ``d``, in percent;
+    ``to show d`` and ``to show none``, seeds for this claim alone at 5 %; ``of all`` seeds that decide either way among
+    all claims of the ledger; ``minutes`` of one seed, both sides together, as recorded; ``hours`` of the seeds that are
+    missing. Claims that need other runs, not more, are left out.
+    """
+    whole, rows = effects(), []
+    level = _level(list(whole.effect))
+    for each in whole[whole.status == UNDECIDED].itertuples():
+        if (effect := each.effect).obstacle:
+            continue
+        one, all_of_them = effect.needed(LEVEL), max(effect.needed(level))
+        row = {"paper": each.paper, "claim": each.claim, "seeds": effect.interval.seeds, "spread": effect.spread}
+        row |= {"d": effect.aim, "to show d": one[0], "to show none": one[-1] if effect.margin else None}
+        missing = all_of_them - effect.interval.seeds
+        rows.append(row | {"of all": all_of_them, "minutes": each.minutes, "hours": missing * each.minutes / 60})
+    return pd.DataFrame(rows).sort_values("hours", ignore_index=True)
 
 
 def write_claims() -> None:
-    """Decide every claim again, and write the file and the README's table."""
+    """Decide every claim again, and write the file; :mod:`gancomp_core.lab.benchmark.pages` shows it."""
     head = "".join(line for line in _path().read_text(encoding="utf-8").splitlines(True) if line.startswith("#"))
-    decided = [asdict(each.decided()) for each in claims()]
-    text = yaml.safe_dump(decided, sort_keys=False, allow_unicode=True, width=120)
+    text = yaml.safe_dump([asdict(each) for each in decided(claims())], sort_keys=False, allow_unicode=True, width=120)
     with files.atomic_write(_path()) as temporary:
         temporary.write_text(head + text, encoding="utf-8", newline="\n")
-    files.write_between(files.REPOSITORY / "README.md", BEGINS, ENDS, for_readme())
 
 
 def _path() -> Path:
     return files.data_root() / "claims.yml"
 
 
-def verdict(interval: PairedInterval, claimed: str, than: float = 0.0) -> str:
-    """What an interval of paired differences says about a claim.
-
-    Args:
-        interval: The interval.
-        claimed: "lower" or "higher".
-        than: What the differences are claimed to be lower or higher than.
-
-    Returns:
-        A status.
-    """
-    if claimed not in ("lower", "higher"):
-        raise GancompError(f"A claim says 'lower' or 'higher', not '{claimed}'.")
-    if interval.seeds < ENOUGH_SEEDS:
-        return UNDECIDED
-    beyond = (than - interval.mean) if claimed == "lower" else (interval.mean - than)
-    return SMALL_SCALE if beyond > interval.half_width else NOT_REPRODUCED
-
-
 def _difference(
-    ours: Any, theirs: Any, claimed: str, score: str = "fd", than: float = 0.0, where: str = "", fewer: float = 0.0
-) -> tuple[str, str]:
+    ours: Any,
+    theirs: Any,
+    claimed: str,
+    score: str = "fd",
+    than: float = 0.0,
+    margin: float = MARGIN,
+    where: str = "",
+    fewer: float = 0.0,
+    note: str = "",
+) -> Found:
     """By how many per cent scores lie above others, paired by seed.
 
     ``ours`` and ``theirs`` name results as :func:`_values` reads them, or are lists of such names, pair by pair; then
-    the seeds are what is independent. A claim of a network with so many times ``fewer`` MACs than its teacher is
-    undecided as long as ours has less than nine tenths of that.
+    the seeds are what is independent. Seeds that chose a setting are in the evidence and not in the effect. A claim of
+    a network with so many times ``fewer`` MACs than its teacher is not tested as long as ours has less than nine tenths
+    of that.
     """
     if not isinstance(ours, list):
         ours, theirs = [ours], [theirs]
     pairs = [_paired(one, other, score) for one, other in zip(ours, theirs, strict=True)]
     differences = pd.concat([100 * (one / other - 1) for one, other in pairs])
-    interval = paired_interval(list(differences), list(differences.index))
+    interval = _interval(differences)
     what = score.upper() if len(score) <= 3 else score.replace("_", " ")
-    sign = "+" if interval.mean > 0 else ""
-    spread = f"{sign}{significant(interval.mean, 2)} ± {significant(interval.half_width, 2)} %"
     asked = f", asked: {claimed} than {than:+g} %" if than else ""
-    evidence = f"{what} {spread} ({interval.seeds} seeds; {where or _place(ours[0], theirs[0])}{asked})"
-    if not fewer:
-        return verdict(interval, claimed, than), evidence
-    has = _times_fewer_macs(row(*ours[0]["entry"]))
-    status = verdict(interval, claimed, than) if has >= 0.9 * fewer else UNDECIDED
-    return status, f"{evidence}, with {significant(has, 2)} times fewer MACs, not {significant(fewer, 3)}"
+    evidence = f"{what} {_spread(interval)} ({interval.seeds} seeds; {where or _place(ours[0], theirs[0])}{asked})"
+    arms = [[each for named in arm for each in _experiments(named)] for arm in (ours, theirs)]
+    obstacle, notes = "", [*_about(arms), *([note] if note else [])]
+    if fewer:
+        has = _times_fewer_macs(row(*ours[0]["entry"]))
+        evidence += f", with {significant(has, 2)} times fewer MACs, not {significant(fewer, 3)}"
+        if has < 0.9 * fewer:
+            obstacle = f"another network is needed: this one saves {significant(has, 2)} times"
+            notes.insert(0, obstacle)
+    if chose := _seeds_that_chose(arms):
+        interval = _interval(differences[~differences.index.isin(chose)])
+        those = " and ".join(map(str, sorted(chose)))
+        notes.append(f"seed {those} chose the setting: {_spread(interval)} without it ({interval.seeds} seeds)")
+    bound: Json = {"than": than, "margin": None if than else margin}
+    effect = Effect(interval=interval, claimed=claimed, obstacle=obstacle, **bound)
+    return Found(evidence, effect=effect, notes=tuple(notes), minutes=sum(map(_minutes, arms)))
+
+
+def _interval(differences: pd.Series) -> PairedInterval:
+    return paired_interval(list(differences), list(differences.index))
+
+
+def _spread(interval: PairedInterval) -> str:
+    sign = "+" if interval.mean > 0 else ""
+    return f"{sign}{significant(interval.mean, 2)} ± {significant(interval.half_width, 2)} %"
+
+
+def _about(arms: Sequence[Sequence[Experiment]]) -> list[str]:
+    """What the specifications of the two sides say against a comparison: one teacher, and unequal steps."""
+    notes = []
+    if any(each[model] for arm in arms for each in arm for model in ("teacher", "supernet", "model")):
+        notes.append("for this teacher")
+    ours, theirs = ({_steps(each) for each in arm} for arm in arms)
+    if ours != theirs:
+        notes.append("unequal steps: " + " against ".join(" or ".join(sorted(side)) for side in (ours, theirs)))
+    return notes
+
+
+def _steps(of: Experiment) -> str:
+    before = int(zoo.card(str(of["supernet"]))["settings"]["steps"]) if of["supernet"] else 0
+    return f"{steps_of(of):,}" + (f" after a supernet of {before:,}" if before else "")
+
+
+def _seeds_that_chose(arms: Sequence[Sequence[Experiment]]) -> set[int]:
+    """The seeds of the plans by which the settings of these experiments' plans were chosen."""
+    plans = {catalogue.LIST["settled"].get(each.name) for arm in arms for each in arm} - {None}
+    return {each.seed for plan in plans for each in catalogue.planned(plan)}
+
+
+def _minutes(arm: Sequence[Experiment]) -> float:
+    """Recorded minutes of one seed of one side; networks out of one supernet share its training."""
+    rows = [found for each in arm if (found := results.row(each.key)) is not None]
+    if not rows:
+        return 0.0
+    recorded = pd.DataFrame(rows)
+    by_seed = recorded.groupby("seed").minutes
+    return float((by_seed.mean() if (recorded.kind == "supernet").all() else by_seed.sum()).mean())
 
 
 def _times_fewer_macs(of: Row) -> float:
@@ -208,12 +325,23 @@ def _of_runs(plan: str, wanted: Json, score: str) -> pd.Series:
     return pd.Series({seed: float(found[f"{score}_last"]) for seed, found in recorded.items()})
 
 
-def _costs(networks: list[str]) -> tuple[str, str]:
+def _experiments(named: Json) -> Sequence[Experiment]:
+    """What :func:`_values` reads."""
+    if "runs" in named:
+        return catalogue.Query(named["runs"], named["with"]).experiments()
+    return row(*(named["entry"] if "entry" in named else (named["teacher"], TEACHER))).experiments
+
+
+def _costs(networks: list[str]) -> Found:
     """Whether every figure that was printed of these networks is what we count."""
     counted = _counted(networks)
     agreeing = int(counted.agrees.sum())
-    status = REPRODUCED if agreeing == len(counted) else NOT_REPRODUCED
-    return status, f"{agreeing} of {len(counted)} networks to the digit (data/results/published_costs.csv)"
+    evidence = f"{agreeing} of {len(counted)} networks to the digit (data/results/published_costs.csv)"
+    return _counts(evidence, agreeing == len(counted))
+
+
+def _counts(evidence: str, agrees: bool) -> Found:
+    return Found(evidence, COUNTED if agrees else CONTRADICTED)
 
 
 def _counted(networks: list[str]) -> pd.DataFrame:
@@ -224,7 +352,7 @@ def _counted(networks: list[str]) -> pd.DataFrame:
     return counted.loc[networks]
 
 
-def _ratios(networks: list[str], printed: Mapping[str, list[float]], within: float) -> tuple[str, str]:
+def _ratios(networks: list[str], printed: Mapping[str, list[float]], within: float) -> Found:
     """Whether the least and the largest of some ratios lie within ``within`` per cent of those printed."""
     counted = _counted(networks)
     said, off = [], []
@@ -232,18 +360,17 @@ def _ratios(networks: list[str], printed: Mapping[str, list[float]], within: flo
         found = (counted[name].min(), counted[name].max())
         off += [abs(one / other - 1) for one, other in zip(found, ends, strict=True)]
         said.append(f"{_span(found)} times fewer {NAMES[name]} (printed: {_span(ends)}, asked: within {within:g} %)")
-    status = REPRODUCED if max(off) <= within / 100 else NOT_REPRODUCED
     if "times_fewer_macs" not in printed:
         said.append(f"{_span((counted.times_fewer_macs.min(), counted.times_fewer_macs.max()))} times by true MACs")
-    return status, ", ".join(said)
+    return _counts(", ".join(said), max(off) <= within / 100)
 
 
-def _gigamacs(printed: Mapping[str, float], within: float) -> tuple[str, str]:
+def _gigamacs(printed: Mapping[str, float], within: float) -> Found:
     """Whether networks cost what is printed, in 10^9 MACs, within ``within`` per cent."""
     counted = _counted(list(printed)).macs / 1e9
     off = max(abs(counted[name] / each - 1) for name, each in printed.items())
     said = [f"{counted[name]:,.2f} G MACs (printed: {each:,.2f})" for name, each in printed.items()]
-    return REPRODUCED if off <= within / 100 else NOT_REPRODUCED, f"{', '.join(said)}, asked: within {within:g} %"
+    return _counts(f"{', '.join(said)}, asked: within {within:g} %", off <= within / 100)
 
 
 NAMES = {
@@ -258,34 +385,35 @@ def _span(ends: Iterable[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _int8(most: float) -> tuple[str, str]:
+def _int8(most: float) -> Found:
     """Whether int8 adds at most so many per cent to the set distance (FD, else KID), over all networks."""
     rows = results.rows("int8")
     grown = {score: 100 * (rows[f"int8_{score}"] / rows[f"float_{score}"] - 1) for score in ("fd", "kid")}
     growth = grown["fd"].fillna(grown["kid"])
     interval = paired_interval(list(growth), list(rows.task + rows.name))
-    sure = verdict(interval, "lower", most)
     spread = f"{interval.mean:+.1f} ± {interval.half_width:.1f} %"
     evidence = (
         f"FD (KID of emoji) of int8 against float {spread} over {interval.seeds} networks, at most "
         f"{growth.max():+.1f} %"
     )
-    return sure, evidence + " (data/results/results.parquet)"
+    effect = Effect(interval=interval, claimed="lower", than=most, margin=None)
+    return Found(evidence + " (data/results/results.parquet)", effect=effect)
 
 
-def _enlarging() -> tuple[str, str]:
+def _enlarging() -> Found:
     """AGD's network against VDSR, as their model cards score them."""
     searched, older = (zoo.card(f"photos_x4/{name}") for name in ("agd", "vdsr"))
     gain = searched["quality"]["psnr_y_photos"] - older["quality"]["psnr_y_photos"]
     macs, params = (searched["cost"][name] / older["cost"][name] - 1 for name in ("macs", "params"))
-    return UNDECIDED, (
+    evidence = (
         f"{gain:+.2f} dB with {100 * macs:+.1f} % MACs and {100 * params:+.1f} % parameters; one training each, "
         f"{searched['quality']['photos']:.0f} photos (photos_x4)"
     )
+    return Found(evidence, UNDECIDED, notes=(f"{ENOUGH_SEEDS - 1} more seeds of both before it is tested",))
 
 
-def _controllers() -> tuple[str, str]:
-    """Whether searches with a price on MACs end within their range more often than those without one."""
+def _controllers() -> Found:
+    """How many searches end within their range of MACs, with a price on MACs and without one."""
     found: dict[bool, list[bool]] = {True: [], False: []}
     shares: dict[bool, list[float]] = {True: [], False: []}
     for name in catalogue.names("agd"):
@@ -296,21 +424,18 @@ def _controllers() -> tuple[str, str]:
         within = looks.between(bounds.low, bounds.high)
         found[bool(bounds.price)].append(bool(within.iloc[-1]))
         shares[bool(bounds.price)].append(100 * float(within.mean()))
-    ends = {priced: sum(ended) / len(ended) for priced, ended in found.items()}
-    if min(map(len, found.values())) < ENOUGH_SEEDS:
-        status = UNDECIDED
-    else:
-        status = SMALL_SCALE if ends[True] > ends[False] else NOT_REPRODUCED
     of = {priced: f"{sum(ended)} of {len(ended)}" for priced, ended in found.items()}
     spans = {priced: _span((min(some), max(some))) for priced, some in shares.items()}
-    return status, (
+    evidence = (
         f"{of[True]} searches with a price end in their range, {of[False]} without; they are in it at {spans[True]} % "
         f"and {spans[False]} % of the looks (data/results/artefacts)"
     )
+    more = ENOUGH_SEEDS - len(found[False])
+    return Found(evidence, UNDECIDED, notes=(f"{more} more searches without a price before it is tested",))
 
 
 @torch.inference_mode()
-def _sub_networks() -> tuple[str, str]:
+def _sub_networks() -> Found:
     """Whether a sub-network that runs in the supernet paints what it paints when cut out of it."""
     supernet: Any = zoo.load("edges2shoes/supernet").generator
     pictures = load_task("edges2shoes").test.batch(slice(0, 8)).source
@@ -319,13 +444,11 @@ def _sub_networks() -> tuple[str, str]:
         supernet.activate(architecture)
         alone = supernet.extract(architecture).eval()
         worst = max(worst, float((supernet(pictures) - alone(pictures)).abs().max()))
-    return (
-        REPRODUCED if worst == 0 else NOT_REPRODUCED
-    ), f"largest difference of a pixel {worst:g} (edges2shoes/supernet)"
+    return _counts(f"largest difference of a pixel {worst:g} (edges2shoes/supernet)", worst == 0)
 
 
 @torch.inference_mode()
-def _sorting() -> tuple[str, str]:
+def _sorting() -> Found:
     """Whether sorting channels by importance leaves what a network paints."""
     generator = zoo.load("edges2shoes/teacher").generator
     pictures = load_task("edges2shoes").test.batch(slice(0, 8)).source
@@ -333,16 +456,14 @@ def _sorting() -> tuple[str, str]:
     sort_channels(generator)
     worst = float((generator(pictures) - before).abs().max())
     # sums of floats in another order differ in their last digits
-    return (
-        REPRODUCED if worst < 1e-4 else NOT_REPRODUCED
-    ), f"largest difference of a pixel {worst:.0e} (edges2shoes/teacher)"
+    return _counts(f"largest difference of a pixel {worst:.0e} (edges2shoes/teacher)", worst < 1e-4)
 
 
-def _paper_only(why: str) -> tuple[str, str]:
-    return PAPER_ONLY, why
+def _paper_only(why: str) -> Found:
+    return Found(why, PAPER_ONLY)
 
 
-KINDS: dict[str, Callable[..., tuple[str, str]]] = {
+KINDS: dict[str, Callable[..., Found]] = {
     "difference": _difference,
     "costs": _costs,
     "ratios": _ratios,

@@ -172,8 +172,8 @@ def by_seed(of: Row, score: str, form: str = FLOAT) -> pd.Series:
 class Headline:
     """A compressed network in int8 beside its teacher in float32, in the same runtime.
 
-    ``fewer_macs``, ``smaller`` (the ONNX file) and ``faster`` (by number of threads) say how many times, and
-    ``faster_by_round`` has the quartiles of the rounds of timing; ``distance`` has for each seed the set distance
+    ``fewer_macs`` and ``smaller`` (the ONNX file) say how many times; ``faster`` has by number of threads the lower
+    quartile, median and upper quartile over the rounds of timing; ``distance`` has for each seed the set distance
     ``name`` (FD, else KID) as a multiple of the teacher's; ``beside`` has for other scores the mean and the teacher's.
     """
 
@@ -181,8 +181,7 @@ class Headline:
     label: str
     fewer_macs: float
     smaller: float
-    faster: dict[int, float]
-    faster_by_round: dict[int, tuple[float, ...]]
+    faster: dict[int, tuple[float, float, float]]
     distance: tuple[float, ...]
     name: str
     beside: dict[str, tuple[float, float]]
@@ -191,9 +190,8 @@ class Headline:
         values, seeds = pd.Series(self.distance), len(self.distance)
         spread = f" +- {values.std():.2f}" if seeds > 1 else ""
         faster = ", ".join(
-            f"{times:.1f} times faster on {threads} thread{'s' * (threads > 1)} ({words})"
-            for threads, times in self.faster.items()
-            for words in [" / ".join(f"{quartile:.1f}" for quartile in self.faster_by_round[threads])]
+            f"{median:.1f} times faster on {threads} thread{'s' * (threads > 1)} ({low:.1f} to {high:.1f})"
+            for threads, (low, median, high) in self.faster.items()
         )
         return (
             f"{self.task}, {self.label}, int8: {self.fewer_macs:.1f} times fewer MACs, a file {self.smaller:.0f} times "
@@ -226,9 +224,13 @@ def headline(task: str = "edges2shoes") -> Headline:
         label,
         float(ours.times_fewer_macs),
         float(ours.times_smaller),
-        {threads: float(ours[f"times_faster_{threads}"]) for threads in THREADS},
-        {n: tuple(float(ours[f"times_faster_{n}_{part}"]) for part in QUARTILES) for n in THREADS},
+        {n: _quartiles(ours, n) for n in THREADS},
         tuple(float(value) for value in distances),
         name.upper(),
         {word: (float(ours[each]), float(teacher[each])) for word, each in others.items() if each in ours},
     )
+
+
+def _quartiles(of: pd.Series, threads: int) -> tuple[float, float, float]:
+    low, median, high = (float(of[f"times_faster_{threads}_{word}"]) for word in QUARTILES)
+    return low, median, high

@@ -68,6 +68,16 @@ class Effect:
         """Twice the larger p-value of two one-sided tests; at most 5 % where the 95 % interval lies within ±d."""
         return 1.0 if self.margin is None else min(1.0, 2 * self._tail(self.margin - abs(self.interval.mean)))
 
+    @property
+    def aim(self) -> float:
+        """The size of a true effect that the runs should tell from the bound: d, or none at all from a bound."""
+        return abs(self.than) if self.margin is None else self.margin
+
+    def needed(self, level: float) -> tuple[int, ...]:
+        """Seeds that show an effect of :attr:`aim` and, where there is a d, those that show that there is none."""
+        shown = seeds_to_show(self.spread, self.aim, level)
+        return (shown,) if self.margin is None else (shown, seeds_to_equal(self.spread, self.margin, level))
+
     def status(self, p_difference: float, p_equivalence: float) -> str:
         """The status that these p-values give."""
         if not self.tested:
