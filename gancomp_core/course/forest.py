@@ -36,20 +36,21 @@ def forest() -> Figure:
         mpl.rcParams.update({"ytick.color": INK, "font.size": 9, "figure.facecolor": PAGE, "axes.facecolor": "none"})
         high = 0.4 * len(whole) + 0.7
         figure, axes = plt.subplots(figsize=(12, high), layout="none")
-        figure.subplots_adjust(left=0.34, right=0.68, top=1 - 0.1 / high, bottom=0.6 / high)
+        figure.subplots_adjust(left=0.35, right=0.67, top=1 - 0.1 / high, bottom=0.6 / high)
         for place, each in enumerate(whole.itertuples()):
             of, kind = each.effect, STATUSES.index(each.status)
             color, inside = (SOFT, PAGE) if each.status == UNDECIDED else (PALETTE[4 * (kind % 2)],) * 2
             look: dict[str, Any] = {"fmt": MARKERS[kind], "color": color, "mfc": inside, "capsize": 3}
             axes.errorbar(_for_the_claim(of), place, xerr=of.interval.half_width, **look)
-            axes.text(1.02, place, _words(each.status, of), transform=axes.get_yaxis_transform(), va="center")
+            axes.text(
+                1.02, place, _words(each.status, of, each.notes), transform=axes.get_yaxis_transform(), va="center"
+            )
         limit = 1.05 * max(abs(_for_the_claim(of)) + of.interval.half_width for of in whole.effect)
         axes.axvspan(0, limit, color=SHADE, zorder=-1)
         axes.axvline(0, color=INK, linewidth=1)
-        claims = (f"{paper}: {claim}" for paper, claim in zip(whole.paper, whole.claim, strict=True))
-        axes.set_yticks(
-            range(len(whole)), [textwrap.fill(claim, 62, max_lines=2, placeholder=" ...") for claim in claims]
-        )
+        claims = whole.paper + ": " + whole.claim
+        labels = [textwrap.fill(each, 58, max_lines=2, placeholder=" ...") for each in claims]
+        axes.set_yticks(range(len(whole)), labels)
         axes.set(xlim=(-limit, limit), ylim=(len(whole) - 0.5, -0.5))
         axes.set_xlabel("against the claim  ←  % beyond the bound, with 95 % interval  →  for the claim (shaded)")
         axes.grid(axis="y", visible=False)
@@ -62,13 +63,15 @@ def _for_the_claim(of: Effect) -> float:
     return beyond if of.claimed == "higher" else -beyond
 
 
-def _words(status: str, of: Effect) -> str:
-    asked = f", asked: {of.claimed} than {of.than:+g}" if of.than else ""
+def _words(status: str, of: Effect, notes: str) -> str:
     mean, half = (significant(value, 2) for value in (of.interval.mean, of.interval.half_width))
     seeds = of.interval.seeds
-    why = " (other network)" if of.obstacle else " (few seeds)" if seeds < ENOUGH_SEEDS else ""
+    why = " (other network)" if of.obstacle else " (too few seeds)" if seeds < ENOUGH_SEEDS else ""
     status = status.replace(" d", f" {of.margin:g} %") if status == NO_EFFECT else status
-    return f"{status}{why}: {'+' * (of.interval.mean > 0)}{mean} ± {half} % (n = {seeds}{asked})"
+    more = [f"asked: {of.claimed} than {of.than:+g}"] if of.than else []
+    more += ["unequal steps"] if "unequal steps" in notes else []
+    first = f"{status}{why}: {'+' * (of.interval.mean > 0)}{mean} ± {half} % (n = {seeds})"
+    return "\n".join([first, *([", ".join(more)] if more else [])])
 
 
 def forest_svg() -> str:

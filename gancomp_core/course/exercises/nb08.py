@@ -306,11 +306,12 @@ VERDICT = Exercise(
         (_seeds(90.0, 108.0, 95.0, 104.0, 99.0), _FLAT, "higher", 3.0),
         (_NEAR, _FLAT, "lower", 3.0),
         (_NEAR, _FLAT, "lower", 0.3),
-        # the mean lies within d, the interval does not
+        # the mean lies within d, or half of the width does, and the interval does not
+        (_seeds(97.0, 99.0, 95.5, 100.5, 98.0), _FLAT, "lower", 3.0),
         (_seeds(98.0, 101.5, 97.0, 102.5, 100.0), _FLAT, "lower", 2.0),
         (_seeds(91.0, 92.5, 93.0, 91.5), _FLAT, "lower", 3.0),
-        (_seeds(90.0, 108.0, 95.0), _FLAT, "higher", 3.0),
-        (_seeds(91.0, 92.5), _FLAT, "lower", 3.0),
+        (_seeds(91.0, 92.5, 93.0), _FLAT, "lower", 3.0),
+        (_seeds(91.0, 91.2), _FLAT, "lower", 3.0),
         (_seeds(91.0), _FLAT, "lower", 3.0),
         # the mean is farther from 0 than 1.96 standard errors, and not than Student's factor of them
         (_seeds(94.0, 99.0, 98.3, 93.4, 100.8, 98.3), _FLAT, "lower", 3.0),

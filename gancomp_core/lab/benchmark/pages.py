@@ -78,7 +78,9 @@ def said() -> list[str]:
     book, lines = ledger(), []
     for status in STATUSES:
         some = book[book.status == status]
-        which = "; ".join(some.claim) if status in (SHOWN, CONTRADICTED) else MEANS.get(status, "")
+        marks = some.notes.str.extract(r"(unequal steps: [^;]*)", expand=False)
+        marked = some.claim + (" (" + marks + ")").fillna("")
+        which = "; ".join(marked) if status in (SHOWN, CONTRADICTED) else MEANS.get(status, "")
         lines.append(f"- **{len(some)} {status}**" + (f": {which}." if which else "."))
     return lines
 
