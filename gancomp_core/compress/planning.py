@@ -21,7 +21,7 @@ from gancomp_core.compress.pictures import FEWEST, HELD, PictureFacts, PictureFo
 from gancomp_core.compress.plan import Plan, Stage
 from gancomp_core.data import PictureSet, Task, to_float, to_uint8
 from gancomp_core.errors import GancompError, at_least, one_of
-from gancomp_core.measure import cost, onnx_cost, onnx_latency, openvino_latency
+from gancomp_core.measure import Cost, OnnxCost, cost, onnx_cost, onnx_latency, openvino_latency
 from gancomp_core.measure.onnx_export import check_opset
 from gancomp_core.measure.openvino_runtime import openvino_runtime
 from gancomp_core.methods.architecture_search import Budget, LatencyTable
@@ -153,9 +153,13 @@ def _sizes(teacher: Teacher, facts: PictureFacts, asked: int | None) -> tuple[tu
 
 def _cost(teacher: Teacher, canvas: tuple[int, int]) -> dict[str, float]:
     """The teacher's MACs and parameters; nothing where they cannot be counted."""
-    shape = (1, teacher.in_channels, *canvas)
     try:
-        found = onnx_cost(teacher.file, shape) if teacher.file else cost(teacher.network, *canvas, teacher.in_channels)
+        if teacher.file is None:
+            found: Cost | OnnxCost = cost(teacher.network, *canvas, teacher.in_channels)
+        else:
+            with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
+                file = teacher.float_file(Path(folder) / "teacher.onnx", canvas)
+                found = onnx_cost(file, (1, teacher.in_channels, *canvas))
     except GancompError:
         return {}
     return {"macs": float(found.macs), "params": float(found.params)}

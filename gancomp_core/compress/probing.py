@@ -57,8 +57,7 @@ class Trials:
         except Exception as error:  # foreign code raises anything
             self.refusals.append(f"{list(pictures.shape)}: {first_line(error)}")
             return None
-        name, found = self._picture(made, pictures)
-        self.output = self.output or name
+        self.output, found = self._picture(made, pictures)
         return found
 
     def fits(self, channels: int, height: int, width: int, scale: int) -> bool:
@@ -68,11 +67,10 @@ class Trials:
 
     def _picture(self, made: object, pictures: Tensor) -> tuple[str, Tensor]:
         found = dict(outputs(made))
-        if self.output is not None:
+        if self.output and "" not in found:  # as it is where one tensor alone is returned
             if self.output not in found:
-                raise GancompError(
-                    f"{self.name} has no output {self.output!r}; choose one of {', '.join(map(repr, found))}."
-                )
+                there = ", ".join(map(repr, found)) or "nothing"
+                raise GancompError(f"{self.name} has no output {self.output!r}; it has {there}, choose among these.")
             found = {self.output: found[self.output]}
         likely = {name: each for name, each in found.items() if _is_picture(each, pictures)}
         whole = {name: each for name, each in likely.items() if each.shape[2] >= pictures.shape[2]}
@@ -107,7 +105,7 @@ class OneOutput(nn.Module):
         self.net, self.output = net, output
 
     def forward(self, x: Tensor) -> Tensor:
-        return dict(outputs(self.net(x)))[self.output].float()
+        return dict(outputs(self.net(x)))[self.output]
 
     def extra_repr(self) -> str:
         return f"output={self.output!r}"

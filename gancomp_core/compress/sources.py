@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 import importlib.util
 import os
 import sys
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.parameter import is_lazy
 
 from gancomp_core import zoo
 from gancomp_core.compress.onnx_files import OnnxModule
@@ -25,7 +25,7 @@ from gancomp_core.files import sha256
 from gancomp_core.importers import Assumptions, import_checkpoint
 from gancomp_core.importers.foreign_files import read_foreign
 from gancomp_core.importers.tidying import networks
-from gancomp_core.measure.running import first_line
+from gancomp_core.measure.running import copied, first_line
 from gancomp_core.nets import Generator
 from gancomp_core.nets.blocks import instance_norm
 from gancomp_core.nets.ranges import OtherRange
@@ -84,35 +84,34 @@ def own_module(module: nn.Module, name: str, kind: str, weights: Path | str | No
     inner = inner.module if isinstance(inner, nn.DataParallel | nn.parallel.DistributedDataParallel) else inner
     if isinstance(inner, Generator):
         inner = inner.standalone()
-    tensors = [*inner.parameters(), *inner.buffers()]
+    if isinstance(inner, torch.jit.ScriptModule):
+        raise GancompError(f"{name} is TorchScript, which is not read; give the nn.Module it was made from, or ONNX.")
+    for key, value in inner.state_dict().items():
+        if not isinstance(value, Tensor) or is_lazy(value) or value.is_meta:
+            raise GancompError(
+                f"The entry '{key}' of {name} is no tensor with values; run the network once or load its weights, "
+                "or give the float network that it was made from."
+            )
     assumed = []
-    if kinds := sorted({str(each.dtype)[6:] for each in tensors if each.is_floating_point()} - {"float32"}):
-        assumed.append(f"Its weights were {' and '.join(kinds)} and are used as float32.")
-    if places := sorted({each.device.type for each in tensors} - {"cpu"}):
-        assumed.append(f"Its weights were on {' and '.join(places)}; a copy of it on the CPU is used.")
-    modes = [part for part in inner.modules() if part.training and isinstance(part, _BatchNorm | _DropoutNd)]
+    kinds = {str(each.dtype)[6:] for each in (*inner.parameters(), *inner.buffers()) if each.is_floating_point()}
+    if others := sorted(kinds - {"float32"}):
+        assumed.append(f"Its weights were {' and '.join(others)} and are used as float32.")
+    modes = (part for part in inner.modules() if part.training and isinstance(part, _BatchNorm | _DropoutNd))
     if changing := sorted({type(part).__name__ for part in modes}):
         assumed.append(
             f"It was in training mode and is used in eval mode: {' and '.join(changing)} then use recorded statistics "
             "and no chance."
         )
-    network = _copy(inner).cpu().float()
+    network = copied(inner).cpu().float()
     if weights is not None:
         _load(network, Path(os.path.expanduser(weights)), name)
     return Source(network.eval().requires_grad_(False), name, kind, assumed=tuple(assumed))
 
 
-def _copy(module: nn.Module) -> nn.Module:
-    """A deep copy, also of a module that keeps results of its last run, which torch refuses to copy."""
-    kept = (value for part in module.modules() for value in vars(part).values())
-    memo = {id(each): each.detach().clone() for each in kept if isinstance(each, Tensor) and not each.is_leaf}
-    return copy.deepcopy(module, memo)
-
-
 @torch.no_grad()
 def with_group_norms(network: nn.Module, example: Tensor) -> nn.Module:
     """The network with its InstanceNorms written as GroupNorms, which run faster, where that is the same function."""
-    faster = copy.deepcopy(network)
+    faster = copied(network)
     for parent in list(faster.modules()):
         for name, norm in parent.named_children():
             if type(norm) is nn.InstanceNorm2d and not norm.track_running_stats:
@@ -176,13 +175,13 @@ def _functions(path: Path) -> list[str]:
     return [
         part.name
         for part in parts
-        if isinstance(part, ast.ClassDef) or (isinstance(part, ast.FunctionDef) and _needs_nothing(part.args))
+        if isinstance(part, ast.ClassDef)
+        or (
+            isinstance(part, ast.FunctionDef)
+            and len(part.args.posonlyargs) + len(part.args.args) == len(part.args.defaults)
+            and None not in part.args.kw_defaults
+        )
     ]
-
-
-def _needs_nothing(arguments: ast.arguments) -> bool:
-    positional = len(arguments.posonlyargs) + len(arguments.args)
-    return positional == len(arguments.defaults) and None not in arguments.kw_defaults
 
 
 # --- weights for it
@@ -196,16 +195,12 @@ def _load(network: nn.Module, path: Path, name: str) -> None:
         raise GancompError(f"{path} holds no state dict; save it by torch.save(network.state_dict(), path).")
     best = max(dicts, key=lambda found: len(wanted.keys() & found.keys()) - len(found.keys() - wanted.keys()))
     missing, extra = sorted(wanted.keys() - best.keys()), sorted(best.keys() - wanted.keys())
-    if missing or extra:
-        said = [f"lacks {_few(missing)}"] if missing else []
-        said += [f"has {_few(extra)} more"] if extra else []
+    other = [key for key, tensor in wanted.items() if key in best and tensor.shape != best[key].shape]
+    said = [f"lacks {_few(missing)}"] if missing else []
+    said += [f"has {_few(extra)} more"] if extra else []
+    said += [f"has '{each}' as {list(best[each].shape)}, not {list(wanted[each].shape)}" for each in other[:1]]
+    if said:
         raise GancompError(f"{path} is of another network than {name}: it {' and '.join(said)}; give its own weights.")
-    for key, tensor in wanted.items():
-        if tensor.shape != best[key].shape:
-            raise GancompError(
-                f"{path} is of another network than {name}: {key} is {list(best[key].shape)} there and "
-                f"{list(tensor.shape)} in the network; give its own weights."
-            )
     network.load_state_dict(best)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,8 +18,8 @@ from gancomp_core.compress.probing import MOST_MADE, Facts, OneOutput, Trials, n
 from gancomp_core.compress.sources import Source, open_source, with_group_norms
 from gancomp_core.compress.value_ranges import USUAL, Watch, find_range, input_evidence, output_evidence, split_range
 from gancomp_core.errors import GancompError
-from gancomp_core.files import sha256
 from gancomp_core.importers import Assumptions
+from gancomp_core.measure import OnnxGenerator, export_onnx
 from gancomp_core.measure.running import first_line, measuring
 from gancomp_core.nets import Architecture, Generator
 from gancomp_core.nets.ranges import OtherRange
@@ -28,6 +28,8 @@ from gancomp_core.train.identity import digest
 
 NOTHING = Assumptions()
 LARGEST_ROUNDING = 0.5  # gray levels by which bfloat16 may change pictures on average
+SAME = 0.01  # gray levels on average below which two paintings are the same
+MOST_APART = 1e-3  # of pictures in [-1, 1] that two forms of one network make, on average
 MOST_SIDE = 256  # of pictures on which a teacher is tried
 MOST_NUMBERS = 2**26  # in the widest layer at once, 256 MB: what a batch of pictures may take
 
@@ -80,11 +82,36 @@ class Teacher:
 
     @functools.cached_property
     def identity(self) -> str:
-        """SHA-256 of an ONNX file, or a digest of weights, architecture and code; with how pictures go in and out."""
-        built = (
-            sha256(self.file) if self.file else f"{getattr(self.network, 'architecture', '')} {digest(self.network)}"
-        )
+        """A digest of an ONNX file, or of weights, architecture and code; with how pictures go in and out."""
+        box = _black_box(self.network)
+        built = box.digest if box else f"{getattr(self.network, 'architecture', '')} {digest(self.network)}"
         return hashlib.sha256(f"{built} {self.network!r} {self.code} {self.bfloat16}".encode()).hexdigest()[:16]
+
+    def float_file(self, path: Path, canvas: tuple[int, int]) -> Path:
+        """Write the teacher as one ONNX file, for costs, times and 8 bits: float32 [N, C, H, W] in [-1, 1] to the same.
+
+        Args:
+            path: Where to write it.
+            canvas: A height and width that the teacher takes; a module's file takes no other.
+
+        Returns:
+            The path.
+
+        Raises:
+            GancompError: For a network that cannot be written so.
+        """
+        box, shape = _black_box(self.network), (1, self.in_channels, *canvas)
+        if box is None:
+            return export_onnx(self.network, path, shape, dynamic=False)
+        example = noise(self.in_channels, *canvas)
+        box.write(path, *split_range(self.value_range), example)
+        apart = float((OnnxGenerator(path)(example) - self.network(example)).abs().mean())
+        if not apart < MOST_APART:
+            raise GancompError(
+                f"{self.name} makes other pictures (by {apart:.2g}) once its file is rewritten for float32 "
+                "[N, C, H, W] in [-1, 1]; export it for these."
+            )
+        return path
 
     def paint(self, pictures: Tensor) -> Tensor:
         """What the teacher makes of pictures.
@@ -102,22 +129,20 @@ class Teacher:
         self._check(pictures)
         wanted = (self.out_channels, self.scale * pictures.shape[2], self.scale * pictures.shape[3])
         device = torch.device("cpu" if self.file else default_device())
+        batch = min(64, max(1, MOST_NUMBERS // (self.widest * pictures.shape[2] * pictures.shape[3])))
         painted = []
         half = torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16)
         with measuring(device, self.network), half:
-            for first in range(0, len(pictures), batch := self._batch(pictures)):
+            for group in pictures.split(batch):
                 try:
-                    made = self.network(pictures[first : first + batch].to(device, copy=True))
+                    made = self.network(group.to(device, copy=True))
                 except Exception as error:  # foreign code raises anything
                     raise GancompError(
                         f"{self.name} fails on pictures of shape {list(pictures.shape)} ({first_line(error)}); take "
                         "another size, or mend its forward()."
                     ) from error
-                painted.append(_checked(made, wanted, self.name, first))
-        return torch.cat(painted) if painted else torch.empty(0, *wanted)
-
-    def _batch(self, pictures: Tensor) -> int:
-        return min(64, max(1, MOST_NUMBERS // (self.widest * pictures.shape[2] * pictures.shape[3])))
+                painted.append(_checked(made, wanted, self.name))
+        return torch.cat(painted)
 
     def _check(self, pictures: Tensor) -> None:
         """Raise :class:`GancompError` unless the teacher takes these pictures."""
@@ -172,54 +197,51 @@ def open_teacher(
     opened = open_source(source, weights, constants, part, assume)
     network, trials = opened.network, Trials(opened.network, opened.name, output)
     facts = _facts(trials, in_channels)
-    if not isinstance(network, Generator | OnnxModule):
+    if isinstance(network, OnnxModule):
+        network.output = trials.output
+    elif not isinstance(network, Generator):
         network = with_group_norms(network, noise(facts.in_channels, *facts.example))
-    if trials.output:
-        network = OneOutput(network, trials.output)
+        network = OneOutput(network, trials.output) if trials.output else network
     pictures = None if probe is None else _as_taken(probe, facts)
-    takes, makes, *said = _range(opened, network, facts, value_range, pictures, trials.output)
-    if (takes, makes) != (USUAL, USUAL):
-        network = OtherRange(network, takes, makes)
-    teacher = Teacher(
-        network=network,
-        value_range=takes if takes == makes else f"{takes} -> {makes}",
-        assumed=(*opened.assumed, *said),
-        **{each.name: getattr(facts, each.name) for each in dataclasses.fields(facts)},
-        **{name: getattr(opened, name) for name in ("name", "file", "code", "licence", "kind")},
-    )
+    takes, makes, *said = _range(opened, network, facts, value_range, pictures)
+    found = {
+        "network": network if (takes, makes) == (USUAL, USUAL) else OtherRange(network, takes, makes),
+        "value_range": takes if takes == makes else f"{takes} -> {makes}",
+        "assumed": (*opened.assumed, *said),
+    }
+    teacher = Teacher(**vars(opened) | vars(facts) | found)
     return _tried(teacher, noise(facts.in_channels, *facts.example, 2) * 2 - 1 if pictures is None else pictures)
+
+
+def _black_box(network: nn.Module) -> OnnxModule | None:
+    """The ONNX file in a teacher's network."""
+    return next((part for part in network.modules() if isinstance(part, OnnxModule)), None)
 
 
 def _facts(trials: Trials, in_channels: int | None) -> Facts:
     """What a network takes and makes: known of our own generators, probed of others."""
     network = trials.net
-    architecture = getattr(network, "architecture", None)
-    if isinstance(network, Generator) and isinstance(architecture, Architecture):
-        return _known(architecture, trials.name)
+    own = getattr(network, "architecture", None)
     if isinstance(network, OnnxModule):
         return probe_facts(trials, in_channels or network.channels, network.size)
-    return probe_facts(trials, in_channels)
-
-
-def _known(architecture: Architecture, name: str) -> Facts:
-    """What one of our own generators takes and makes."""
-    a = architecture
-    if not 1 <= a.out_channels <= MOST_MADE:
+    if not (isinstance(network, Generator) and isinstance(own, Architecture)):
+        return probe_facts(trials, in_channels)
+    if own.out_channels > MOST_MADE:
         raise GancompError(
-            f"{name} makes {a.out_channels} channels, and a picture has 1 to {MOST_MADE}; take a generator of pictures."
+            f"{trials.name} makes {own.out_channels} channels, and a picture has 1 to {MOST_MADE}; take a generator of "
+            "pictures."
         )
-    return Facts(a.in_channels, a.out_channels, a.scale, None, a.multiple, a.smallest)
+    return Facts(own.in_channels, own.out_channels, own.scale, None, own.multiple, own.smallest)
 
 
 def _range(
-    opened: Source, network: nn.Module, facts: Facts, stated: str | None, pictures: Tensor | None, output: str | None
+    opened: Source, network: nn.Module, facts: Facts, stated: str | None, pictures: Tensor | None
 ) -> tuple[str, ...]:
     """The range that a network takes, the one it makes, and a sentence about them unless they are known."""
     if known := stated or opened.value_range:
         return split_range(known)
-    if isinstance(opened.network, OnnxModule):
-        box = opened.network
-        taken, made = box.input_evidence(), box.output_evidence(output or box.names[0])
+    if isinstance(network, OnnxModule):
+        taken, made = network.input_evidence(), network.output_evidence()
     else:
         example = noise(facts.in_channels, *facts.example)
         taken, made = input_evidence(network, example), output_evidence(network, opened.name, example)
@@ -237,27 +259,36 @@ def _as_taken(probe: Tensor, facts: Facts) -> Tensor:
 
 
 def _tried(teacher: Teacher, pictures: Tensor) -> Teacher:
-    """The teacher, in bfloat16 where that changes nothing, with what two runs over some pictures show."""
-    watch, said = Watch(), []
+    """The teacher, in batches and in bfloat16 where these change nothing, with what is said about that."""
+    alone, watch = replace(teacher, widest=MOST_NUMBERS), Watch()
     with watch:
-        painted = teacher.paint(pictures)
+        painted = alone.paint(pictures)
+
+    def apart(other: Teacher, count: int | None = None) -> float:
+        """Gray levels, on average, by which pictures that are painted otherwise differ; infinite where that fails."""
+        try:
+            return float((other.paint(pictures[:count]) - painted[:count]).abs().mean()) * 127.5
+        except GancompError:
+            return math.inf
+
     if teacher.file is None:
-        teacher = dataclasses.replace(teacher, widest=max(1, watch.widest // pictures[:, 0].numel()))
-    apart = float((teacher.paint(pictures) - painted).abs().mean()) * 127.5
-    if apart > 0.01:
-        said.append(
-            f"Two runs over the same pictures differ by {apart:.2g} gray levels on average: it draws at random."
-        )
-    if teacher.file is None and apart <= 0.01 and fastest_precision() == "bf16-mixed":
-        faster = dataclasses.replace(teacher, bfloat16=True)
-        apart = float((faster.paint(pictures) - painted).abs().mean()) * 127.5
-        if apart < LARGEST_ROUNDING:
-            teacher = faster
-            said.append(f"It paints in bfloat16, {apart:.2g} gray levels on average from float32.")
-    return dataclasses.replace(teacher, assumed=(*teacher.assumed, *said))
+        teacher = replace(teacher, widest=max(1, watch.widest // pictures[0, 0].numel()))
+    if (found := apart(alone, 1)) > SAME:
+        said = f"Two runs over the same picture differ by {found:.2g} gray levels on average: it draws at random."
+    elif apart(teacher) > SAME:
+        teacher = alone
+        said = "It gets one picture at a time, because pictures of one batch change each other or fail."
+    elif teacher.file or fastest_precision() != "bf16-mixed":
+        return teacher
+    elif (found := apart(faster := replace(teacher, bfloat16=True))) < LARGEST_ROUNDING:
+        teacher = faster
+        said = f"It paints in bfloat16, {found:.2g} gray levels on average from float32."
+    else:
+        return teacher
+    return replace(teacher, assumed=(*teacher.assumed, said))
 
 
-def _checked(made: Tensor, wanted: tuple[int, ...], name: str, first: int) -> Tensor:
+def _checked(made: Tensor, wanted: tuple[int, ...], name: str) -> Tensor:
     """Pictures on the CPU, clamped, after a look at their shape and values."""
     if made.shape[1:] != wanted:
         raise GancompError(
@@ -265,8 +296,5 @@ def _checked(made: Tensor, wanted: tuple[int, ...], name: str, first: int) -> Te
             "of another size."
         )
     if not made.isfinite().all():
-        bad = first + int((~made.isfinite()).flatten(1).any(1).nonzero()[0])
-        raise GancompError(
-            f"{name} makes NaN or infinite values of picture {bad}; check its weights and its value range."
-        )
+        raise GancompError(f"{name} makes NaN or infinite values; check its weights and its value range.")
     return made.float().clamp(-1, 1).cpu().clone()  # a clone outside of inference mode can be trained with

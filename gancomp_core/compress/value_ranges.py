@@ -16,6 +16,7 @@ from gancomp_core.errors import GancompError, one_of
 from gancomp_core.nets.ranges import RANGES, OtherRange
 
 USUAL = "[-1, 1]"
+NEAR = 4 / 127.5  # a difference between pictures in [-1, 1], on average, that decides nothing
 ASK = f"give value_range={' or '.join(map(repr, RANGES))}, or 'A -> B' for a network that takes A and makes B"
 
 
@@ -70,15 +71,10 @@ def find_range(
     """
     if not made.range and pictures is not None:
         return _by_pictures(net, name, pictures, taken)
-    if taken.range and made.range:
-        said = f"It takes pictures in {taken.range}: {taken.why}; it makes pictures in {made.range}: {made.why}."
-        return taken.range, made.range, said
-    if found := made.range:
-        return found, found, f"It makes pictures in {found}: {made.why}; that it takes the same range is assumed."
-    if found := taken.range:
-        return found, found, f"It takes pictures in {found}: {taken.why}; that it makes the same range is assumed."
-    said = f"That it takes and makes pictures in {USUAL} is assumed, and nothing in it shows it; if not, {ASK}."
-    return USUAL, USUAL, said
+    takes, makes = taken.range or made.range or USUAL, made.range or taken.range or USUAL
+    why = [f": {each.why}" if each.range else ", which is assumed" for each in (taken, made)]
+    way_out = "" if taken.range or made.range else f"; if not, {ASK}"
+    return takes, makes, f"It takes pictures in {takes}{why[0]}; it makes pictures in {makes}{why[1]}{way_out}."
 
 
 class Watch(TorchDispatchMode):
@@ -140,7 +136,8 @@ def output_evidence(net: nn.Module, name: str, noise: Tensor) -> Evidence:
     """
     watch = Watch()
     with watch:
-        net(noise.clone())
+        if net(noise.clone()).dtype == torch.uint8:
+            return Evidence("[0, 255]", "it makes uint8 numbers")
     limited = [(number, operation, ends) for number, (operation, ends) in enumerate(watch.ends) if ends]
     for number, operation, ends in limited[:-5:-1]:
         made = []
@@ -197,7 +194,7 @@ def _by_pictures(net: nn.Module, name: str, pictures: Tensor, taken: Evidence) -
     errors = {takes: float((made.mean(1) - given).abs().mean()) for takes, (_, made, _) in fitting.items()}
     best = min(errors, key=errors.__getitem__)
     makes, painted, spread = fitting[best]
-    rivals = [takes for takes in fitting if errors[takes] < 2 * errors[best]]
+    rivals = [takes for takes in fitting if errors[takes] < 2 * errors[best] + NEAR]
     if any((fitting[takes][1] - painted).abs().mean() > 1 / 127.5 for takes in rivals):
         raise GancompError(f"Real pictures fit {' and '.join(rivals)} as the value range of {name} alike; {ASK}.")
     why = f": {taken.why}" if taken.range else ""

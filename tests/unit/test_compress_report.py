@@ -21,12 +21,21 @@ from factories import finished_compression, random_resnet, resnet, stripes, uint
 from gancomp_core.compress.report import page, write_report
 from gancomp_core.compress.report.chart import front
 from gancomp_core.compress.report.code import python
-from gancomp_core.compress.report.numbers import HalfSize, Network, Numbers, Quality, Score, SetScore
+from gancomp_core.compress.report.numbers import (
+    HalfSize,
+    Network,
+    Notes,
+    Numbers,
+    Quality,
+    Score,
+    SetScore,
+    contestants,
+)
 from gancomp_core.compress.report.verdicts import all_verdicts, headline, size, than
 from gancomp_core.compress.teachers import open_teacher
 from gancomp_core.data import load_task, to_float
 from gancomp_core.data.picture_files import decode
-from gancomp_core.measure import Latency, OnnxGenerator, cost, export_onnx, psnr
+from gancomp_core.measure import Latency, OnnxGenerator, cost, export_onnx, onnx_cost, psnr
 from gancomp_core.nets import ResnetGenerator
 
 NAMED = '<img src=x onerror="alert(1)"> & co'
@@ -113,6 +122,19 @@ def test_the_teacher_is_really_run_at_half_size_for_a_quarter_of_the_work(finish
     made = F.interpolate(finished.teacher.paint(small), scale_factor=2.0, mode="bilinear")
     expected = float(psnr(made, targets).mean())
     assert half["to_teacher"]["scores"]["psnr"]["mean"] == pytest.approx(expected, abs=0.02)
+
+
+def test_a_black_box_of_another_range_is_counted_timed_and_rounded_to_8_bits(finished: Any, tmp_path: Path) -> None:
+    convolutions = torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.Conv2d(8, 3, 3, padding=1)
+    network = torch.nn.Sequential(*convolutions, torch.nn.Sigmoid())
+    box = open_teacher(export_onnx(network, tmp_path / "box.onnx", (1, 3, 32, 32)))
+    assert box.value_range == "[0, 1]"
+    notes, pictures = Notes(), to_float(finished.task.test.sources[:4])
+    found = {each.key: each for each in contestants(dataclasses.replace(finished, teacher=box), tmp_path, notes)}
+    assert not notes
+    for key in ("teacher", "teacher_int8"):
+        assert (found[key].paints(pictures) - box.paint(pictures)).abs().mean() < 2 / 127.5
+        assert onnx_cost(found[key].file, (1, 3, 32, 32)).macs >= cost(network, 32, 32, 3).macs
 
 
 def test_a_student_that_has_learned_nothing_is_called_bad(facts: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from factories import refused, stripes
 from gancomp_core import zoo
 from gancomp_core.compress import open_teacher
+from gancomp_core.measure import OnnxGenerator, cost, export_onnx, onnx_cost
+from gancomp_core.methods.quantization import export_int8
 
 
 def encoder_decoder(channels: tuple[int, int] = (3, 3), halvings: int = 2, last: nn.Module | None = None) -> nn.Module:
@@ -239,11 +242,31 @@ def test_what_is_changed_about_a_module_is_said():
     assert "draws at random" in " ".join(open_teacher(noisy, value_range="[-1, 1]").assumed)
 
 
+def test_modules_without_code_or_values_are_refused():
+    with refused("TorchScript"):
+        open_teacher(torch.jit.trace(nn.Conv2d(3, 3, 1), torch.zeros(1, 3, 8, 8)))
+    for network in (nn.LazyConv2d(3, 3), nn.Conv2d(3, 3, 3, device="meta")):
+        with refused("'weight' of .* is no tensor with values"):
+            open_teacher(network)
+
+
 def test_modules_that_torch_does_not_copy_are_copied():
     normed = nn.Sequential(nn.utils.weight_norm(nn.Conv2d(3, 3, 3, padding=1)), nn.Tanh())  # keeps a result
     normed(torch.zeros(1, 3, 8, 8))
     parallel = open_teacher(nn.DataParallel(normed))
     torch.testing.assert_close(parallel.network(waves()), normed(waves()))
+
+
+@pytest.mark.parametrize("kind", ["batch statistics", "one picture"])
+def test_a_teacher_whose_pictures_depend_on_the_batch_gets_one_at_a_time(kind):
+    if kind == "one picture":
+        network = Called(lambda x, y: y if len(x) == 1 else y.view(1, 3, 5))
+    else:
+        norm = nn.BatchNorm2d(8, track_running_stats=False)
+        network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), norm, nn.Conv2d(8, 3, 3, padding=1), nn.Tanh())
+    teacher = open_teacher(network, value_range="[-1, 1]", probe=waves())
+    assert "one picture at a time" in " ".join(teacher.assumed)
+    torch.testing.assert_close(teacher.paint(waves())[2:3], teacher.paint(waves()[2:3]))
 
 
 def test_a_teacher_writes_into_no_picture_of_the_reader():
@@ -281,7 +304,7 @@ def test_a_second_argument_and_values_that_are_not_finite_are_refused():
 
     with refused("needs x, style"):
         open_teacher(Conditional())
-    with refused("NaN or infinite values of picture 0"):
+    with refused("makes NaN or infinite values"):
         open_teacher(Called(lambda x, y: y / 0), value_range="[-1, 1]", in_channels=3)
 
 
@@ -344,7 +367,7 @@ def test_functions_and_weights_that_do_not_fit_are_refused(code):
         open_teacher(f"{code}:narrow", weights=weights)
     state = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 3, 3)).state_dict()
     torch.save(state, weights)
-    with refused(r"0.weight is \[4, 3, 3, 3\] there and \[8, 3, 3, 3\]"):
+    with refused(r"has '0.weight' as \[4, 3, 3, 3\], not \[8, 3, 3, 3\]"):
         open_teacher(f"{code}:narrow", weights=weights)
     with refused("brings its own weights"):
         open_teacher("edges2shoes/teacher", weights=weights)
@@ -400,72 +423,160 @@ def test_a_known_checkpoint_is_a_teacher_of_ours(tmp_path):
 # ---- ONNX files -----------------------------------------------------------------------------------------------------
 
 
-def exported(module: nn.Module, path: Path, *inputs: Tensor, free: bool = True, **options: object) -> Path:
-    """A file that torch wrote."""
-    side = torch.export.Dim.DYNAMIC
-    shapes = tuple({0: side, 2: side, 3: side} if each.ndim == 4 else None for each in inputs) if free else None
-    program = torch.onnx.export(module.eval(), inputs, dynamo=True, dynamic_shapes=shapes, verbose=False, **options)
-    program.save(str(path))
-    return path
-
-
-def test_an_onnx_file_of_any_size_is_a_black_box(tmp_path):
+def test_a_file_that_torch_wrote_is_a_black_box_of_any_size(tmp_path):
     network = encoder_decoder(channels=(1, 3), halvings=1)
-    teacher = open_teacher(exported(network, tmp_path / "net.onnx", torch.zeros(2, 1, 16, 16)))
+    path = export_onnx(network, tmp_path / "net.onnx", (1, 1, 16, 16))
+    teacher = open_teacher(path)
     assert (teacher.in_channels, teacher.out_channels, teacher.multiple, teacher.fixed) == (1, 3, 2, None)
-    assert (teacher.kind, teacher.file, teacher.value_range) == ("onnx", tmp_path / "net.onnx", "[-1, 1]")
+    assert (teacher.kind, teacher.file, teacher.value_range) == ("onnx", path, "[-1, 1]")
     pictures = waves(3, 20)[:, :1, :, :14]
     with torch.inference_mode():
         torch.testing.assert_close(teacher.paint(pictures), network(pictures), rtol=0, atol=1e-4)
     assert copy.deepcopy(teacher.network)(pictures).shape == (3, 3, 20, 14)
 
 
-class ForBytes(nn.Module):
-    """From [N, H, W, C] uint8 to the same."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        made = self.network(x.permute(0, 3, 1, 2).float() / 127.5 - 1)
-        return ((made + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
+def two_layers(last: nn.Module | None = None) -> nn.Sequential:
+    """A network that :func:`onnx_file` writes."""
+    layers = nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1)
+    return nn.Sequential(*layers, last or nn.Tanh()).eval().requires_grad_(False)
 
 
-def test_fixed_half_and_byte_files_get_what_they_take(tmp_path):
-    network = encoder_decoder(halvings=1).eval()
-    with torch.inference_mode():
-        wanted = network(waves(5, 24))
-    fixed = open_teacher(exported(network, tmp_path / "fixed.onnx", torch.zeros(2, 3, 24, 24), free=False))
-    assert fixed.fixed == (24, 24)
-    torch.testing.assert_close(fixed.paint(waves(5, 24)), wanted, rtol=0, atol=1e-4)
-    example = torch.zeros(1, 3, 24, 24, dtype=torch.float16)
-    half = open_teacher(exported(copy.deepcopy(network).half(), tmp_path / "half.onnx", example, free=False))
-    torch.testing.assert_close(half.paint(waves(5, 24)), wanted, rtol=0, atol=0.02)
-    example = torch.zeros(1, 24, 24, 3, dtype=torch.uint8)
-    whole = open_teacher(exported(ForBytes(network), tmp_path / "bytes.onnx", example, free=False))
-    assert (whole.in_channels, whole.fixed, whole.value_range) == (3, (24, 24), "[0, 255]")
-    torch.testing.assert_close(whole.paint(waves(5, 24)), wanted, rtol=0, atol=1.01 / 127.5)
+def onnx_file(
+    path: Path,
+    network: nn.Sequential,
+    kind: str = "float32",
+    *,
+    shape: tuple[object, ...] = ("N", 3, "H", "W"),
+    last: str = "NCHW",
+    weights: str = "",
+    more: Sequence[tuple[str, str, str]] = (),
+) -> Path:
+    """A file as other programs write them.
+
+    Args:
+        path: Where to write it.
+        network: Of :func:`two_layers`.
+        kind: Of the numbers that go in and come out; uint8 ones are bytes of pictures.
+        shape: Of what goes in, with the channels where ``last`` has them.
+        last: "NCHW" or "NHWC".
+        weights: A file beside it for the weights.
+        more: Operators behind the network, each with an input and an output.
+    """
+    there, back = ([0, 3, 1, 2], [0, 2, 3, 1]) if last == "NHWC" else ([0, 1, 2, 3], [0, 1, 2, 3])
+    state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    numbers = {"one": 1, "half": 127.5}
+    steps = [("Cast", "in", "a", {"to": TensorProto.FLOAT}), ("Transpose", "a", "b", {"perm": there})]
+    steps += [("Div", "b half", "c", {}), ("Sub", "c one", "d", {})] if kind == "uint8" else []
+    steps += [("Conv", f"{steps[-1][2]} 0.weight 0.bias", "e", {"pads": [1] * 4}), ("Relu", "e", "f", {})]
+    steps += [("Conv", "f 2.weight 2.bias", "g", {"pads": [1] * 4}), (type(network[3]).__name__, "g", "h", {})]
+    steps += [(*each, {}) for each in more]
+    steps += [("Add", "h one", "i", {}), ("Mul", "i half", "j", {}), ("Round", "j", "k", {})] if kind == "uint8" else []
+    to = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    steps += [("Cast", "k" if kind == "uint8" else "h", "l", {"to": to}), ("Transpose", "l", "out", {"perm": back})]
+    nodes = [helper.make_node(name, taken.split(), [made], **options) for name, taken, made, options in steps]
+    inputs = {"in": (to, shape)} | ({"style": (TensorProto.FLOAT, ())} if "style" in str(more) else {})
+    outputs = {"out": (to, None)} | {made: (TensorProto.FLOAT, None) for _, _, made in more}
+    return save_onnx(path, nodes, inputs, outputs, state | numbers, weights)
+
+
+def save_onnx(path, nodes, inputs, outputs, numbers, weights=""):
+    """A file of these nodes; inputs and outputs are kinds and shapes by name."""
+    ends = [[helper.make_tensor_value_info(name, *each) for name, each in end.items()] for end in (inputs, outputs)]
+    tensors = [onnx.numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in numbers.items()]
+    graph = helper.make_graph(nodes, "net", *ends, tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, path, save_as_external_data=bool(weights), location=weights or None, size_threshold=0)
+    return path
+
+
+FORMS = {
+    "float32": ({}, "[-1, 1]"),
+    "float16": ({"kind": "float16"}, "[-1, 1]"),
+    "float64, one size": ({"kind": "float64", "shape": (1, 3, 24, 24)}, "[-1, 1]"),
+    "bytes with the channels last": ({"kind": "uint8", "last": "NHWC", "shape": (1, 24, 24, 3)}, "[0, 255]"),
+    "any size with the channels last": ({"last": "NHWC", "shape": ("N", "H", "W", 3)}, "[-1, 1]"),
+    "two pictures": ({"shape": (2, 3, 24, 24)}, "[-1, 1]"),
+    "weights beside it": ({"weights": "net.data"}, "[-1, 1]"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_a_file_gets_what_it_takes_and_is_written_as_one_for_our_pictures(tmp_path, form):
+    options, value_range = FORMS[form]
+    network, pictures = two_layers(), waves(5, 24)
+    wanted = network(pictures)
+    teacher = open_teacher(onnx_file(tmp_path / "net.onnx", network, **options))
+    fixed = (24, 24) if 24 in options.get("shape", ()) else None
+    assert (teacher.in_channels, teacher.fixed, teacher.value_range) == (3, fixed, value_range)
+    near = {"rtol": 0, "atol": 1.01 / 127.5 if value_range == "[0, 255]" else 1e-3}
+    torch.testing.assert_close(teacher.paint(pictures), wanted, **near)
+    if form == "two pictures":
+        with refused("2 pictures at once"):
+            teacher.float_file(tmp_path / "ours.onnx", (24, 24))
+        return
+    ours = teacher.float_file(tmp_path / "ours.onnx", (24, 24))
+    torch.testing.assert_close(OnnxGenerator(ours)(pictures[:1]), wanted[:1], **near)
+    assert onnx_cost(ours, (1, 3, 24, 24)).macs == cost(network, 24, 24, 3).macs
+    whole = export_int8(ours, tmp_path / "int8.onnx", pictures)
+    assert (OnnxGenerator(whole)(pictures[:1]) - wanted[:1]).abs().mean() < 0.05
+
+
+def test_the_file_of_a_module_makes_its_pictures(tmp_path):
+    teacher = open_teacher(two_layers(nn.Sigmoid()))
+    made = OnnxGenerator(teacher.float_file(tmp_path / "net.onnx", (16, 16)))(waves(1, 16))
+    torch.testing.assert_close(made, teacher.network(waves(1, 16)), rtol=0, atol=1e-4)
+
+
+def test_identity_follows_weights_beside_a_file_and_missing_ones_are_named(tmp_path):
+    path, data = tmp_path / "net.onnx", tmp_path / "net.data"
+    onnx_file(path, two_layers(), weights="net.data")
+    first, again = open_teacher(path).identity, open_teacher(path).identity
+    content = bytearray(data.read_bytes())
+    content[1] ^= 1
+    data.write_bytes(content)
+    assert first == again != open_teacher(path).identity
+    data.unlink()
+    with refused("keeps its weights in net.data"):
+        open_teacher(path)
 
 
 def test_a_second_input_of_a_file_gets_a_constant_or_is_refused(tmp_path):
-    class Styled(nn.Module):
-        def forward(self, x: Tensor, style: Tensor) -> Tensor:
-            return torch.sigmoid(x * style)
-
-    path = exported(Styled(), tmp_path / "styled.onnx", torch.zeros(2, 3, 8, 8), torch.ones(1, 3, 1, 1))
+    network = two_layers(nn.Sigmoid())
+    path = onnx_file(tmp_path / "styled.onnx", network, more=[("Mul", "h style", "styled")])
     with refused("takes 2 inputs", "'style'", "constants="):
         open_teacher(path)
-    teacher = open_teacher(path, constants={"style": 2.0})
-    assert teacher.value_range == "[0, 1]"
-    torch.testing.assert_close(teacher.paint(waves()), torch.sigmoid(waves() + 1) * 2 - 1)
-    with refused("no input 'mood'.*'x', 'style'"):
+    with refused("no input 'mood'.*'in', 'style'"):
         open_teacher(path, constants={"mood": 1})
+    with refused(r"'style' of .* is float \[\], and 'wild' is not"):
+        open_teacher(path, constants={"style": "wild"})
+    with refused("several pictures", r"'out' \[1, 3, 64, 64\], 'styled'"):
+        open_teacher(path, constants={"style": 0.5})
+    full, less = (
+        open_teacher(path, constants={"style": style}, output="styled", value_range="[0, 1]") for style in (1, 0.5)
+    )
+    wanted = network((waves() + 1) / 2)
+    torch.testing.assert_close(full.paint(waves()), wanted * 2 - 1, rtol=0, atol=1e-4)
+    torch.testing.assert_close(less.paint(waves()), wanted - 1, rtol=0, atol=1e-4)
+    assert full.identity != less.identity
+    ours = less.float_file(tmp_path / "ours.onnx", (32, 32))
+    torch.testing.assert_close(OnnxGenerator(ours)(waves()), wanted - 1, rtol=0, atol=1e-4)
+
+
+def test_numbers_of_classes_and_totals_are_no_pictures(tmp_path):
+    path = onnx_file(tmp_path / "net.onnx", two_layers(), more=[("ReduceMax", "h", "most"), ("ArgMax", "g", "class")])
+    model = onnx.load(path)
+    model.graph.output[2].type.tensor_type.elem_type = TensorProto.INT64
+    onnx.save(model, path)
+    assert open_teacher(path).paint(waves()).shape == waves().shape
+    with refused("makes no picture"):
+        open_teacher(path, output="class")
 
 
 def test_files_that_are_no_pictures_or_no_onnx_are_refused(tmp_path):
-    vector = exported(nn.Linear(8, 8), tmp_path / "vector.onnx", torch.zeros(1, 8), free=False)
-    with refused(r"takes 'input' tensor\(float\) \[1, 8\]", "export it so"):
+    row = (TensorProto.FLOAT, (1, 8))
+    nodes = [helper.make_node("Relu", ["in"], ["out"])]
+    vector = save_onnx(tmp_path / "vector.onnx", nodes, {"in": row}, {"out": row}, {})
+    with refused(r"takes 'in' tensor\(float\) \[1, 8\]", "export it so"):
         open_teacher(vector)
     damaged = tmp_path / "damaged.onnx"
     damaged.write_bytes(b"onnx")
@@ -476,21 +587,11 @@ def test_files_that_are_no_pictures_or_no_onnx_are_refused(tmp_path):
 @pytest.mark.parametrize(("most", "found"), [(255.0, "[0, 255]"), (1.0, "[0, 1]")])
 def test_the_end_of_a_graph_shows_the_range_also_behind_sums(tmp_path, most, found):
     """A clip, then a product."""
-    sides = ["N", 3, "H", "W"]
-    pictures = (helper.make_tensor_value_info(name, TensorProto.FLOAT, sides) for name in ("in", "out"))
-    numbers = {"factor": most, "low": 0.0, "high": 1.0}
+    pictures, numbers = (TensorProto.FLOAT, ("N", 3, "H", "W")), {"factor": most, "low": 0.0, "high": 1.0}
     nodes = [
         helper.make_node("Clip", ["in", "low", "high"], ["cut"]),
         helper.make_node("Mul", ["factor", "cut"], ["out"]),
     ]
-    tensors = [onnx.numpy_helper.from_array(np.float32(value), name) for name, value in numbers.items()]
-    first, last = pictures
-    model = helper.make_model(
-        helper.make_graph(nodes, "net", [first], [last], tensors),
-        opset_imports=[helper.make_opsetid("", 17)],
-        ir_version=9,
-    )
-    onnx.save(model, tmp_path / "net.onnx")
-    teacher = open_teacher(tmp_path / "net.onnx")
+    teacher = open_teacher(save_onnx(tmp_path / "net.onnx", nodes, {"in": pictures}, {"out": pictures}, numbers))
     assert (teacher.value_range, teacher.in_channels) == (found, 3)
     assert "clip at its end" in " ".join(teacher.assumed)

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gancomp_core.data import Pictures, Task, to_float
-from gancomp_core.errors import GancompError
 from gancomp_core.measure import (
     Latency,
     OnnxGenerator,
@@ -247,21 +246,17 @@ def contestants(finished: Finished, folder: Path, notes: Notes) -> list[Contesta
     shape, small = (1, teacher.in_channels, *canvas), (1, task.source_channels, task.size, task.size)
     module = teacher.network if teacher.file is None else None
 
-    def exported(what: str, network: nn.Module) -> Path | None:
-        """A file to count and to time; a black box is one, if it takes pictures as every network here."""
-        if module is None:
-            return notes.attempt(f"The {what} is not timed", lambda: _fed(teacher.file, shape))
-        file = folder / f"{what.replace(' ', '_')}.onnx"
-        return notes.attempt(
-            f"The {what} is timed in PyTorch", lambda: export_onnx(network, file, shape, dynamic=False)
-        )
-
-    found = [
-        Contestant("teacher", "teacher, float32", shape, exported("teacher", teacher.network), module, teacher.network)
-    ]
-    integers = notes.attempt(
-        "There is no teacher in int8 to compare with", lambda: _in_int8(finished, folder / "teacher_int8.onnx")
+    file = notes.attempt(
+        "The teacher is not timed" if module is None else "The teacher is timed in PyTorch",
+        lambda: teacher.float_file(folder / "teacher.onnx", canvas),
     )
+    found = [Contestant("teacher", "teacher, float32", shape, file, module, teacher.network)]
+    integers = None
+    if file is not None or module is not None:
+        integers = notes.attempt(
+            "There is no teacher in int8 to compare with",
+            lambda: _in_int8(finished, folder / "teacher_int8.onnx", file),
+        )
     if integers is not None:
         name = "teacher, int8 without training"
         found.append(Contestant("teacher_int8", name, shape, integers, None, RunFile(integers)))
@@ -269,10 +264,14 @@ def contestants(finished: Finished, folder: Path, notes: Notes) -> list[Contesta
         notes.append(f"The teacher takes {canvas[0]} x {canvas[1]} pixels alone, so its int8 pictures are not scored.")
     if teacher.fixed is None and all(takes(teacher, side / 2) for side in canvas):
         half = HalfSize(teacher.network)
-        file = exported("teacher at half size", half) if module is not None else None
-        found.append(
-            Contestant("teacher_half", "teacher at half size", shape, file, None if module is None else half, half)
-        )
+        smaller = None
+        if module is not None:
+            smaller = notes.attempt(
+                "The teacher at half size is timed in PyTorch",
+                lambda: export_onnx(half, folder / "half.onnx", shape, dynamic=False),
+            )
+        in_torch = None if module is None else half
+        found.append(Contestant("teacher_half", "teacher at half size", shape, smaller, in_torch, half))
     else:
         notes.append(f"The teacher cannot be run at half size: it does not take half of {canvas[0]} x {canvas[1]}.")
     for key, name in (("float32", "student"), ("int8", "student_int8")):
@@ -287,21 +286,15 @@ def takes(teacher: Teacher, side: float) -> bool:
     return side >= teacher.smallest and side % teacher.multiple == 0
 
 
-def _in_int8(finished: Finished, path: Path) -> Path:
+def _in_int8(finished: Finished, path: Path, floating: Path | None) -> Path:
     """The teacher's 8-bit file, made without training."""
     teacher, task, canvas = finished.teacher, finished.task, finished.plan.canvas
-    if teacher.file is not None and teacher.value_range != "[-1, 1]":
-        raise GancompError(f"8 bits are for ONNX files that take [-1, 1], and this one takes {teacher.value_range}.")
     calibration = task.calibration(min(CALIBRATION, len(task.train.sources)))
     if canvas != (task.size, task.size):
         calibration = F.interpolate(calibration, size=canvas, mode="bilinear")
-    return export_int8(teacher.network, path, calibration, floating=teacher.file)
-
-
-def _fed(file: Path | None, shape: tuple[int, ...]) -> Path:
-    assert file is not None
-    OnnxGenerator(file)(torch.zeros(shape))
-    return file
+    if teacher.file is not None and floating is not None:
+        return export_int8(floating, path, calibration)
+    return export_int8(teacher.network, path, calibration, floating=floating)
 
 
 def _seconds(each: Contestant) -> float:
