@@ -110,7 +110,7 @@ def _say_when() -> None:
 
 def _add_compress(groups: Groups) -> None:
     parser = _command(
-        groups, "compress", _compress, "make a small int8 network whose pictures are like those of any generator"
+        groups, "compress", _compress, "turn any generator into a small int8 network with pictures like its own"
     )
     parser.description = (
         "Make a small int8 network whose pictures are like those of a generator of yours, with a report of what it "

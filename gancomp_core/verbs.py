@@ -210,7 +210,7 @@ def fine_tune(
         The averaged student in eval mode, with its ``cost`` for the pictures of the task.
     """
     for role, network in (("student", student), ("teacher", teacher)):
-        if not isinstance(network, Generator):
+        if not isinstance(network, Generator) or not network.architecture.taps:
             raise GancompError(
                 f"The {role} is a {type(network).__name__}, which hands out no features; take a generator of "
                 "gancomp_core.nets, or write the training of yours with gancomp_core.train."

@@ -47,7 +47,10 @@ Paint = Callable[[Tensor], Tensor]
 Made = TypeVar("Made")
 
 FREE = ("teacher_int8", "teacher_half")  # what the teacher gives without any training
-INTERVAL_MINIMUM, KID_MINIMUM, FD_MINIMUM = 10, 100, 3000  # pictures below which a number would be mostly chance
+# Pictures below which a number would be mostly chance:
+INTERVAL_MINIMUM = 10
+KID_MINIMUM = 100
+FD_MINIMUM = 3000
 PSNR_MOST = 99.0  # dB of pictures that are equal, whose mean would be infinite otherwise
 CALIBRATION = 32
 SSIM_WINDOW = 11  # pixels

@@ -245,7 +245,8 @@ TRUSTED = Exercise(
 # --- which network to buy --------------------------------------------------------------------------------------------
 
 Offer = Mapping[str, float]
-SEARCH_PICTURES, OFFERS, MARKETS = 8, 24, 100
+SEARCH_PICTURES = 8
+OFFERS, MARKETS = 24, 100
 OWN_DB, NOISE_DB = 0.6, 0.7  # what a network is worth beyond its MACs; how far off the score of the search is
 
 
