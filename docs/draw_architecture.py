@@ -27,7 +27,7 @@ LAYERS = [
 
 # (what is on disk, its contents, the layer beside which it stands, "r" read, "w" written, "rw" both)
 DISK = [
-    ("notebooks/", "00 to 08, solutions", "course/", "rw"),
+    ("notebooks/", "00 to 09, solutions", "course/", "rw"),
     ("data/results/", "every recorded run", "lab/", "rw"),
     ("data/zoo/", "weights and cards", "zoo/  |  importers/", "r"),
     (".cache/", "checkpoints, features", "train/", "rw"),

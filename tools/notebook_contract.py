@@ -45,7 +45,7 @@ def violations(path: Path, contract: Contract | None = None) -> list[str]:
         *_parameters(notebook),
         *_shape(notebook, contract),
         *_teaching(notebook, contract),
-        *_widgets(notebook, budget=path.stem[:2] in {f"{n:02}" for n in range(1, 9)}),
+        *_widgets(notebook, budget=path.stem[:2] in {f"{n:02}" for n in range(1, 10)}),
         *_outputs(notebook, contract),
         *_file(path, notebook, contract),
     ]
@@ -164,7 +164,7 @@ def _hinted(notebook: NotebookNode, name: str) -> bool:
 
 
 def _widgets(notebook: NotebookNode, budget: bool) -> Iterator[str]:
-    """Every explorer has its static twin, and chapters 01-08 have a budget slider."""
+    """Every explorer has its static twin, and chapters 01-09 have a budget slider."""
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type == "code" and re.search(r"\bexplore\(", cell.source):
             later = "\n".join(c.source for c in notebook.cells[index : index + 3] if c.cell_type == "code")
