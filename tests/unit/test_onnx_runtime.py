@@ -62,4 +62,8 @@ def test_one_module_alone_loads_onnxruntime(repository: Path) -> None:
         r"""^\s*(import|from) [^#\n]*\bonnxruntime\b|(import_module|importorskip)\(f?["']onnxruntime""", re.M
     )
     loading = {Path(name).name for name, text in sources(repository).items() if loads.search(text)}
-    assert loading == {"onnx_runtime.py", "memory.py"}, "use gancomp_core.measure.onnx_runtime(), which is silent"
+    readers_own = {
+        "09_compress_your_own.ipynb"
+    }  # shows how a file is run without this library, which is loaded by then
+    allowed = {"onnx_runtime.py", "memory.py"} | readers_own
+    assert loading == allowed, "use gancomp_core.measure.onnx_runtime(), which is silent"

@@ -61,6 +61,7 @@ class Leg:
         norm: The norm after it.
         prelu: The activation after it.
         before_norm: Layers without tensors between the item and its norm.
+        before_prelu: Layers without tensors between these and the activation.
         room: Layers without tensors between these and the next item.
     """
 
@@ -68,6 +69,7 @@ class Leg:
     norm: Item | None = None
     prelu: Item | None = None
     before_norm: int = 0
+    before_prelu: int = 0
     room: int = 0
 
 
@@ -122,13 +124,13 @@ def legs_of(items: list[Item]) -> list[Leg]:
     for item in items:
         gap = item.index - before - 1
         if item.kind in ("norm", "prelu"):
-            if not legs or getattr(legs[-1], item.kind) is not None or (item.kind == "prelu" and gap > 1):
+            if not legs or getattr(legs[-1], item.kind) is not None:
                 raise Misfit(item.first, f"is a {item.kind} where none is known")
             setattr(legs[-1], item.kind, item)
             if item.kind == "norm":
                 legs[-1].before_norm = gap
-            else:  # a hidden norm can stand before it
-                legs[-1].room = gap
+            else:  # a norm without tensors and a pixel shuffle can stand before it
+                legs[-1].room = legs[-1].before_prelu = gap
         else:
             if legs:
                 legs[-1].room += gap
@@ -383,6 +385,8 @@ def _block(leg: Leg, width: int, slot: bool, others_have_norms: bool) -> Step:
             _check_length(part.norm, width, "weight" if "weight" in part.norm.tensors else "running_mean")
         hidden = slot and part.norm is None
         steps.append(Step(part, part.item.kind, width, pads=start == 1, hidden=hidden))
+    if inner[0].prelu and inner[0].before_prelu > steps[0].hidden:
+        raise Misfit(inner[0].prelu.first, "is an activation behind a layer of an unknown kind")
     between = inner[0].room - start - bool(steps[0].hidden) - (inner[0].prelu is None)
     if inner[0].before_norm or inner[1].before_norm or between not in (0, 1):  # 1: dropout
         raise Misfit(inner[1].item.first, f"is the layer {inner[1].item.index} of a block, which does not fit")
@@ -414,6 +418,8 @@ def _behind(step: Step, leg: Leg, slot: bool, following: Item | None) -> int:
         step.active = False
         return 0
     shuffle_in_room = step.shuffle == "after norm" or (step.shuffle == "before norm" and leg.norm is None)
+    if leg.prelu and leg.before_prelu > step.hidden + shuffle_in_room:
+        raise Misfit(leg.prelu.first, "is an activation behind a layer of an unknown kind")
     left = leg.room - step.hidden - shuffle_in_room
     step.active = leg.prelu is not None or left >= 1
     left -= leg.prelu is None and step.active
