@@ -15,7 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 VENV = HERE / ".venv"
 OLDEST = (3, 11)
-EXTRAS = {"site": "lab,test,site", "bench": "lab,test,bench"}  # every other command works with lab and test
+EXTRAS = {"site": "lab,test,site", "test": "lab,test,site", "bench": "lab,test,bench"}  # else lab and test
 
 
 class Refused(Exception):
