@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +19,7 @@ from gancomp_core.course.output import LARGEST_PICTURE, WIDGET_VIEW
 class Contract:
     """The limits; ranges include both ends."""
 
-    cells: tuple[int, int] = (35, 60)
-    median_code_lines: int = 8
     longest_code_cell: int = 40
-    words: tuple[int, int] = (1500, 2500)
-    words_per_code_line: tuple[float, float] = (4.0, 8.0)
     goals: tuple[int, int] = (3, 5)
     exercises: int = 3
     picture_bytes: int = LARGEST_PICTURE
@@ -52,22 +47,9 @@ def violations(path: Path, contract: Contract | None = None) -> list[str]:
     return [f"{path.name}: {sentence}" for sentence in found]
 
 
-def prose_words(notebook: NotebookNode) -> int:
-    """Words of the markdown cells, without code, formulas, tags and link targets."""
-    return sum(
-        len(re.findall(r"\w[\w'’-]*", _prose(cell.source))) for cell in notebook.cells if cell.cell_type == "markdown"
-    )
-
-
 def code_lines(cell: NotebookNode) -> int:
     """Lines of a code cell that are not blank."""
     return sum(1 for line in cell.source.splitlines() if line.strip())
-
-
-def _prose(source: str) -> str:
-    for pattern in (r"```.*?```", r"<!--.*?-->", r"\$\$.*?\$\$", r"\$[^$\n]+\$", r"`[^`]*`", r"<[^>]+>"):
-        source = re.sub(pattern, " ", source, flags=re.DOTALL)
-    return re.sub(r"\]\([^)]*\)", "]", source)
 
 
 def _code(notebook: NotebookNode) -> list[tuple[int, NotebookNode]]:
@@ -119,21 +101,9 @@ def _parameters(notebook: NotebookNode) -> Iterator[str]:
 
 
 def _shape(notebook: NotebookNode, contract: Contract) -> Iterator[str]:
-    lengths = {number: code_lines(cell) for number, cell in _code(notebook)}
-    if not _within(len(notebook.cells), contract.cells):
-        yield f"it has {len(notebook.cells)} cells; {contract.cells[0]} to {contract.cells[1]} are wanted."
-    if lengths and statistics.median(lengths.values()) > contract.median_code_lines:
-        median = statistics.median(lengths.values())
-        yield f"its median code cell has {median:g} lines; at most {contract.median_code_lines} are wanted."
-    for number, length in lengths.items():
-        if length > contract.longest_code_cell:
+    for number, cell in _code(notebook):
+        if (length := code_lines(cell)) > contract.longest_code_cell:
             yield f"cell {number} has {length} lines of code; at most {contract.longest_code_cell} are wanted."
-    words, lines = prose_words(notebook), sum(lengths.values())
-    if not _within(words, contract.words):
-        yield f"it has {words} words of prose; {contract.words[0]} to {contract.words[1]} are wanted."
-    if lines and not _within(words / lines, contract.words_per_code_line):
-        low, high = contract.words_per_code_line
-        yield f"it has {words / lines:.1f} words of prose for each line of code; {low:g} to {high:g} are wanted."
 
 
 def _teaching(notebook: NotebookNode, contract: Contract) -> Iterator[str]:
