@@ -1,8 +1,5 @@
 """The report of a compression in a real browser: the swipe by mouse and by keys, without scripts, on a phone."""
 
-import os
-import shutil
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,13 +9,6 @@ from gancomp_core.compress.report import write_report
 from gancomp_core.compress.report.code import javascript
 from gancomp_core.compress.teachers import open_teacher
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM and "CI" not in os.environ, reason="no Chromium or Chrome on the path"),
-]
-
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
@@ -27,37 +17,17 @@ def report(tmp_path_factory):
     return write_report(finished_compression(open_teacher(networks[0]), stripes(24, 16), networks[1], folder))
 
 
-@pytest.fixture(scope="module")
-def browser():
-    assert CHROMIUM, "no Chromium or Chrome on the path, and CI=true asks for one: apt-get install chromium"
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield found
-        found.close()
-
-
 @pytest.fixture
-def opened(browser, report):
-    """Opens the report from its file; whatever it would load from elsewhere, or complain of, fails the test."""
-    contexts = []
+def opened(new_page, watch, report):
+    """Opens the report from its file, which loads nothing else."""
 
     def open_page(**options):
-        context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}} | options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("request", lambda request: loaded.append(request.url))
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
+        page = new_page(**{"viewport": {"width": 1200, "height": 900}} | options)
         page.goto(report.as_uri())
         return page
 
-    loaded, said = [], []
     yield open_page
-    for context in contexts:
-        context.close()
-    assert [url for url in loaded if not url.startswith("data:")] == [report.as_uri()] * len(contexts)
-    assert said == []
+    assert {url for url in watch.requests if not url.startswith("data:")} == {report.as_uri()}
 
 
 def clipped(page):
