@@ -16,6 +16,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from gancomp_core.course.output import WIDGET_VIEW, html_image
+from gancomp_core.course.states import STATES, figure
 from gancomp_core.errors import GancompError
 from gancomp_core.files import REPOSITORY, Json, atomic_write, data_root
 from gancomp_core.measure import machine_class
@@ -134,9 +135,11 @@ def cleaned(notebook: NotebookNode) -> NotebookNode:
 
 
 def with_alt_text(notebook: NotebookNode) -> NotebookNode:
-    """A copy for web pages: PNG outputs become HTML images, because exporters drop the alt text of PNG outputs."""
+    """A copy for web pages: explorers move, and PNG outputs become HTML images (exporters drop their alt text)."""
     result = copy.deepcopy(notebook)
     for output in (output for cell in result.cells for output in cell.get("outputs", [])):
+        if stored := output.get("data", {}).pop(STATES, None):
+            output.data["text/html"] = figure(stored)
         about = output.get("metadata", {}).get("image/png", {})
         if about.get("alt"):
             output.data["text/html"] = html_image(output.data["image/png"], about["alt"], about.get("width"))

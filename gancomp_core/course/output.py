@@ -8,8 +8,10 @@ import io
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from IPython.display import display
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageChops, ImageStat
 
@@ -85,9 +87,13 @@ def html_image(encoded: str, alt: str, width: int | None = None) -> str:
 
 def render(figure: Figure, dpi: int = 100) -> bytes:
     """PNG bytes of a figure, which is closed, so that the inline backend does not draw it a second time."""
-    buffer = io.BytesIO()
+    canvas, buffer = FigureCanvasAgg(figure), io.BytesIO()
     try:
-        figure.savefig(buffer, format="png", dpi=dpi, pil_kwargs={"compress_level": 4})
+        figure.set_dpi(dpi)
+        # savefig would draw twice where a layout is computed: once for the layout, once for the picture
+        canvas.draw()  # type: ignore[no-untyped-call]
+        pixels = np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
+        Image.fromarray(pixels).save(buffer, format="png", compress_level=1)
     finally:
         plt.close(figure)
     return buffer.getvalue()
@@ -100,7 +106,7 @@ def small_png(png: bytes, limit: int = LARGEST_PICTURE) -> bytes:
     """
     picture = Image.open(io.BytesIO(png)).convert("RGB")
     fewer = (picture.quantize(colors) for colors in COLORS)
-    few = next((each for each in fewer if _distance(picture, each) <= UNSEEN), None)
+    few = next((each for each in fewer if distance(picture, each) <= UNSEEN), None)
     if few is None and len(png) <= limit:
         return png
     for scale in (1.0, 0.85, 0.7, 0.55, 0.4, 0.3):
@@ -113,6 +119,6 @@ def small_png(png: bytes, limit: int = LARGEST_PICTURE) -> bytes:
     return buffer.getvalue()
 
 
-def _distance(picture: Image.Image, few: Image.Image) -> float:
+def distance(picture: Image.Image, few: Image.Image) -> float:
     """Root mean square difference of two pictures, in levels of the color where it is largest."""
     return max(ImageStat.Stat(ImageChops.difference(picture, few.convert("RGB"))).rms)

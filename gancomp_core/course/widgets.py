@@ -22,21 +22,35 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from unittest import mock
 
+import anywidget
 import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
+import traitlets
 from matplotlib.figure import Figure
 from PIL import Image
 
-from gancomp_core.course.output import html_image, render, show, widget_bundle
+from gancomp_core.course import states
+from gancomp_core.course.output import render, show, widget_bundle
+from gancomp_core.course.states import Value
 from gancomp_core.errors import GancompError
 
 Draw = Callable[..., Figure]
-Value = float | str | bool  #: of a control
 AIM_MS = 150  # what a move of a control may take when the arrays are there already
+AIM_FIRST_MS = 400  # the same for the first picture
+KEPT_BYTES = 20_000_000  # of pictures that an explorer keeps, so that a setting seen before comes at once
 
-_BOX = ipywidgets.Layout(width="340px")
-_WIDE = {"description_width": "160px"}
+_ROOM = {"width": "auto", "max_width": "480px"}  # of the labels and what stands beside them; explorer.css has the rest
+_WIDE = {"description_width": "auto"}
+
+
+@dataclass(frozen=True)
+class Built:
+    """The widgets of a control: the one to move, the one that says the exact value (often the same), what is shown."""
+
+    moved: ipywidgets.Widget
+    read: ipywidgets.Widget
+    row: ipywidgets.Widget
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,9 @@ class Slider:
         value: First value.
         step: Distance between values.
         unit: Unit, shown after the label.
-        log: Whether the slider is logarithmic (``low`` above 0).
+        log: Whether the slider is logarithmic (``low`` above 0); its values have three digits.
+        positions: The values drawn ahead for readers without a kernel, the first value among them; None: up to 13,
+            evenly spaced (by ratio where ``log``).
     """
 
     label: str
@@ -62,6 +78,7 @@ class Slider:
     step: float | None = None
     unit: str = ""
     log: bool = False
+    positions: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         if not self.low < self.high or not self.low <= self.value <= self.high:
@@ -71,34 +88,70 @@ class Slider:
             )
         if self.log and self.low <= 0:
             raise GancompError(f"The slider {self.label!r} is logarithmic, so low must be above 0, not {self.low:g}.")
-
-    def build(self) -> tuple[ipywidgets.Widget, ipywidgets.Widget]:
-        """The widget that holds the value, and the row shown: the number box carries the label for screen readers."""
-        whole = not self.log and all(float(v).is_integer() for v in (self.low, self.high, self.value, self.step or 1))
-        whole = whole and not any(isinstance(v, float) for v in (self.low, self.high, self.value))
-        about = {"tooltip": self.named, "continuous_update": False, "layout": ipywidgets.Layout(width="300px")}
-        limits = {"min": self.low, "max": self.high}
-        if self.log:
-            bar = ipywidgets.FloatLogSlider(
-                value=self.value, min=math.log10(self.low), max=math.log10(self.high), readout=False, **about
+        outside = [each for each in self.positions or () if not self.low <= each <= self.high]
+        if outside:
+            raise GancompError(
+                f"The slider {self.label!r} has the position {outside[0]:g}, outside {self.low:g} to {self.high:g}."
             )
+
+    @property
+    def whole(self) -> bool:
+        given = (self.low, self.high, self.value, self.step or 1)
+        return not self.log and not any(isinstance(each, float) for each in given)
+
+    @property
+    def pace(self) -> float:
+        """The distance of its positions; of their logarithms to base 10 where ``log``."""
+        if self.log:
+            return (math.log10(self.high) - math.log10(self.low)) / 100
+        return self.step or (1 if self.whole else (self.high - self.low) / 100)
+
+    def build(self) -> Built:
+        limits, about = {"min": self.low, "max": self.high}, {"value": self.value, "step": self.pace}
+        layout = ipywidgets.Layout(width="auto", flex="1 1 180px", min_width="160px")
+        if self.log:
+            ends = {name: math.log10(end) for name, end in limits.items()}
+            bar = ipywidgets.FloatLogSlider(readout=False, layout=layout, **ends, **about)
         else:
-            kind = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
-            step = self.step or (1 if whole else (self.high - self.low) / 100)
-            bar = kind(value=self.value, step=step, readout=False, **limits, **about)
-        number = (ipywidgets.BoundedIntText if whole else ipywidgets.BoundedFloatText)(
-            value=self.value, description=self.named, style=_WIDE, layout=_BOX, **limits,
-            step=None if self.log else bar.step,
+            kind = ipywidgets.IntSlider if self.whole else ipywidgets.FloatSlider
+            bar = kind(readout=False, layout=layout, **limits, **about)
+        number = (ipywidgets.BoundedIntText if self.whole else ipywidgets.BoundedFloatText)(
+            value=self.value, step=None if self.log else self.pace, description=self.named, style=_WIDE,
+            layout=ipywidgets.Layout(**_ROOM, flex="0 1 480px"), **limits,
         )  # fmt: skip
-        ipywidgets.link((bar, "value"), (number, "value"))
-        return bar, ipywidgets.HBox([number, bar])
+        shown = self.snapped if self.log else lambda value: value
+        ipywidgets.link((bar, "value"), (number, "value"), transform=(shown, lambda value: value))
+        row = ipywidgets.Box([number, bar], layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center"))
+        return Built(bar, number, row)
 
     @property
     def named(self) -> str:
         return f"{self.label} ({self.unit})" if self.unit else self.label
 
-    def say(self, value: Value) -> str:
-        return f"{self.label} {_plain(value)} {self.unit}".strip()
+    @property
+    def start(self) -> Value:
+        return self.value
+
+    def words(self, value: Value) -> str:
+        return f"{_plain(value)} {self.unit}".strip()
+
+    def stops(self, most: int) -> list[Value]:
+        """The positions to draw ahead: those named, else at most ``most``, both ends and the first value included."""
+        if self.positions is not None:
+            return sorted({*self.positions, self.value})
+        spaced = np.geomspace if self.log else np.linspace
+        found = {self.low, self.high, self.value, *(self.snapped(x) for x in spaced(self.low, self.high, most)[1:-1])}
+        inner = found - {self.low, self.high, self.value}
+        if len(found) > most:  # the first value takes the place of its neighbor
+            ratio = math.log if self.log else float
+            found.remove(min(inner, key=lambda x: abs(ratio(x) - ratio(self.value))))
+        return sorted(found)
+
+    def snapped(self, value: float) -> float:
+        """The value that the slider can take nearest to this one."""
+        if self.log:
+            return float(f"{value:.3g}")
+        return type(self.value)(min(self.low + round((value - self.low) / self.pace) * self.pace, self.high))
 
     def tour(self) -> list[Value]:
         """Both ends and the middle."""
@@ -120,15 +173,22 @@ class Choice:
                 f"The choice {self.label!r} needs options, and its value among them; got {self.value!r}."
             )
 
-    def build(self) -> tuple[ipywidgets.Widget, ipywidgets.Widget]:
+    def build(self) -> Built:
         menu = ipywidgets.Dropdown(
-            options=list(self.options), value=self.value or self.options[0], description=self.label, style=_WIDE,
-            layout=ipywidgets.Layout(width="460px"),
+            options=list(self.options), value=self.start, description=self.label, style=_WIDE,
+            layout=ipywidgets.Layout(**_ROOM),
         )  # fmt: skip
-        return menu, menu
+        return Built(menu, menu, menu)
 
-    def say(self, value: Value) -> str:
-        return f"{self.label} {value}"
+    @property
+    def start(self) -> Value:
+        return self.value or self.options[0]
+
+    def words(self, value: Value) -> str:
+        return str(value)
+
+    def stops(self, most: int) -> list[Value]:
+        return list(self.options)
 
     def tour(self) -> list[Value]:
         options = list(self.options)
@@ -142,17 +202,21 @@ class Switch:
     label: str
     value: bool = False
 
-    def build(self) -> tuple[ipywidgets.Widget, ipywidgets.Widget]:
+    def build(self) -> Built:
         box = ipywidgets.Checkbox(
-            value=self.value,
-            description=self.label,
-            indent=False,
-            layout=ipywidgets.Layout(width="460px", margin="0 0 0 168px"),
+            value=self.value, description=self.label, indent=False, layout=ipywidgets.Layout(width="auto")
         )
-        return box, box
+        return Built(box, box, box)
 
-    def say(self, value: Value) -> str:
-        return f"{self.label} {'on' if value else 'off'}"
+    @property
+    def start(self) -> Value:
+        return self.value
+
+    def words(self, value: Value) -> str:
+        return "on" if value else "off"
+
+    def stops(self, most: int) -> list[Value]:
+        return [False, True]
 
     def tour(self) -> list[Value]:
         return [not self.value, self.value]
@@ -161,35 +225,78 @@ class Switch:
 Control = Slider | Choice | Switch
 
 
+class Names(anywidget.AnyWidget):
+    """Gives the widgets around it what ipywidgets leaves out: names and units for screen readers, a sign while busy.
+
+    It takes no room; put it into the same box.
+    """
+
+    _esm = states.STATIC / "names.js"
+    _css = states.STATIC / "explorer.css"
+    said = traitlets.Dict().tag(sync=True)  # class of the widget -> name, unit, whether it is logarithmic
+    busy = traitlets.Bool(False).tag(sync=True)
+
+    def __init__(self, named: Mapping[str, ipywidgets.DOMWidget], units: Mapping[str, str] | None = None) -> None:
+        """
+        Args:
+            named: Sliders and radio buttons by the name to be read aloud.
+            units: By the same names, what follows the number of a slider.
+        """
+        super().__init__()
+        said = {}
+        for name, widget in named.items():
+            key = f"gancomp-named-{widget.model_id}"
+            widget.add_class(key)
+            log = isinstance(widget, ipywidgets.FloatLogSlider)
+            said[key] = {"name": name, "unit": (units or {}).get(name, ""), "log": log}
+        self.said = said
+
+
 class Explorer(ipywidgets.VBox):  # type: ignore[misc]
-    """Controls above a picture of fixed height, an error line and a status line; made by :func:`explore`."""
+    """Controls above a picture, an error line and a status line; made by :func:`explore`."""
 
     def __init__(self, draw: Draw, alt: str, title: str, height: int, controls: Mapping[str, Control]) -> None:
-        self.draw, self.alt, self.title, self.controls = draw, alt, title, dict(controls)
-        built = {name: control.build() for name, control in controls.items()}
-        self.inputs = {name: widget for name, (widget, _) in built.items()}
-        self.picture = ipywidgets.HTML(layout=ipywidgets.Layout(height=f"{height}px", overflow="auto"))
-        self.error = ipywidgets.HTML()
-        self.status = ipywidgets.Label()
+        self.draw, self.alt, self.title, self.height, self.controls = draw, alt, title, height, dict(controls)
+        self.built = {name: control.build() for name, control in controls.items()}
+        self.inputs = {name: built.moved for name, built in self.built.items()}
+        self.picture, self.error, self.status = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.Label()
+        self.picture.add_class("gancomp-picture")
         self.status.add_class("gancomp-status")  # what a browser test waits for
+        sliders = {name: control for name, control in controls.items() if isinstance(control, Slider)}
+        self.names = Names(
+            {control.label: self.inputs[name] for name, control in sliders.items()},
+            {control.label: control.unit for control in sliders.values()},
+        )
         self.drawn, self.last_ms = 0, 0.0
-        for widget in self.inputs.values():
-            widget.observe(lambda _: self.redraw(), names="value")
-        super().__init__([*[row for _, row in built.values()], self.picture, self.error, self.status])
+        self.kept: dict[tuple[Value, ...], str] = {}  # pictures by setting, the latest last
+        for built in self.built.values():
+            built.read.observe(lambda _: self.redraw(), names="value")
+        rows = [built.row for built in self.built.values()]
+        super().__init__([*rows, self.picture, self.error, self.status, self.names])
         self.add_class("gancomp-explorer")
         self.redraw()
+        self.first_ms = self.last_ms
+        self.states = states.drawn_ahead(title, self.words, self.rendered, controls) if states.wanted() else None
 
     @property
     def values(self) -> dict[str, Value]:
         """What the controls say now, by the name of the drawing function's argument."""
-        return {name: widget.value for name, widget in self.inputs.items()}
+        return {name: built.read.value for name, built in self.built.items()}
+
+    def rendered(self, values: Mapping[str, Value]) -> bytes:
+        """The picture of a setting, as PNG."""
+        return render(_figure(self.draw(**values)))
+
+    def words(self, values: Mapping[str, Value]) -> str:
+        """The picture of a setting in words."""
+        return self.alt.format(**{name: _plain(value) for name, value in values.items()})
 
     def redraw(self) -> None:
-        """Draw for the present values; an error is shown in the widget and, with GANCOMP_STRICT_WIDGETS=1, raised."""
+        """Show the present values; an error is shown in the widget and, with GANCOMP_STRICT_WIDGETS=1, raised."""
         values, start, open_before = self.values, time.perf_counter(), set(plt.get_fignums())
         said = self.say(values)
         try:
-            self.picture.value = _img(render(_figure(self.draw(**values))), self.alt.format(**values))
+            self.picture.value = self._picture(values)
         except Exception as error:
             for number in set(plt.get_fignums()) - open_before:
                 plt.close(number)
@@ -199,17 +306,35 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
             if os.environ.get("GANCOMP_STRICT_WIDGETS") == "1":
                 raise
             return
+        finally:
+            self.names.busy = False
         self.error.value = ""
         self.drawn, self.last_ms = self.drawn + 1, (time.perf_counter() - start) * 1000
         self.status.value = f"drawn: {said} (picture {self.drawn}, {self.last_ms:.0f} ms)"
 
+    def _picture(self, values: Mapping[str, Value]) -> str:
+        setting = tuple(values.values())
+        if setting in self.kept:
+            self.kept[setting] = self.kept.pop(setting)
+        else:
+            self.names.busy = True  # in the browser before the drawing begins
+            self.kept[setting] = _img(self.rendered(values), self.words(values), self.height)
+            while len(self.kept) > 1 and sum(map(len, self.kept.values())) > KEPT_BYTES:
+                del self.kept[next(iter(self.kept))]
+        return self.kept[setting]
+
     def say(self, values: Mapping[str, Value]) -> str:
-        return "; ".join(self.controls[name].say(value) for name, value in values.items())
+        return "; ".join(
+            f"{self.controls[name].label} {self.controls[name].words(value)}" for name, value in values.items()
+        )
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, object]:
         words = ", ".join(control.label.lower() for control in self.controls.values())
         fallback = f"<p><i>{html.escape(self.title)}: an interactive picture (controls: {html.escape(words)}). Run the "
-        return widget_bundle(self, f"{fallback}notebook to move them; the pictures below show a few settings.</i></p>")
+        bundle = widget_bundle(
+            self, f"{fallback}notebook to move them; the pictures below show a few settings.</i></p>"
+        )
+        return bundle | ({states.STATES: self.states} if self.states else {})
 
 
 _LIVE: dict[str, Explorer] = {}
@@ -218,11 +343,15 @@ _LIVE: dict[str, Explorer] = {}
 def explore(draw: Draw, *, alt: str, title: str = "", height: int = 420, **controls: Control) -> Explorer:
     """A picture linked to controls. Put the result last in its cell, and follow it by :func:`small_multiples`.
 
+    Limits of axes that hold for every setting belong into the drawing function (``axes.set_xlim(0, most)``): else they
+    follow what is drawn, and the picture seems to stand still while its numbers change. Pictures are kept by setting;
+    running the cell again forgets them.
+
     Args:
         draw: Called with the values of the controls; returns a Figure.
         alt: A sentence for readers who cannot see the picture; ``{names}`` of controls are filled in.
         title: Name of the picture; the function's name if empty.
-        height: Height in pixels, which stays the same so that the page does not jump.
+        height: Room in pixels kept for the picture, so that the page does not jump; taller pictures get theirs.
         controls: The controls by the names of the function's arguments.
 
     Returns:
@@ -292,9 +421,11 @@ def drive_all_widgets() -> list[Timing]:
     if timings:
         middle = statistics.median(timing.ms for timing in timings)
         slowest = max(timings, key=lambda timing: timing.ms)
+        first = ", ".join(f"{explorer.title} {explorer.first_ms:.0f} ms" for explorer in _LIVE.values())
         print(
             f"{len(timings)} redraws of {len(_LIVE)} explorers: median {middle:.0f} ms, "
-            f"slowest {slowest.ms:.0f} ms ({slowest.title}: {slowest.control} {slowest.value}); aim {AIM_MS} ms"
+            f"slowest {slowest.ms:.0f} ms ({slowest.title}: {slowest.control} {slowest.value}); aim {AIM_MS} ms\n"
+            f"first pictures: {first}; aim {AIM_FIRST_MS} ms"
         )
     return timings
 
@@ -305,6 +436,7 @@ def _drive(explorer: Explorer) -> list[Timing]:
         before = explorer.inputs[name].value
         for value in [*control.tour(), before]:
             drawn = explorer.drawn
+            explorer.kept.clear()  # what is timed is drawing
             explorer.inputs[name].value = value
             if explorer.drawn > drawn:  # else the control stood there already
                 timings.append(Timing(explorer.title, control.label, value, explorer.last_ms))
@@ -319,8 +451,14 @@ def _figure(drawn: object) -> Figure:
     return drawn
 
 
-def _img(png: bytes, alt: str) -> str:
-    return html_image(base64.b64encode(png).decode("ascii"), alt)
+def _img(png: bytes, alt: str, height: int) -> str:
+    """The picture, shrunk with the page, in a frame that keeps room for ``height`` pixels of its own size."""
+    wide, high = Image.open(io.BytesIO(png)).size
+    encoded, words = base64.b64encode(png).decode("ascii"), html.escape(alt, quote=True)
+    return (
+        f'<div style="max-width:{wide}px;aspect-ratio:{wide}/{max(high, height)}"><img width="{wide}" height="{high}" '
+        f'src="data:image/png;base64,{encoded}" alt="{words}" style="max-width:100%;height:auto"></div>'
+    )
 
 
 def _pixels(png: bytes) -> np.ndarray:

@@ -1,0 +1,60 @@
+// Names and units for the handles of ipywidgets' sliders (noUiSlider gives them none), a role for radio buttons, and
+// the sign that a picture is being drawn. Runs in JupyterLab for `Names` of gancomp_core/course/widgets.py.
+
+function words(handle, { unit, log }) {
+  const number = Number(handle.getAttribute("aria-valuenow"));
+  const value = log ? Number((10 ** number).toPrecision(3)) : number;
+  return `${value.toLocaleString("en-US", { maximumSignificantDigits: 6 })} ${unit}`.trim();
+}
+
+function set(element, name, value) {
+  if (element && element.getAttribute(name) !== value) element.setAttribute(name, value);
+}
+
+function nameAll(root, said) {
+  for (const [key, about] of Object.entries(said)) {
+    for (const widget of root.querySelectorAll(`.${key}`)) {
+      const handle = widget.querySelector(".noUi-handle");
+      set(handle, "aria-label", about.name);
+      if (handle) set(handle, "aria-valuetext", words(handle, about));
+      const radios = widget.querySelector(".widget-radio-box");
+      set(radios, "role", "radiogroup");
+      set(radios, "aria-label", about.name);
+    }
+  }
+  set(root.querySelector(".gancomp-status"), "role", "status");
+}
+
+// The outermost box of widgets around an element: the siblings to name are somewhere in it.
+function boxAround(el) {
+  let box = el;
+  for (let up = el; up; up = up.parentElement?.closest(".jupyter-widgets")) box = up;
+  return box;
+}
+
+function whenShown(el, act) {
+  if (el.isConnected) act();
+  else requestAnimationFrame(() => whenShown(el, act));
+}
+
+export default {
+  render({ model, el }) {
+    const observer = new MutationObserver(() => nameAll(boxAround(el), model.get("said")));
+    const busy = () => {
+      const box = boxAround(el);
+      box.classList.toggle("gancomp-busy", model.get("busy"));
+      set(box.querySelector(".gancomp-picture"), "aria-busy", String(model.get("busy")));
+    };
+    whenShown(el, () => {
+      const box = boxAround(el);
+      nameAll(box, model.get("said"));
+      const watched = { subtree: true, childList: true, attributes: true, attributeFilter: ["aria-valuetext"] };
+      observer.observe(box, watched);
+    });
+    model.on("change:busy", busy);
+    return () => {
+      observer.disconnect();
+      model.off("change:busy", busy);
+    };
+  },
+};
