@@ -16,6 +16,7 @@ import api_pages  # noqa: E402
 
 from gancomp_core import __version__  # noqa: E402
 from gancomp_core.course.notebook_files import read_notebook, with_alt_text  # noqa: E402
+from gancomp_core.course.states import STATIC  # noqa: E402
 
 project = "gancomp"
 author = "gancomp contributors"
@@ -59,6 +60,13 @@ def copy_notebooks(*_: object) -> None:
         nbformat.write(with_alt_text(read_notebook(notebook)), target / notebook.name)
 
 
+def add_moving_figures(app, config) -> None:
+    """The script and the style of the explorers in the notebooks."""
+    config.html_static_path.append(str(STATIC))
+    app.add_js_file("explorer.js", loading_method="defer")
+    app.add_css_file("explorer.css")
+
+
 def inline_formula(page, node: nodes.math) -> None:
     page.body.append(convert(node.astext()))
     raise nodes.SkipNode
@@ -74,5 +82,6 @@ def setup(app) -> None:
     app.add_html_math_renderer("mathml", (inline_formula, None), (display_formula, None))
     app.connect("config-inited", copy_notebooks)
     app.connect("config-inited", write_api_pages)
+    app.connect("config-inited", add_moving_figures)
     app.connect("autodoc-process-docstring", api_pages.describe_data)
     app.connect("missing-reference", api_pages.resolve)
