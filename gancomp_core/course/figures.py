@@ -157,6 +157,7 @@ def bar_by_layer(
         axes.annotate(
             f"{value:,.3g} ({value / total:.0%})" if shares else f"{value:,.4g}",
             (value, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         )  # fmt: skip
     axes.set_yticks(places, list(names), fontsize=10)
     axes.invert_yaxis()
