@@ -15,7 +15,7 @@ from typing import Protocol
 import psutil
 import torch
 
-from benchmarks import agd, cost, frechet, integers, loading, supernets, teachers, training, wavelets
+from benchmarks import agd, cost, frechet, integers, loading, redraws, supernets, teachers, training, wavelets
 from benchmarks.side_by_side import FULL, QUICK, Budget
 from gancomp_core.errors import GancompError
 from gancomp_core.files import atomic_write
@@ -40,6 +40,7 @@ SUBJECTS: dict[str, Subject] = {
     "wavelets": wavelets.run,
     "agd": agd.run,
     "integers": integers.run,
+    "redraws": redraws.run,
 }
 README = Path(__file__).with_name("README.md")
 HEADER = ("what", "threads", "gancomp", "plain", "times as fast")
@@ -50,6 +51,7 @@ HEADERS = {  # of those that compare with other things
     "wavelets": wavelets.HEADER,
     "agd": agd.HEADER,
     "integers": integers.HEADER,
+    "redraws": redraws.HEADER,
 }
 BUSY = 0.3  # cores that other programs may use before the numbers say so
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from benchmarks import agd, cost, frechet, integers, teachers, training
+from benchmarks import agd, cost, frechet, integers, redraws, teachers, training
 from benchmarks.__main__ import README, SUBJECTS, main, measure, table, write
 from benchmarks.plain_pix2pix import plain_generator, with_weights_of
 from benchmarks.side_by_side import Budget, Comparison, compare, torch_threads
 from factories import few
+from gancomp_core.course import widgets
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.lab.experiment import Experiment
@@ -31,7 +33,9 @@ from gancomp_core.train import fastest_precision
 TINY = Budget(rounds=1, seconds=0, pictures=8)
 
 
-@pytest.mark.parametrize("name", [name for name in SUBJECTS if name not in ("teachers", "supernets", "published")])
+@pytest.mark.parametrize(
+    "name", [name for name in SUBJECTS if name not in ("teachers", "supernets", "published", "redraws")]
+)
 def test_every_benchmark_gives_finite_ratios(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On small networks and few pictures: each export and each thousand painted pictures take seconds."""
     monkeypatch.setattr(agd, "load_task", lambda name: few(load_task(name), 64))
@@ -44,6 +48,22 @@ def test_every_benchmark_gives_finite_ratios(name: str, monkeypatch: pytest.Monk
         assert isinstance(comparison, Comparison)
         assert len(comparison.ratios) == TINY.rounds
         assert all(math.isfinite(ratio) and ratio > 0 for ratio in comparison.ratios)
+
+
+def test_what_a_notebook_says_of_its_pictures_becomes_a_row(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(widgets, "_LIVE", {})
+    controls = {"low": widgets.Slider("Low", 1, 9, 2), "on": widgets.Switch("On")}
+    widgets.explore(lambda low, on: plt.figure(), alt="Nothing", title="Empty, and white", **controls)
+    assert len(widgets.drive_all_widgets()) == 6
+    said = redraws.SAID.search(capsys.readouterr().out)
+    assert said
+    notebook, explorers, redrawn, median, slowest, first = redraws.Redraws("00", said).cells()
+    assert (notebook, explorers, redrawn) == ("00", "1", "6")
+    assert median.endswith(" ms")
+    assert slowest.partition(" ms ")[2].startswith("(Empty, and white: ")
+    assert first.startswith("Empty, and white ")
 
 
 @pytest.fixture
