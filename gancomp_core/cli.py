@@ -391,7 +391,7 @@ def _benchmark_power(options: Namespace) -> None:
 
 
 def _add_course(groups: Groups) -> None:
-    group = _group(groups, "course", "the notebooks: run")
+    group = _group(groups, "course", "the notebooks: run, editions")
     run = _command(
         group,
         "run",
@@ -407,6 +407,17 @@ def _add_course(groups: Groups) -> None:
     run.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     run.add_argument("--drive-widgets", action="store_true", help="move every control to both ends and the middle")
     run.add_argument("--write", action="store_true", help="maintainers: write outputs and costs back to notebooks/")
+    editions = _command(group, "editions", _course_editions, "write the notebooks for students and for instructors")
+    editions.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="numbers, ranges or names; default: all")
+    editions.add_argument("--out", type=Path, help="where they go; default: build/editions")
+    editions.add_argument("--otter", action="store_true", help="also what otter-grader needs to grade the exercises")
+
+
+def _course_editions(options: Namespace) -> None:
+    from gancomp_core.course.editions import OUT, write_editions
+
+    for path in write_editions(options.notebooks, options.out or OUT, otter=options.otter):
+        print(path)
 
 
 def _course_run(options: Namespace) -> int:
