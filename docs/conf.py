@@ -1,4 +1,4 @@
-"""The course as web pages: README, executed notebooks, API reference. Needs no network to build or to read."""
+"""The course as web pages: a landing page, executed notebooks, API reference. Needs no network to build or to read."""
 
 import shutil
 import sys
@@ -13,10 +13,18 @@ REPOSITORY = HERE.parent
 sys.path[:0] = [str(REPOSITORY), str(HERE)]
 
 import api_pages  # noqa: E402
+import landing  # noqa: E402
+import site_pages  # noqa: E402
 
 from gancomp_core import __version__  # noqa: E402
 from gancomp_core.course.notebook_files import read_notebook, with_alt_text  # noqa: E402
 from gancomp_core.course.states import STATIC  # noqa: E402
+
+# Where the project is published; empty for nowhere. From it follow the buttons for Colab and Binder and the links to
+# source files. For a single build: make site ARGS="-D repository=https://github.com/owner/name".
+repository = ""
+branch = "main"
+html_baseurl = ""  # where the site is published, such as "https://owner.github.io/name/"; previews of links need it
 
 project = "gancomp"
 author = "gancomp contributors"
@@ -29,8 +37,7 @@ nb_execution_mode = "off"  # the notebooks are committed executed; the site show
 nb_ipywidgets_js = {}  # widgets are live in Jupyter only; their static twins stand below them
 myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath", "html_image"]
 myst_heading_anchors = 4
-# The README also links to folders and source files of the repository, which are no pages of the site.
-suppress_warnings = ["myst.xref_missing", "myst.header"]
+suppress_warnings = ["myst.header"]
 
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
@@ -43,7 +50,21 @@ toc_object_entries_show_parents = "hide"
 
 html_theme = "furo"
 html_title = "gancomp"
+html_favicon = "_static/favicon.svg"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_js_files = [("site.js", {"defer": "defer"})]
+templates_path = ["_templates"]
+html_additional_pages = {"404": "404.html"}
 html_copy_source = False
+ACCENT = {"light": "#b3400c", "dark": "#ff9a62"}
+html_theme_options = {
+    f"{scheme}_css_variables": {
+        **{f"color-brand-{use}": color for use in ("primary", "content", "visited")},
+        "color-sidebar-link-text--top-level": "var(--color-foreground-primary)",
+    }
+    for scheme, color in ACCENT.items()
+}
 html_math_renderer = "mathml"
 
 
@@ -57,7 +78,41 @@ def copy_notebooks(*_: object) -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
     for notebook in sorted((REPOSITORY / "notebooks").glob("[0-9]*.ipynb")):
-        nbformat.write(with_alt_text(read_notebook(notebook)), target / notebook.name)
+        shown = site_pages.numbered(with_alt_text(read_notebook(notebook)), notebook.stem)
+        nbformat.write(shown, target / notebook.name)
+
+
+def copy_downloads(app, error) -> None:
+    """Each notebook as it is committed, beside its page."""
+    for notebook in [] if error else (REPOSITORY / "notebooks").glob("[0-9]*.ipynb"):
+        shutil.copyfile(notebook, Path(app.outdir) / "notebooks" / notebook.name)
+
+
+def finish_page(app, pagename: str, templatename: str, context: dict, doctree) -> str | None:
+    """Last touches to a page; the front page has a template of its own."""
+    pictures = "_images/landing"
+    preview = f"{pictures}/preview.png"
+    preview = html_baseurl + preview if html_baseurl else context["pathto"](preview, 1)
+
+    about = site_pages.description(doctree) if doctree else ""
+    title = nodes.unescape(context.get("title", project))
+    context["metatags"] = context.get("metatags", "") + site_pages.meta_tags(
+        title, about, context.get("pageurl") or "", preview
+    )
+    for part in ("body", "furo_navigation_tree"):
+        context[part] = site_pages.repaired(context.get(part) or "")
+    address = site_pages.checked_repository(app.config.repository)
+    context |= {"repository": address, "drawing": "drawing" in app.env.found_docs}
+    if pagename == app.config.root_doc:
+        context |= landing.context(Path(app.outdir) / pictures)
+        context["running"] = site_pages.running(address, app.config.branch, "notebooks/00_start_here.ipynb")
+        return "landing.html"
+    if pagename.startswith("notebooks/"):
+        where = site_pages.running(address, app.config.branch, f"{pagename}.ipynb")
+        bar = app.builder.templates.render("notebook_bar.html", {"file": f"{pagename[10:]}.ipynb", "running": where})
+        context["body"] = site_pages.below_title(context["body"], bar)
+        context["wide"] = True
+    return None
 
 
 def add_moving_figures(app, config) -> None:
@@ -85,3 +140,8 @@ def setup(app) -> None:
     app.connect("config-inited", add_moving_figures)
     app.connect("autodoc-process-docstring", api_pages.describe_data)
     app.connect("missing-reference", api_pages.resolve)
+    app.add_post_transform(site_pages.FileLinks)
+    app.add_config_value("repository", "", "html")
+    app.add_config_value("branch", "main", "html")
+    app.connect("html-page-context", finish_page, priority=900)  # after furo's own, which makes the sidebar
+    app.connect("build-finished", copy_downloads)

@@ -1,0 +1,166 @@
+"""What every page of the site gets besides furo: numbers, downloads, descriptions, links that lead somewhere."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from docutils import nodes
+from nbformat import NotebookNode
+from sphinx.addnodes import pending_xref
+from sphinx.environment import BuildEnvironment
+from sphinx.errors import ConfigError
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.nodes import make_refnode
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+FIRST_CELL = """!git clone --depth 1 {address}
+%cd {name}
+!pip install --quiet -e ".[lab]\""""
+LONGEST = 200  # characters of a description: what search engines and previews show
+
+
+def numbered(notebook: NotebookNode, stem: str) -> NotebookNode:
+    """The notebook with its number before its title, in place: "# 04 Supernet search: ..."."""
+    first = notebook.cells[0]
+    first.source = re.sub(r"^# ", f"# {stem[:2]} ", first.source, count=1)
+    return notebook
+
+
+# ---- where to run a notebook ---------------------------------------------------------------------------------------
+
+
+def checked_repository(address: str) -> str:
+    """The address of a repository on GitHub without a slash at its end; none stays none.
+
+    Args:
+        address: Such as ``https://github.com/owner/name``, or nothing.
+
+    Returns:
+        The same, tidied.
+
+    Raises:
+        ConfigError: For anything else: Colab opens notebooks from GitHub alone.
+    """
+    address = address.strip().rstrip("/").removesuffix(".git")
+    if address and not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+", address):
+        raise ConfigError(
+            f"repository = {address!r} is not of the form https://github.com/owner/name; leave it empty for none."
+        )
+    return address
+
+
+def running(repository: str, branch: str, notebook: str) -> dict[str, str]:
+    """Where a notebook runs without an installation: addresses for Colab and Binder, and Colab's first cell.
+
+    Args:
+        repository: As :func:`checked_repository` returns it; empty for none.
+        branch: The branch that is shown.
+        notebook: The notebook's path in the repository.
+
+    Returns:
+        "colab", "binder", "first_cell"; empty without a repository.
+    """
+    if not repository:
+        return {}
+    owner = urlsplit(repository).path.strip("/")
+    return {
+        "colab": f"https://colab.research.google.com/github/{owner}/blob/{branch}/{notebook}",
+        "binder": f"https://mybinder.org/v2/gh/{owner}/{branch}?urlpath=lab/tree/{notebook}",
+        "first_cell": FIRST_CELL.format(address=repository, name=owner.rpartition("/")[2]),
+    }
+
+
+# ---- HTML ----------------------------------------------------------------------------------------------------------
+
+
+def repaired(page: str) -> str:
+    """HTML with what screen readers stumble over put right: empty header cells, headings without a level."""
+    page = re.sub(r"<th(?P<rest>[^>]*)>\s*</th>", r"<td\g<rest>></td>", page)
+    return page.replace('role="heading">', 'role="heading" aria-level="2">')
+
+
+def below_title(page: str, bar: str) -> str:
+    """The page's HTML with ``bar`` after its first title."""
+    return page.replace("</h1>", f"</h1>\n{bar}", 1)
+
+
+def description(doctree: nodes.document) -> str:
+    """The first paragraph of a page that is a sentence, cut at a word."""
+    for paragraph in doctree.findall(nodes.paragraph):
+        words = " ".join(paragraph.astext().split())
+        if words.endswith((".", "!", "?")) and len(words) > 40:
+            return words if len(words) <= LONGEST else words[:LONGEST].rsplit(" ", 1)[0] + " …"
+    return ""
+
+
+def meta_tags(title: str, about: str, address: str, preview: str) -> str:
+    """The tags that search engines and messengers read.
+
+    Args:
+        title: Of the page.
+        about: One or two sentences.
+        address: Where the page will be; empty if nobody knows yet.
+        preview: The address of the picture, whole or from the page.
+
+    Returns:
+        HTML for the head.
+    """
+    tags = [("name", "description", about), ("property", "og:title", title), ("property", "og:description", about)]
+    tags += [("property", "og:type", "website"), ("property", "og:site_name", "gancomp")]
+    tags += [("property", "og:url", address), ("property", "og:image", preview)]
+    tags += [("name", "twitter:card", "summary_large_image")]
+    return "\n".join(f'<meta {kind}="{name}" content="{html.escape(value)}">' for kind, name, value in tags if value)
+
+
+# ---- links ---------------------------------------------------------------------------------------------------------
+
+
+def in_repository(target: str, page: str) -> Path | None:
+    """The file of the repository that a link means, whether written for its own folder or for the root; else none.
+
+    Args:
+        target: The link without its anchor, such as ``../data/README.md``.
+        page: The page's name in the documentation, such as ``decisions/index``.
+
+    Returns:
+        The path from the root of the repository.
+    """
+    for folder in ("docs" / Path(page).parent, Path(page).parent, Path()):
+        whole = Path(os.path.normpath(folder / target))
+        if target and ".." not in whole.parts and (REPOSITORY / whole).exists():
+            return whole
+    return None
+
+
+class FileLinks(SphinxPostTransform):
+    """A link to a file becomes one to the page that shows it, else to the repository, else words that are no link."""
+
+    default_priority = 8  # before myst's own, which knows pages alone and warns of the rest
+
+    def run(self, **options: object) -> None:
+        for node in list(self.document.findall(pending_xref)):
+            if node["reftype"] == "myst" and node.get("refdomain") is None:
+                target, _, anchor = node["reftarget"].partition("#")
+                if found := in_repository(target, node["refdoc"]):
+                    node.replace_self(self._link(found, anchor, node))
+
+    def _link(self, path: Path, anchor: str, node: pending_xref) -> nodes.Node:
+        words = node[0].deepcopy()
+        if page := _page_of(path, self.env):
+            return make_refnode(self.app.builder, node["refdoc"], page, anchor, words)
+        if not self.config.repository:
+            return words
+        kind = "tree" if (REPOSITORY / path).is_dir() else "blob"
+        address = f"{checked_repository(self.config.repository)}/{kind}/{self.config.branch}/{path.as_posix()}"
+        return nodes.reference("", "", words, refuri=address + (f"#{anchor}" if anchor else ""), internal=False)
+
+
+def _page_of(path: Path, env: BuildEnvironment) -> str | None:
+    """The page of the site that shows a file of the repository."""
+    shown = {"README.md": "about", "CONTRIBUTING.md": "contributing", "CHANGELOG.md": "changelog"}
+    name = shown.get(path.as_posix()) or path.with_suffix("").as_posix().removeprefix("docs/")
+    return name if name in env.found_docs else None
