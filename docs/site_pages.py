@@ -79,7 +79,7 @@ def running(repository: str, branch: str, notebook: str) -> dict[str, str]:
 
 def repaired(page: str) -> str:
     """HTML with what screen readers stumble over put right: empty header cells, headings without a level."""
-    page = re.sub(r"<th(?P<rest>[^>]*)>\s*</th>", r"<td\g<rest>></td>", page)
+    page = re.sub(r"<th(?P<rest>[^>]*)>\s*(?:<p></p>)?\s*</th>", r"<td\g<rest>></td>", page)
     return page.replace('role="heading">', 'role="heading" aria-level="2">')
 
 

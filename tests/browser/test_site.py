@@ -78,10 +78,10 @@ def test_pages_fit_the_window_in_both_schemes(new_page, site, size, scheme):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_no_serious_violation(new_page, site, name, scheme):
+def test_axe_finds_no_serious_violation(new_page, address, name, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page = new_page(color_scheme=scheme, reduced_motion="reduce")
-    page.goto((site / name).as_uri())
+    page.goto(address + name)
     page.wait_for_function("!document.documentElement.classList.contains('no-js')")
     found = axe.run(page).response["violations"]
     serious = [

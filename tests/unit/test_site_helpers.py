@@ -62,7 +62,7 @@ def test_an_address_that_is_no_repository_on_github_is_refused_with_the_way_out(
 
 
 def test_empty_headers_and_headings_without_a_level_are_put_right(pages):
-    page = '<th></th><th class="a"> </th><th>b</th><p role="heading"><span>'
+    page = '<th></th><th class="a"><p></p></th><th>b</th><p role="heading"><span>'
     assert pages.repaired(page) == '<td></td><td class="a"></td><th>b</th><p role="heading" aria-level="2"><span>'
 
 
