@@ -40,7 +40,7 @@ AIM_MS = 150  # what a move of a control may take when the arrays are there alre
 AIM_FIRST_MS = 400  # the same for the first picture
 KEPT_BYTES = 20_000_000  # of pictures that an explorer keeps, so that a setting seen before comes at once
 
-_ROOM = {"width": "auto", "max_width": "480px"}  # of the labels and what stands beside them; explorer.css has the rest
+_ROOM = {"width": "auto", "max_width": "380px"}  # of the labels and what stands beside them; explorer.css has the rest
 _WIDE = {"description_width": "auto"}
 
 
@@ -102,8 +102,9 @@ class Slider:
     @property
     def pace(self) -> float:
         """The distance of its positions; of their logarithms to base 10 where ``log``."""
-        if self.log:
-            return (math.log10(self.high) - math.log10(self.low)) / 100
+        if self.log:  # about a hundredth of the way, and the first value is a position
+            to_value, to_high = math.log10(self.value / self.low), math.log10(self.high / self.low)
+            return to_value / round(100 * to_value / to_high) if to_value > 0.005 * to_high else to_high / 100
         return self.step or (1 if self.whole else (self.high - self.low) / 100)
 
     def build(self) -> Built:
@@ -117,7 +118,7 @@ class Slider:
             bar = kind(readout=False, layout=layout, **limits, **about)
         number = (ipywidgets.BoundedIntText if self.whole else ipywidgets.BoundedFloatText)(
             value=self.value, step=None if self.log else self.pace, description=self.named, style=_WIDE,
-            layout=ipywidgets.Layout(**_ROOM, flex="0 1 480px"), **limits,
+            layout=ipywidgets.Layout(**_ROOM, flex="0 1 380px"), **limits,
         )  # fmt: skip
         shown = self.snapped if self.log else lambda value: value
         ipywidgets.link((bar, "value"), (number, "value"), transform=(shown, lambda value: value))
@@ -151,12 +152,13 @@ class Slider:
         """The value that the slider can take nearest to this one."""
         if self.log:
             return float(f"{value:.3g}")
-        return type(self.value)(min(self.low + round((value - self.low) / self.pace) * self.pace, self.high))
+        stepped = min(self.low + round((value - self.low) / self.pace) * self.pace, self.high)
+        return int(stepped) if self.whole else float(f"{stepped:.10g}")
 
     def tour(self) -> list[Value]:
         """Both ends and the middle."""
         middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
-        return [self.low, self.high, type(self.value)(middle)]
+        return [self.low, self.high, int(middle) if self.whole else middle]
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,7 @@ class Names(anywidget.AnyWidget):
 
     _esm = states.STATIC / "names.js"
     _css = states.STATIC / "explorer.css"
-    said = traitlets.Dict().tag(sync=True)  # class of the widget -> name, unit, whether it is logarithmic
+    said = traitlets.Dict().tag(sync=True)  # id of the widget -> name, unit, whether it is logarithmic
     busy = traitlets.Bool(False).tag(sync=True)
 
     def __init__(self, named: Mapping[str, ipywidgets.DOMWidget], units: Mapping[str, str] | None = None) -> None:
@@ -245,10 +247,9 @@ class Names(anywidget.AnyWidget):
         super().__init__()
         said = {}
         for name, widget in named.items():
-            key = f"gancomp-named-{widget.model_id}"
-            widget.add_class(key)
+            widget.add_class(f"gancomp-named-{widget.model_id}")
             log = isinstance(widget, ipywidgets.FloatLogSlider)
-            said[key] = {"name": name, "unit": (units or {}).get(name, ""), "log": log}
+            said[widget.model_id] = {"name": name, "unit": (units or {}).get(name, ""), "log": log}
         self.said = said
 
 
@@ -384,7 +385,7 @@ def small_multiples(
         settings: Its arguments for each picture.
         alt: The content of the whole picture in words.
         columns: Pictures in a row.
-        titles: A title for each setting; the values ("budget 5, kind dense") if left out.
+        titles: A title for each setting; the values ("budget 5, kind dense") if left out. Empty ones take no room.
 
     Raises:
         GancompError: For no settings, and another number of titles.
@@ -467,7 +468,7 @@ def _pixels(png: bytes) -> np.ndarray:
 
 def _contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], columns: int) -> Figure:
     """Pictures pasted pixel for pixel, each under its caption."""
-    gap, band, dpi = 12, 26, 100
+    gap, band, dpi = 12, 26 * any(captions), 100
     rows = [range(start, min(start + columns, len(pictures))) for start in range(0, len(pictures), columns)]
     heights = [band + max(pictures[index].shape[0] for index in row) for row in rows]
     wide = max(picture.shape[1] for picture in pictures)

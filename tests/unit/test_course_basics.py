@@ -457,6 +457,30 @@ def test_the_number_box_is_labelled_and_linked_with_its_slider():
     assert made.drawn == 2
 
 
+def test_a_setting_seen_before_is_not_drawn_again_and_little_is_kept(monkeypatch):
+    drawn = []
+    made = explorer(lambda power, kind: drawn.append(power) or draw_power(power))
+    for power in (5, 2, 5):
+        made.inputs["power"].value = power
+    assert drawn == [2, 5]
+    assert made.drawn == 4
+    assert 'alt="x to the power 5 as line"' in made.picture.value
+    monkeypatch.setattr(widgets, "KEPT_BYTES", 0)
+    made.inputs["power"].value = 7
+    assert list(made.kept) == [(7, "line")]
+
+
+def test_the_number_box_of_a_logarithmic_slider_is_rounded_and_drawn_as_it_says():
+    share = widgets.Slider("Share", 1.0, 100.0, 10.0, unit="%", log=True)
+    made = widgets.explore(lambda share: draw_power(1), alt="{share} percent", share=share)
+    made.inputs["share"].value = 10**1.6010299956639813
+    assert made.values == {"share": 39.9}
+    assert "39.9 percent" in made.picture.value
+    made.built["share"].read.value = 40.0
+    assert made.inputs["share"].value == 40.0
+    assert "drawn: Share 40 %" in made.status.value
+
+
 def test_a_failing_setting_is_told_in_words_and_mended_by_the_next():
     made = explorer(lambda power, kind: draw_power(power) if power < 9 else [][1])
     made.inputs["power"].value = 9
@@ -527,6 +551,8 @@ def test_the_static_twin_draws_each_setting(monkeypatch):
     png, alt = shown[0]
     assert alt == "Four powers"
     assert Image.open(io.BytesIO(png)).size == (2 * 240 + 12, 2 * (160 + 26))
+    widgets.small_multiples(draw_power, [{"power": 1}], alt="One power", titles=[""])
+    assert Image.open(io.BytesIO(shown[1][0])).size == (240, 160)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,12 @@ def test_a_slider_stops_at_both_ends_at_its_first_value_and_evenly_between(slide
     assert slider.value in stops
 
 
+@pytest.mark.parametrize(("low", "value", "high"), [(2.0, 15.0, 100.0), (0.5, 11.0, 100.0), (1.0, 1.0, 9.0)])
+def test_the_first_value_of_a_logarithmic_slider_is_a_position_of_its_handle(low, value, high):
+    steps = np.log10(value / low) / widgets.Slider("Budget", low, high, value, log=True).pace
+    assert steps == pytest.approx(round(steps))
+
+
 def test_sliders_share_the_pictures_among_them():
     two = {name: widgets.Slider(name, 0, 100, 50) for name in ("a", "b")}
     found = states.positions("Two", two)

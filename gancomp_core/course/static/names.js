@@ -1,9 +1,8 @@
 // Names and units for the handles of ipywidgets' sliders (noUiSlider gives them none), a role for radio buttons, and
 // the sign that a picture is being drawn. Runs in JupyterLab for `Names` of gancomp_core/course/widgets.py.
 
-function words(handle, { unit, log }) {
-  const number = Number(handle.getAttribute("aria-valuenow"));
-  const value = log ? Number((10 ** number).toPrecision(3)) : number;
+function words(number, { unit, log }) {
+  const value = log ? Number(number.toPrecision(3)) : number; // as the number box beside it
   return `${value.toLocaleString("en-US", { maximumSignificantDigits: 6 })} ${unit}`.trim();
 }
 
@@ -11,12 +10,12 @@ function set(element, name, value) {
   if (element && element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
-function nameAll(root, said) {
-  for (const [key, about] of Object.entries(said)) {
+function nameAll(root, named) {
+  for (const { key, about, model } of named) {
     for (const widget of root.querySelectorAll(`.${key}`)) {
       const handle = widget.querySelector(".noUi-handle");
       set(handle, "aria-label", about.name);
-      if (handle) set(handle, "aria-valuetext", words(handle, about));
+      set(handle, "aria-valuetext", handle && words(model.get("value"), about));
       const radios = widget.querySelector(".widget-radio-box");
       set(radios, "role", "radiogroup");
       set(radios, "aria-label", about.name);
@@ -38,8 +37,11 @@ function whenShown(el, act) {
 }
 
 export default {
-  render({ model, el }) {
-    const observer = new MutationObserver(() => nameAll(boxAround(el), model.get("said")));
+  async render({ model, el }) {
+    const said = Object.entries(model.get("said"));
+    const found = await Promise.all(said.map(([id]) => model.widget_manager.get_model(id)));
+    const named = said.map(([id, about], index) => ({ key: `gancomp-named-${id}`, about, model: found[index] }));
+    const observer = new MutationObserver(() => nameAll(boxAround(el), named));
     const busy = () => {
       const box = boxAround(el);
       box.classList.toggle("gancomp-busy", model.get("busy"));
@@ -47,7 +49,7 @@ export default {
     };
     whenShown(el, () => {
       const box = boxAround(el);
-      nameAll(box, model.get("said"));
+      nameAll(box, named);
       const watched = { subtree: true, childList: true, attributes: true, attributeFilter: ["aria-valuetext"] };
       observer.observe(box, watched);
     });
