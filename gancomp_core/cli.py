@@ -391,7 +391,7 @@ def _benchmark_power(options: Namespace) -> None:
 
 
 def _add_course(groups: Groups) -> None:
-    group = _group(groups, "course", "the notebooks: run, editions")
+    group = _group(groups, "course", "the notebooks: run, editions; your predictions")
     run = _command(
         group,
         "run",
@@ -411,6 +411,9 @@ def _add_course(groups: Groups) -> None:
     editions.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="numbers, ranges or names; default: all")
     editions.add_argument("--out", type=Path, help="where they go; default: build/editions")
     editions.add_argument("--otter", action="store_true", help="also what otter-grader needs to grade the exercises")
+    about = "list your predictions, or begin them again"
+    yours = _command(group, "predictions", _course_predictions, about)
+    yours.add_argument("--reset", action="store_true", help="set all of them aside in a backup file and begin again")
 
 
 def _course_editions(options: Namespace) -> None:
@@ -418,6 +421,17 @@ def _course_editions(options: Namespace) -> None:
 
     for path in write_editions(options.notebooks, options.out or OUT, otter=options.otter):
         print(path)
+
+
+def _course_predictions(options: Namespace) -> None:
+    from gancomp_core.course.prediction_file import forget_all, predictions_file, recorded
+
+    if options.reset:
+        print(forget_all())
+        return
+    for each in recorded():
+        print(f"{each.id}: {each.said}{'' if each.counts else ', does not count for your calibration'}")
+    print(f"These are the predictions in {predictions_file()}; --reset begins them again.")
 
 
 def _course_run(options: Namespace) -> int:

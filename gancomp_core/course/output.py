@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import html
 import io
+from collections.abc import Mapping
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
+import mistune
 import numpy as np
 import pandas as pd
 from IPython.display import display
@@ -35,6 +37,18 @@ def widget_bundle(widget: widgets.DOMWidget, fallback: str) -> dict[str, object]
         "text/html": fallback,
         "text/plain": "an interactive control",
     }
+
+
+def as_html(data: Mapping[str, str]) -> str:
+    """One output of a cell as HTML: the richest of its forms that HTML can hold."""
+    if "text/html" in data:
+        return data["text/html"]
+    if "text/markdown" in data:
+        return str(mistune.html(data["text/markdown"]))
+    words = data.get("text/plain", "")
+    if "image/png" in data:
+        return html_image(data["image/png"], words)
+    return f"<pre>{html.escape(words)}</pre>"
 
 
 def tell(text: str) -> None:

@@ -1,92 +1,35 @@
-"""Predict first, measure second: the learner's guesses, stored in one local file.
+"""Predict first, measure second: the forms that ask, and the answers that wait for them.
 
-``predict("00/macs", "How many ...?", unit="G MACs", low=0, high=200)`` asks, ``reveal("00/macs", 56.8)`` answers.
-Nothing leaves the machine: the file is ``notebooks/.predictions.json``, or the one that ``GANCOMP_PREDICTIONS`` names.
+``predict("00/macs", "How many ...?", unit="G MACs", low=0, high=200)`` asks, ``reveal("00/macs", 56.8)`` answers once
+the learner has. What they typed lies in one local file (:mod:`gancomp_core.course.prediction_file`).
 """
 
 from __future__ import annotations
 
-import datetime
-import errno
 import html
-import json
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import ipywidgets as widgets
-from IPython.display import HTML, display
 
+from gancomp_core.course import reveals
 from gancomp_core.course.output import display_widget
+from gancomp_core.course.prediction_file import (
+    Answer,
+    Prediction,
+    forget,
+    forget_all,
+    now,
+    predictions_file,
+    read,
+    recorded,
+    update,
+)
 from gancomp_core.errors import GancompError
-from gancomp_core.files import REPOSITORY, Json, atomic_write, path_from_environment
 
-Answer = float | str
-LARGEST_FILE = 10_000_000  # bytes; a course's answers take less than a hundredth of it
-_WAY_OUT = "set GANCOMP_PREDICTIONS to the name of a new file"
-_OURS = re.compile(rb'\s*\{\s*("version"\s*:\s*\d+\s*,\s*)?"predictions"\s*:')  # how a file of predictions begins
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One question, the learner's answer and, once revealed, the truth.
-
-    ``confidence`` is the learner's probability, 50 to 100 percent, of being right: the right choice, or a number within
-    a factor ``within`` of the truth. ``counts`` is False when the answer came after the truth had been shown.
-    Times are ISO 8601 in UTC; ``choices`` is empty for a number.
-    """
-
-    id: str
-    question: str
-    choices: tuple[str, ...] = ()
-    unit: str = ""
-    within: float = 2.0
-    answer: Answer | None = None
-    confidence: int | None = None
-    answered_at: str | None = None
-    truth: Answer | None = None
-    revealed_at: str | None = None
-    counts: bool = True
-
-    @property
-    def right(self) -> bool | None:
-        """Whether the answer holds; None while either side is missing."""
-        if self.answer is None or self.truth is None:
-            return None
-        if isinstance(self.answer, str) or isinstance(self.truth, str):
-            return self.answer == self.truth
-        return self.answer == self.truth or self.factor_off <= self.within
-
-    @property
-    def factor_off(self) -> float:
-        """How many times too large or too small a number is: 1 is exact, ``inf`` when the signs differ or one is 0."""
-        answer, truth = self.answer, self.truth
-        if isinstance(answer, str) or isinstance(truth, str) or answer is None or truth is None or answer * truth <= 0:
-            return math.inf
-        return max(answer / truth, truth / answer)
-
-
-def predictions_file() -> Path:
-    """The file with the answers: ``GANCOMP_PREDICTIONS``, else ``notebooks/.predictions.json`` of the checkout."""
-    if named := path_from_environment("GANCOMP_PREDICTIONS"):
-        return named
-    notebooks = REPOSITORY / "notebooks"
-    return (notebooks if notebooks.is_dir() else Path.cwd()) / ".predictions.json"
-
-
-def recorded() -> list[Prediction]:
-    """Every question seen so far, in the order asked; notebook 08 scores the calibration over them."""
-    return list(_read().values())
-
-
-def forget(id: str) -> None:
-    """Remove one answer, so that the question can be answered again."""
-    known = _read()
-    if id in known:
-        del known[id]
-        _write(known)
+__all__ = ["Prediction", "forget", "forget_all", "predict", "predictions_file", "recorded", "reveal"]
 
 
 def predict(
@@ -120,192 +63,164 @@ def predict(
     if not choices and (low is None or high is None or not low < high):
         raise GancompError(f"The question {id!r} asks for a number: give low= and high= (low below high), or choices=.")
     asked = Prediction(id, question, tuple(choices), unit, within)
-    form = PredictionForm(asked, low, high)
+    form = PredictionForm(asked, None if low is None or high is None else Range(low, high, unit))
     LIVE_FORMS[id] = form
-    display_widget(form.box, fallback=_static_question(asked, low, high))
+    reveals.CELLS.watch()
+    display_widget(form.box, fallback=form.as_html())
 
 
-def reveal(id: str, truth: Answer) -> None:
-    """Show the truth and what the learner predicted; without a prediction only the truth."""
-    known = _read()
-    before = known.get(id) or Prediction(id, question="")
+def reveal(id: str, truth: Answer, *, unit: str = "") -> None:
+    """Show the truth beside the learner's prediction, as soon as there is one.
+
+    Until then the truth and everything else that the cell displays stay closed, behind a button that shows them without
+    a guess. Where no kernel runs, they are folded away.
+
+    Args:
+        id: Name of the question.
+        truth: One of its choices, or a number.
+        unit: Unit of a number; that of the question if left out.
+
+    Raises:
+        GancompError: For a truth that is none of the question's choices.
+    """
+    form, before = LIVE_FORMS.get(id), read().get(id)
+    asked = form.asked if form else before or Prediction(id, question="")
     if not isinstance(truth, str):
         truth = float(truth)
-    elif before.choices and truth not in before.choices:
-        raise GancompError(f"The answer {truth!r} of question {id!r} is not one of its choices {list(before.choices)}.")
-    after = replace(before, truth=truth, revealed_at=before.revealed_at or _now())
-    _write(known | {id: after})
-    display(HTML(_comparison(after)))
+    elif asked.choices and truth not in asked.choices:
+        raise GancompError(f"The answer {truth!r} of question {id!r} is not one of its choices {list(asked.choices)}.")
+    reveals.CELLS.show(reveals.Reveal(replace(asked, unit=unit or asked.unit), truth))
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers that can be answered, both ends included."""
+
+    low: float
+    high: float
+    unit: str
+
+    def __str__(self) -> str:
+        return f"{self.low:,.6g} to {self.high:,.6g} {self.unit}".strip()
+
+    def read(self, text: str) -> float:
+        """The number that was typed, with a point or a comma before the decimals, with or without its unit.
+
+        Raises:
+            GancompError: For anything else, and for a number out of range.
+        """
+        plain = re.sub(r"\s", "", text)
+        for unit in ("%", re.sub(r"\s", "", self.unit)):
+            plain = plain.removesuffix(unit)
+        if not plain:
+            raise GancompError("Type a number first.")
+        if re.fullmatch(r"-?[1-9]\d{0,2}(,\d{3})+", plain):
+            bare = plain.replace(",", "")
+            raise GancompError(f"Is {plain} meant as {bare}? Type it without the comma, or with a decimal point.")
+        try:
+            value = float(plain.replace(",", "."))
+        except ValueError:
+            value = math.nan
+        if math.isnan(value):
+            raise GancompError(f"“{text.strip():.40}” is no number; type one from {self}, such as 2.5.")
+        if not self.low <= value <= self.high:
+            raise GancompError(f"{value:,.6g} is out of range; type a number from {self}.")
+        return value
 
 
 class PredictionForm:
     """The form under a question; ``LIVE_FORMS`` keeps the ones on screen."""
 
-    def __init__(self, asked: Prediction, low: float | None, high: float | None) -> None:
-        self.asked = asked
-        before = _read().get(asked.id)
+    def __init__(self, asked: Prediction, allowed: Range | None) -> None:
+        self.asked, self.allowed = asked, allowed
         wide = widgets.Layout(width="auto", max_width="640px")
         self.answer: widgets.Widget
-        if asked.choices:
-            self.answer = widgets.RadioButtons(options=asked.choices, value=None, description="", layout=wide)
+        if allowed is None:
+            self.answer = widgets.RadioButtons(options=asked.choices, value=None, layout=wide)
         else:
-            assert low is not None
-            assert high is not None
-            self.answer = widgets.BoundedFloatText(
-                value=low, min=low, max=high, description=f"Your number{', ' + asked.unit if asked.unit else ''}",
+            self.answer = widgets.Text(
+                placeholder=str(allowed), description=f"Your number{', ' + asked.unit if asked.unit else ''}",
                 style={"description_width": "initial"}, layout=wide,
             )  # fmt: skip
-        self.confidence = widgets.IntSlider(
-            value=70, min=50, max=100, step=5, description=f"How sure are you, in % {_of_what(asked)}",
-            continuous_update=False, style={"description_width": "initial"}, layout=wide,
-        )  # fmt: skip
-        self.button = widgets.Button(description="Record my prediction", layout=widgets.Layout(width="auto"))
-        self.said = widgets.Label()
+        sure = f"How sure are you {_of_what(asked)}?"
+        self.confidence = widgets.IntSlider(value=70, min=50, max=100, step=5, tooltip=sure, layout=wide)
+        self.button = widgets.Button(layout=widgets.Layout(width="auto"))
+        self.again = widgets.Button(description="Answer again", layout=widgets.Layout(width="auto"))
+        self.said = widgets.HTML(layout=widgets.Layout(flex="1 1 240px"))
         self.button.on_click(lambda _: self.record())
-        if before is not None and before.answer is not None:
-            self._show(before)
-        title = widgets.HTML(f"<b>Predict first.</b> {html.escape(asked.question)}")
-        self.box = widgets.VBox([title, self.answer, self.confidence, widgets.HBox([self.button, self.said])])
+        self.again.on_click(lambda _: self.answer_again())
+        self._show(read().get(asked.id))
+        row = widgets.HBox([self.button, self.again, self.said], layout=widgets.Layout(flex_flow="row wrap"))
+        title, label = widgets.HTML(f"<b>Predict first.</b> {html.escape(asked.question)}"), widgets.HTML(sure)
+        self.box = widgets.VBox([title, self.answer, label, self.confidence, row])
 
     def record(self) -> None:
         """Write the answer to the file; the first answer stays once the truth has been shown."""
-        if self.answer.value is None:
-            self.said.value = "Choose an answer first."
-            return
-        known = _read()
-        before = known.get(self.asked.id)
-        if before is not None and before.answer is not None and before.truth is not None:
-            self._show(before)
-            self.said.value = (
-                f"The answer has been shown, so your first prediction stays: {_words(before.answer, before.unit)}."
-            )
-            return
-        seen = before is not None and before.truth is not None
-        answered = replace(
-            self.asked, answer=self.answer.value, confidence=self.confidence.value, answered_at=_now(), counts=not seen,
-            truth=before.truth if before else None, revealed_at=before.revealed_at if before else None,
-        )  # fmt: skip
         try:
-            _write(known | {self.asked.id: answered})
+            value = self._value()
+            with update() as known:
+                before = known.get(self.asked.id)
+                seen = before is not None and before.truth is not None
+                stays = seen and before is not None and before.answer is not None
+                if not stays:
+                    known[self.asked.id] = replace(
+                        self.asked.asked_again(before),
+                        answer=value, confidence=self.confidence.value, answered_at=now(), counts=not seen,
+                    )  # fmt: skip
+            opened = reveals.answered(self.asked.id)
         except GancompError as error:
-            self.said.value = str(error)
+            self._say(str(error))
             return
-        self._show(answered)
+        self._show(known[self.asked.id], "The answer is open below." if opened else "")
+        if stays:
+            self._say(f"The answer has been shown, so your first prediction stays: {known[self.asked.id].said}.")
 
-    def _show(self, prediction: Prediction) -> None:
-        answer = prediction.answer
-        fits = answer in self.asked.choices if self.asked.choices else not isinstance(answer, str)
-        if not fits:  # the question was reworded since: ask again
+    def answer_again(self) -> None:
+        """Remove the recorded answer and empty the form."""
+        try:
+            removed = forget(self.asked.id)
+        except GancompError as error:
+            self._say(str(error))
             return
-        self.answer.value = answer
-        self.confidence.value = prediction.confidence or 50
-        after = "" if prediction.counts else " (after the answer was shown: it does not count for your calibration)"
-        assert answer is not None
-        self.said.value = f"Recorded: {_words(answer, prediction.unit)}, {prediction.confidence} % sure{after}."
+        self.answer.value = None if self.allowed is None else ""
+        self._show(read().get(self.asked.id))
+        self._say(removed)
+
+    def as_html(self) -> str:
+        """What a reader of GitHub or of paper sees in place of the form."""
+        options = "".join(f"<li>{html.escape(choice)}</li>" for choice in self.asked.choices)
+        wanted = f"<ul>{options}</ul>" if options else f" ({html.escape(str(self.allowed))})"
+        return f"<p><b>Predict first.</b> {html.escape(self.asked.question)}{wanted}</p>"
+
+    def _value(self) -> Answer:
+        if self.allowed is not None:
+            return self.allowed.read(self.answer.value)
+        if self.answer.value is None:
+            raise GancompError("Choose an answer first.")
+        return str(self.answer.value)
+
+    def _show(self, known: Prediction | None, more: str = "") -> None:
+        """The recorded answer, and the buttons that make sense with it."""
+        answer = known.answer if known else None
+        fits = answer in self.asked.choices if self.allowed is None else isinstance(answer, int | float)
+        if known is None or answer is None or not fits:  # no answer yet, or the question was reworded since
+            self.button.description = "Record my prediction"
+            self.button.layout.display, self.again.layout.display = "", "none"
+            return
+        seen = known.truth is not None
+        self.button.description = "Change my prediction"
+        self.button.layout.display, self.again.layout.display = ("none", "") if seen else ("", "none")
+        self.answer.value = answer if isinstance(answer, str) else f"{answer:.12g}"
+        self.confidence.value = known.confidence or 50
+        after = "" if known.counts else " (after the answer was shown: it does not count for your calibration)"
+        self._say(f"Recorded: {known.said}, {known.confidence} % sure{after}. {more}")
+
+    def _say(self, words: str) -> None:
+        self.said.value = f'<span role="alert">{html.escape(words.strip())}</span>'  # read aloud as it appears
 
 
 LIVE_FORMS: dict[str, PredictionForm] = {}
 
 
 def _of_what(asked: Prediction) -> str:
-    return "(50 = a coin toss)" if asked.choices else f"(to be within a factor of {asked.within:g})"
-
-
-def _static_question(asked: Prediction, low: float | None, high: float | None) -> str:
-    """What a reader of GitHub or of paper sees in place of the form."""
-    options = "".join(f"<li>{html.escape(choice)}</li>" for choice in asked.choices)
-    wanted = f"<ul>{options}</ul>" if options else f" ({low:g} to {high:g} {html.escape(asked.unit)})"
-    return f"<p><b>Predict first.</b> {html.escape(asked.question)}{wanted}</p>"
-
-
-def _comparison(after: Prediction) -> str:
-    assert after.truth is not None
-    truth = _words(after.truth, after.unit)
-    if after.answer is None:
-        return f"<p>No prediction recorded; the answer is <b>{html.escape(truth)}</b>.</p>"
-    late = "" if after.counts else " (Recorded after the answer was shown, so it does not count for your calibration.)"
-    rows = [("Your prediction", after.answer), ("The answer", after.truth)]
-    if isinstance(after.answer, str) or isinstance(after.truth, str):
-        bars = ["", ""]
-        verdict = "Right." if after.right else "Not this time."
-    else:
-        largest = max(abs(after.answer), abs(after.truth)) or 1.0
-        bars = ["█" * max(round(24 * abs(float(value)) / largest), 1) for _, value in rows]
-        verdict = _how_far(after)
-    cell = '<td style="text-align:left">'
-    body = "".join(
-        f"<tr>{cell}{name}</td>{cell}<b>{html.escape(_words(value, after.unit))}</b></td>"
-        f'{cell}<span aria-hidden="true">{bar}</span></td></tr>'
-        for (name, value), bar in zip(rows, bars, strict=True)
-    )
-    words = html.escape(f"{verdict} You were {after.confidence} % sure.{late}")
-    return f"<table>{body}</table><p>{words}</p>"
-
-
-def _how_far(after: Prediction) -> str:
-    assert isinstance(after.answer, (int, float))
-    assert isinstance(after.truth, (int, float))
-    factor = after.factor_off
-    if math.isinf(factor):
-        if after.answer == after.truth:
-            return "Exactly right."
-        return f"Off by {abs(after.answer - after.truth):.3g} {after.unit}."
-    if factor < 1.05:
-        return "Right, within 5 %."
-    side = "high" if abs(after.answer) > abs(after.truth) else "low"
-    judged = f"which is within the factor of {after.within:g} asked for" if after.right else "not this time"
-    return f"Too {side} by a factor of {factor:.3g}, {judged}."
-
-
-def _words(value: Answer, unit: str) -> str:
-    return value if isinstance(value, str) else f"{value:.4g} {unit}".strip()
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _read() -> dict[str, Prediction]:
-    """The answers by question; a damaged file of predictions is set aside, any other file is refused."""
-    path = predictions_file()
-    try:
-        data = _content(path)
-        return {entry["id"]: _from_json(entry) for entry in json.loads(data)["predictions"]} if data.strip() else {}
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise GancompError(f"The predictions in {path} cannot be read ({error.strerror}); {_WAY_OUT}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        if path_from_environment("GANCOMP_PREDICTIONS") and not _OURS.match(data):
-            raise GancompError(f"{path} is not a file of predictions and is left as it is; {_WAY_OUT}.") from error
-    backup = path.with_name(f"{path.name}.damaged-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}")
-    path.replace(backup)
-    print(f"Your predictions in {path.name} were damaged, so a new file starts; the old one is kept as {backup.name}.")
-    return {}
-
-
-def _content(path: Path) -> bytes:
-    """The first bytes of a plain file: a pipe or device would be waited for."""
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "it is no plain file")
-    with path.open("rb") as file:
-        return file.read(LARGEST_FILE)
-
-
-def _from_json(entry: Mapping[str, object]) -> Prediction:
-    """One stored prediction; raises ``ValueError`` for values that this module never writes."""
-    known = {field.name for field in fields(Prediction)}
-    values: Json = {key: value for key, value in entry.items() if key in known}
-    made = Prediction(**values | {"choices": tuple(values.get("choices", ()))})
-    texts = (made.id, made.question, made.unit, made.answered_at or "", made.revealed_at or "", *made.choices)
-    words_allowed = [value for value in (made.answer, made.truth) if not isinstance(value, str)]
-    numbers = [number for number in (made.within, made.confidence, *words_allowed) if number is not None]
-    if not all(isinstance(text, str) for text in texts) or not all(math.isfinite(number) for number in numbers):
-        raise ValueError("it is no prediction")
-    return made
-
-
-def _write(known: dict[str, Prediction]) -> None:
-    stored = {"version": 1, "predictions": [asdict(prediction) for prediction in known.values()]}
-    with atomic_write(predictions_file()) as temporary:
-        temporary.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return "(50 % is a coin toss)" if asked.choices else f"to be within a factor of {asked.within:g}"

@@ -54,7 +54,7 @@ def test_a_notebook_runs_in_the_profile_asked_for_and_leaves_html_log_and_a_clea
     assert "widget-view" not in text_of(executed)
     assert "an interactive picture" in text_of(executed)
     assert "Predict first." in text_of(executed)
-    assert "No prediction recorded; the answer is" in text_of(executed)
+    assert "<summary>Show the answer</summary>" in text_of(executed)
     html = (tmp_path / "out" / path.name).with_suffix(".html").read_text()
     assert 'alt="A parabola"' in html
     assert "redraws of 1 explorers" in (tmp_path / "out" / path.name).with_suffix(".log").read_text()

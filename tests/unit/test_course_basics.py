@@ -2,9 +2,7 @@
 
 import base64
 import io
-import json
 import math
-import os
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,7 +11,7 @@ import torch
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from gancomp_core.course import checks, figures, output, predictions, widgets
+from gancomp_core.course import checks, figures, output, widgets
 from gancomp_core.course.exercises import nb00
 from gancomp_core.course.profiles import Profile
 from gancomp_core.errors import GancompError
@@ -33,217 +31,6 @@ def test_an_unknown_profile_is_told_the_known_ones():
 
 def test_a_profile_prints_what_it_means():
     assert str(Profile.named("standard")).startswith("standard profile (a learner's laptop")
-
-
-# --- predictions ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def answers(tmp_path, monkeypatch):
-    monkeypatch.setenv("GANCOMP_PREDICTIONS", str(tmp_path / "answers.json"))
-    monkeypatch.setattr(predictions, "LIVE_FORMS", {})
-    shown = []
-    monkeypatch.setattr(predictions, "display", lambda thing: shown.append(thing.data))
-    return shown
-
-
-def answer(id, value, confidence=80):
-    form = predictions.LIVE_FORMS[id]
-    form.answer.value, form.confidence.value = value, confidence
-    form.button.click()
-    return form.said.value
-
-
-def test_a_number_is_recorded_and_compared_with_the_truth(answers):
-    predictions.predict("00/macs", "How many?", unit="G MACs", low=0, high=200)
-    assert "80 % sure" in answer("00/macs", 20)
-    predictions.reveal("00/macs", 56.8)
-    [kept] = predictions.recorded()
-    assert (kept.answer, kept.truth, kept.confidence, kept.right) == (20, 56.8, 80, False)
-    assert kept.factor_off == pytest.approx(2.84)
-    assert "Too low by a factor of 2.84" in answers[-1]
-    assert "█" in answers[-1]
-
-
-def test_a_choice_is_right_or_not(answers):
-    predictions.predict("q", "Which?", ["teacher", "student"])
-    answer("q", "student", 55)
-    predictions.reveal("q", "student")
-    assert "Right." in answers[-1]
-    assert predictions.recorded()[0].right
-
-
-def test_a_skipped_prediction_blocks_nothing(answers):
-    predictions.predict("q", "Which?", ["teacher", "student"])
-    predictions.reveal("q", "student")
-    predictions.reveal("never asked", 3)
-    assert "No prediction recorded; the answer is <b>student</b>" in answers[-2]
-    assert "the answer is <b>3</b>" in answers[-1]
-
-
-def test_nothing_is_recorded_without_an_answer(answers):
-    predictions.predict("q", "Which?", ["teacher", "student"])
-    assert answer("q", None) == "Choose an answer first."
-    assert predictions.recorded() == []
-
-
-def test_the_first_answer_stays_once_the_truth_was_shown(answers):
-    predictions.predict("q", "Which?", ["teacher", "student"])
-    answer("q", "teacher")
-    predictions.reveal("q", "student")
-    assert "stays: teacher" in answer("q", "student")
-    assert predictions.recorded()[0].answer == "teacher"
-    predictions.forget("q")
-    assert predictions.recorded() == []
-
-
-def test_an_answer_given_after_the_truth_does_not_count(answers):
-    predictions.predict("q", "Which?", ["teacher", "student"])
-    predictions.reveal("q", "student")
-    assert "does not count" in answer("q", "student")
-    assert not predictions.recorded()[0].counts
-
-
-def test_an_earlier_answer_is_shown_again(answers):
-    predictions.predict("q", "Which?", ["teacher", "student"])
-    answer("q", "teacher", 65)
-    predictions.predict("q", "Which?", ["teacher", "student"])
-    assert predictions.LIVE_FORMS["q"].said.value == "Recorded: teacher, 65 % sure."
-
-
-DAMAGES = ['{"predictions": [{"no": "id"}]}', '{"predictions": 7}', '{\n "version": 1,\n "predictions": [\n  {"id"']
-
-
-def only_backup(folder, name):
-    [backup] = folder.glob(f"{name}.damaged-*")
-    return backup.read_text()
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_kept_aside_and_said_so(answers, tmp_path, capsys, damage):
-    (tmp_path / "answers.json").write_text(damage)
-    predictions.predict("q", "Which?", ["teacher", "student"])
-    answer("q", "teacher")
-    assert "the old one is kept as" in capsys.readouterr().out
-    assert only_backup(tmp_path, "answers.json") == damage
-    assert json.loads((tmp_path / "answers.json").read_text())["version"] == 1
-
-
-@pytest.mark.parametrize("variable", ["", " "])
-@pytest.mark.parametrize("damage", [*DAMAGES, "{", "[1, 2]", "\x00"])
-def test_the_course_s_own_file_is_kept_aside_whatever_damaged_it(
-    answers, tmp_path, monkeypatch, capsys, variable, damage
-):
-    monkeypatch.setenv("GANCOMP_PREDICTIONS", variable)
-    monkeypatch.setattr(predictions, "REPOSITORY", tmp_path)
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "notebooks" / ".predictions.json").write_text(damage)
-    assert predictions.recorded() == []
-    assert "the old one is kept as" in capsys.readouterr().out
-    assert only_backup(tmp_path / "notebooks", ".predictions.json") == damage
-
-
-def test_an_empty_file_holds_no_predictions_yet(answers, tmp_path):
-    (tmp_path / "answers.json").touch()
-    assert predictions.recorded() == []
-    assert [path.name for path in tmp_path.iterdir()] == ["answers.json"]
-
-
-FOREIGN = [
-    "{",
-    "[1, 2]",
-    '{"version": "1.0", "name": "mine"}',
-    '{"version": 2}',
-    "dear diary",
-    "\x00\xff" * 99,
-    "[" * 10**5,
-]
-
-
-@pytest.mark.parametrize("content", FOREIGN)
-def test_another_file_is_refused_and_left_where_it_is(answers, tmp_path, content):
-    path = tmp_path / "answers.json"
-    path.write_text(content)
-    for use in (
-        predictions.recorded,
-        lambda: predictions.forget("q"),
-        lambda: predictions.reveal("q", 3),
-        lambda: predictions.predict("q", "Which?", ["teacher", "student"]),
-    ):
-        with pytest.raises(GancompError, match=r"not a file of predictions.*set GANCOMP_PREDICTIONS to the name of a"):
-            use()
-    assert path.read_text() == content
-    assert [path.name for path in tmp_path.iterdir()] == ["answers.json"]
-
-
-def test_a_folder_or_a_pipe_in_place_of_the_file_is_told(answers, tmp_path, monkeypatch):
-    (tmp_path / "answers.json").mkdir()
-    with pytest.raises(GancompError, match=r"answers\.json cannot be read .*set GANCOMP_PREDICTIONS"):
-        predictions.recorded()
-    if hasattr(os, "mkfifo"):
-        os.mkfifo(tmp_path / "pipe")
-        monkeypatch.setenv("GANCOMP_PREDICTIONS", str(tmp_path / "pipe"))
-        with pytest.raises(GancompError, match="no plain file"):
-            predictions.recorded()
-
-
-def test_a_home_folder_is_found_by_its_sign(answers, tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    monkeypatch.setenv("GANCOMP_PREDICTIONS", "~/mine.json")
-    assert predictions.predictions_file() == tmp_path / "mine.json"
-
-
-SCRIPT = "<script>alert(1)</script>"
-STORED = {"id": "q", "question": "?", "answer": 3, "confidence": 80, "truth": 3.0, "counts": True}
-
-
-def stored(tmp_path, **changes):
-    (tmp_path / "answers.json").write_text(json.dumps({"version": 1, "predictions": [STORED | changes]}))
-
-
-@pytest.mark.parametrize(
-    ("changes", "truth"),
-    [
-        ({"confidence": SCRIPT}, 3),
-        ({"unit": SCRIPT}, 3),
-        ({"unit": SCRIPT, "answer": 0}, 3),
-        ({"answer": SCRIPT, "choices": [SCRIPT, "b"]}, "b"),
-        ({"answer": SCRIPT, "choices": [SCRIPT, "b"]}, SCRIPT),
-        ({"answer": None, "unit": SCRIPT}, 3),
-        ({"within": SCRIPT}, 3),
-        ({"question": SCRIPT}, 3),
-    ],
-)
-def test_no_script_from_a_file_of_predictions_reaches_the_page(answers, tmp_path, changes, truth):
-    stored(tmp_path, **changes)
-    predictions.reveal("q", truth)
-    predictions.predict("q", SCRIPT, [SCRIPT, "b"])
-    shown = [*answers, predictions._static_question(predictions.recorded()[0], 0, 1)]
-    assert shown
-    assert not any("<script" in page for page in shown)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"answer": ["a"]}, {"answer": math.nan}, {"within": "x"}, {"answer": math.inf}, {"confidence": {}}, {"id": 3},
-     {"within": 10**400}, {"choices": [1, 2]}, {"truth": {}}],
-)  # fmt: skip
-def test_values_that_no_prediction_has_count_as_damage(answers, tmp_path, capsys, changes):
-    stored(tmp_path, **changes)
-    predictions.reveal("q", 3)
-    assert "were damaged" in capsys.readouterr().out
-
-
-def test_wrong_questions_are_refused(answers):
-    with pytest.raises(GancompError, match="two different choices"):
-        predictions.predict("q", "Which?", ["one"])
-    with pytest.raises(GancompError, match="low= and high="):
-        predictions.predict("q", "How many?")
-    predictions.predict("q", "Which?", ["teacher", "student"])
-    answer("q", "teacher")
-    with pytest.raises(GancompError, match="not one of its choices"):
-        predictions.reveal("q", "nobody")
 
 
 # --- checks ---------------------------------------------------------------------------------------------------------
@@ -489,6 +276,9 @@ def test_a_failing_setting_is_told_in_words_and_mended_by_the_next():
     assert made.status.value.startswith("not drawn")
     made.inputs["power"].value = 3
     assert made.error.value == ""
+
+
+SCRIPT = "<script>alert(1)</script>"
 
 
 def test_no_script_in_a_label_or_an_error_reaches_the_page():
