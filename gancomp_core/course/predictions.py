@@ -142,7 +142,7 @@ class PredictionForm:
                 placeholder=str(allowed), description=f"Your number{', ' + asked.unit if asked.unit else ''}",
                 style={"description_width": "initial"}, layout=wide,
             )  # fmt: skip
-        sure = f"How sure are you {_of_what(asked)}?"
+        sure = f"How sure are you, in percent{_of_what(asked)}?"
         self.confidence = widgets.IntSlider(value=70, min=50, max=100, step=5, tooltip=sure, layout=wide)
         self.button = widgets.Button(layout=widgets.Layout(width="auto"))
         self.again = widgets.Button(description="Answer again", layout=widgets.Layout(width="auto"))
@@ -171,7 +171,7 @@ class PredictionForm:
         except GancompError as error:
             self._say(str(error))
             return
-        self._show(known[self.asked.id], "The answer is open below." if opened else "")
+        self._show(read()[self.asked.id], "The answer is open below." if opened else "")
         if stays:
             self._say(f"The answer has been shown, so your first prediction stays: {known[self.asked.id].said}.")
 
@@ -223,4 +223,6 @@ LIVE_FORMS: dict[str, PredictionForm] = {}
 
 
 def _of_what(asked: Prediction) -> str:
-    return "(50 % is a coin toss)" if asked.choices else f"to be within a factor of {asked.within:g}"
+    if asked.choices:
+        return " (50 is a coin toss)" if len(asked.choices) == 2 else ""
+    return f", to be within a factor of {asked.within:g}"

@@ -33,22 +33,22 @@ class Reveal:
         self.asked, self.truth = asked, truth
         self.when_opened: Callable[[], None] = lambda: None
         self.note = widgets.HTML(f"<p>{_invitation(asked)}</p>")
-        self.button = widgets.Button(description="Show it without a guess", layout=widgets.Layout(width="auto"))
+        self.button = widgets.Button(
+            description="Show it without a guess", layout=widgets.Layout(width="auto", align_self="flex-start")
+        )
         self.button.on_click(lambda _: self.skip())
-        self.answer = widgets.HTML(tabbable=True)  # takes the focus when the button that had it goes
+        self.answer = widgets.HTML()
         self.box = widgets.VBox([self.note, self.button, self.answer])
         self.opened = False
         if ready(asked.id):
             self.open()
 
     def skip(self) -> None:
-        """Open without a prediction, and move a screen reader to the answer."""
+        """Open without a prediction."""
         try:
             self.open()
         except GancompError as error:
             self.note.value = f'<p role="alert">{html.escape(str(error))}</p>'
-            return
-        self.answer.focus()
 
     def open(self) -> None:
         """Write that the truth is shown, and show it; called again, show a later prediction beside it."""
@@ -56,7 +56,7 @@ class Reveal:
             before = self.asked.asked_again(known.get(self.asked.id))
             known[self.asked.id] = replace(before, truth=self.truth, revealed_at=before.revealed_at or now())
         self.opened = True
-        self.answer.value = comparison(known[self.asked.id])
+        self.answer.value = f'<div role="alert">{comparison(known[self.asked.id])}</div>'  # read aloud as it appears
         for widget in (self.note, self.button):
             widget.layout.display = "none"
         self.when_opened()
@@ -65,7 +65,7 @@ class Reveal:
         """The truth, and beside it the prediction where there is one."""
         if not self.opened:
             return f"<p>The answer is <b>{html.escape(in_words(self.truth, self.asked.unit))}</b>.</p>"
-        return str(self.answer.value)
+        return comparison(read()[self.asked.id])
 
 
 WAITING: dict[str, Reveal] = {}
@@ -195,16 +195,18 @@ def comparison(after: Prediction) -> str:
         verdict = "Right." if after.right else "Not this time."
     else:
         largest = max(abs(after.answer), abs(after.truth)) or 1.0
-        bars = ["█" * max(round(24 * abs(float(value)) / largest), 1) for _, value in rows]
+        bars = [_bar(abs(float(value)) / largest) for _, value in rows]
         verdict = _how_far(after)
-    cell = '<td style="text-align:left">'
     body = "".join(
-        f"<tr>{cell}{name}</td>{cell}<b>{html.escape(in_words(value, after.unit))}</b></td>"
-        f'{cell}<span aria-hidden="true">{bar}</span></td></tr>'
+        f'<p style="margin:4px 0">{name}: <b>{html.escape(in_words(value, after.unit))}</b></p>{bar}'
         for (name, value), bar in zip(rows, bars, strict=True)
     )
-    words = html.escape(f"{verdict} You were {after.confidence} % sure.{late}")
-    return f"<table>{body}</table><p>{words}</p>"
+    return f"{body}<p>{html.escape(f'{verdict} You were {after.confidence} % sure.{late}')}</p>"
+
+
+def _bar(part: float) -> str:
+    wide = f"width:{max(100 * part, 1):.0f}%;max-width:{480 * part:.0f}px"
+    return f'<div style="{wide};height:10px;background:#0072b2"></div>'
 
 
 def _how_far(after: Prediction) -> str:

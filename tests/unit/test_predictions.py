@@ -61,7 +61,8 @@ def test_a_number_is_recorded_and_compared_with_the_truth(answers):
     assert (kept.answer, kept.truth, kept.confidence, kept.right) == (20, 56.8, 80, False)
     assert kept.factor_off == pytest.approx(2.84)
     assert "Too low by a factor of 2.84" in answers[-1]
-    assert "█" in answers[-1]
+    assert "width:35%" in answers[-1]
+    assert "width:100%" in answers[-1]
     assert "<details>" not in answers[-1]
 
 
