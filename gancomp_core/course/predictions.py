@@ -27,6 +27,7 @@ from gancomp_core.course.prediction_file import (
     recorded,
     update,
 )
+from gancomp_core.course.widgets import Names
 from gancomp_core.errors import GancompError
 
 __all__ = ["Prediction", "forget", "forget_all", "predict", "predictions_file", "recorded", "reveal"]
@@ -152,7 +153,8 @@ class PredictionForm:
         self._show(read().get(asked.id))
         row = widgets.HBox([self.button, self.again, self.said], layout=widgets.Layout(flex_flow="row wrap"))
         title, label = widgets.HTML(f"<b>Predict first.</b> {html.escape(asked.question)}"), widgets.HTML(sure)
-        self.box = widgets.VBox([title, self.answer, label, self.confidence, row])
+        named = {sure: self.confidence} | ({asked.question: self.answer} if allowed is None else {})
+        self.box = widgets.VBox([title, self.answer, label, self.confidence, row, Names(named, {sure: "%"})])
 
     def record(self) -> None:
         """Write the answer to the file; the first answer stays once the truth has been shown."""

@@ -49,6 +49,10 @@ def test_an_answer_opens_the_rest_of_its_cell(opened, lab, width):
     assert answer.locator("img").count() == 0
     assert "It is 50" not in answer.locator(".jp-Cell-outputArea").inner_text()
 
+    sure = question.get_by_role("slider", name="How sure are you, in percent, to be within a factor of 2?")
+    assert sure.get_attribute("aria-valuetext") == "70 %"
+    expect(cell(page, 2).get_by_role("radiogroup", name="Which?")).to_be_visible()
+
     button(question, "Record my prediction").click()
     expect(question.get_by_role("alert")).to_have_text("Type a number first.")
     question.get_by_label("Your number, G MACs").fill("2000")

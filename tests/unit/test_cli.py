@@ -18,7 +18,7 @@ COMMANDS = {
     "search": ("list", "do"),
     "agd": ("list", "do"),
     "benchmark": ("list", "do", "show", "time", "headline", "claims"),
-    "course": ("run", "predictions"),
+    "course": ("run", "editions", "predictions"),
 }
 
 
