@@ -6,7 +6,7 @@ NOTEBOOKS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help lab run test lint bench site zoo zoo-check install clean
+.PHONY: help lab run test lint bench site demo app zoo zoo-check install clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,12 @@ bench: ## Side-by-side measurements behind benchmarks/README.md
 
 site: ## The course as web pages, in build/site
 	@$(PYTHON) make.py site $(ARGS)
+
+demo: ## The drawing pad as a web page that works offline, in build/demo
+	@$(PYTHON) make.py demo $(ARGS)
+
+app: ## The same, opened in your browser: draw, and two networks paint
+	@$(PYTHON) make.py app $(ARGS)
 
 zoo: ## Train the shipped weights again, going on where it was; ARGS=edges2shoes/teacher for one of them
 	@$(PYTHON) make.py zoo $(ARGS)

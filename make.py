@@ -30,6 +30,8 @@ def main():
         "lint": lint,
         "bench": bench,
         "site": site,
+        "demo": demo,
+        "app": app,
         "zoo": zoo,
         "zoo-check": zoo_check,
         "install": None,
@@ -113,6 +115,15 @@ def site(python, arguments):
     if code == 0:
         print("The site is at {}".format(target / "index.html"))
     return code
+
+
+def demo(python, arguments):
+    return call([python, "-m", "gancomp_core", "demo", *arguments])
+
+
+def app(python, arguments):
+    """The drawing pad without a line of code: the page itself, in the reader's browser."""
+    return demo(python, ["--open", *arguments])
 
 
 def zoo(python, arguments):

@@ -33,6 +33,7 @@ EXAMPLES = """examples:
   gancomp benchmark show edges2shoes        every method side by side, in float32 and in int8
   gancomp benchmark claims                  what the papers claim, and what holds here
   gancomp course run 00 03-05               execute four notebooks without a browser
+  gancomp demo --open                       draw, and two networks paint: a page that needs no server
 
 'gancomp COMMAND --help' explains a command. Exit status: 0 done, 1 an error or a difference (one sentence says which),
 2 a wrong call, 130 interrupted."""
@@ -72,7 +73,7 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"gancomp {__version__}")
     groups = _commands(parser)
-    for add in (_add_compress, _add_zoo, _add_runs, _add_search, _add_agd, _add_benchmark, _add_course):
+    for add in (_add_compress, _add_zoo, _add_runs, _add_search, _add_agd, _add_benchmark, _add_course, _add_demo):
         add(groups)
     return parser
 
@@ -448,3 +449,26 @@ def _course_run(options: Namespace) -> int:
         drive_widgets=options.drive_widgets,
         write=options.write,
     )
+
+
+# --- demo -----------------------------------------------------------------------------------------------------------
+
+
+def _add_demo(groups: Groups) -> None:
+    parser = _command(groups, "demo", _demo, "write a web page on which a GAN and its students paint while you draw")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/demo"), help="folder for the page; default: %(default)s"
+    )
+    parser.add_argument("--open", action="store_true", help="open it in the browser as well")
+
+
+def _demo(options: Namespace) -> None:
+    from gancomp_core.course.pad.page import write_page
+
+    page = write_page(options.out).resolve()
+    print(page)
+    if options.open:
+        import webbrowser
+
+        if not webbrowser.open(page.as_uri()):
+            raise GancompError(f"No browser was found to open the page; open {page} in one by hand.")

@@ -46,7 +46,7 @@ def main() -> None:
         "version": version,
         "licence": "MIT (LICENSE beside this file)",
         "inputs": {f"onnxruntime-web-{version}.tgz": source},
-        "outputs": {path.name: {"sha256": files.sha256(path), "bytes": path.stat().st_size} for path in packed},
+        "outputs": {path.name: files.sha256(path) for path in packed},
     }
     (HERE / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8", newline="\n")
 

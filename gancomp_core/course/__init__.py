@@ -11,18 +11,21 @@ from gancomp_core.course.figures import (
     use_style,
 )
 from gancomp_core.course.output import show, show_table, tell
+from gancomp_core.course.pad.widget import DrawingPad, drawing_pad
 from gancomp_core.course.predictions import predict, reveal
 from gancomp_core.course.profiles import Profile
 from gancomp_core.course.widgets import Choice, Slider, Switch, drive_all_widgets, explore, small_multiples
 
 __all__ = [
     "Choice",
+    "DrawingPad",
     "Profile",
     "Slider",
     "Switch",
     "bar_by_layer",
     "blind_test",
     "check",
+    "drawing_pad",
     "drive_all_widgets",
     "explore",
     "generator_diagram",
