@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 import ipywidgets as widgets
 import torch
-from IPython.display import HTML, display
 from torch import Tensor
 
 from gancomp_core.course.output import display_widget, html_image
@@ -17,8 +16,8 @@ from gancomp_core.errors import GancompError
 from gancomp_core.train.progress import tile
 
 UNANSWERED = "choose"
-COLUMNS = 4  # pictures in a row
 SCALE = 4  # of pixels on the screen
+GRID = {"grid_template_columns": "repeat(auto-fill, minmax(160px, 1fr))", "grid_gap": "12px"}  # as many as fit
 
 
 class BlindTest:
@@ -29,21 +28,23 @@ class BlindTest:
 
     def __init__(self, pictures: list[Tensor], answers: list[str]) -> None:
         self.answers = answers
-        self.images = [_png(picture) for picture in pictures]
+        self.pictures = [
+            html_image(_png(picture), f"picture {i}, maker hidden", 128) for i, picture in enumerate(pictures, start=1)
+        ]
         options = [UNANSWERED, *sorted(set(answers))]
+        wide, style = widgets.Layout(width="auto"), {"description_width": "initial"}
         self.menus = [
-            widgets.Dropdown(options=options, description=f"Picture {i}", layout=widgets.Layout(width="220px"))
+            widgets.Dropdown(options=options, description=f"No. {i}", layout=wide, style=style)
             for i in range(1, len(answers) + 1)
         ]
         self.button = widgets.Button(description="How did I do?", button_style="primary")
-        self.verdict = widgets.HTML()
+        self.verdict, self.verdicts = widgets.HTML(), [widgets.HTML() for _ in answers]
         self.button.on_click(lambda _: self.reveal())
         cards = [
-            widgets.VBox([widgets.HTML(html_image(image, f"picture {i}, maker hidden", 128)), menu])
-            for i, (image, menu) in enumerate(zip(self.images, self.menus, strict=True), start=1)
+            widgets.VBox([widgets.HTML(picture), menu, verdict])
+            for picture, menu, verdict in zip(self.pictures, self.menus, self.verdicts, strict=True)
         ]
-        grid = widgets.GridBox(cards, layout=widgets.Layout(grid_template_columns=f"repeat({COLUMNS}, 240px)"))
-        self.box = widgets.VBox([grid, self.button, self.verdict])
+        self.box = widgets.VBox([widgets.GridBox(cards, layout=widgets.Layout(**GRID)), self.button, self.verdict])
 
     @property
     def score(self) -> int:
@@ -51,10 +52,13 @@ class BlindTest:
         return sum(menu.value == answer for menu, answer in zip(self.menus, self.answers, strict=True))
 
     def reveal(self) -> None:
-        """Show the score, and for each maker how often its pictures were recognized."""
+        """Say under each picture who made it, and for each maker how often its pictures were recognized."""
         if all(menu.value == UNANSWERED for menu in self.menus):
-            self.verdict.value = "<p>Choose a maker under at least one picture first.</p>"
+            self.verdict.value = '<p role="alert">Choose a maker under at least one picture first.</p>'
             return
+        for verdict, menu, answer in zip(self.verdicts, self.menus, self.answers, strict=True):
+            said = {answer: "✓ Right", UNANSWERED: "No answer"}.get(menu.value, "✗ Wrong")
+            verdict.value = f"<b>{said}</b>: {html.escape(answer)}"
         makers = sorted(set(self.answers))
         lines = [
             f"<b>{self.score} of {len(self.answers)} right</b>; guessing gets {len(self.answers) / len(makers):g}."
@@ -62,20 +66,22 @@ class BlindTest:
         for maker in makers:
             mine = [menu.value for menu, answer in zip(self.menus, self.answers, strict=True) if answer == maker]
             lines.append(f"{html.escape(maker)}: recognized {mine.count(maker)} of {len(mine)} times")
-        self.verdict.value = "<br>".join(lines)
+        self.verdict.value = f'<p role="alert">{"<br>".join(lines)}</p>'
 
     def static_twin(self) -> None:
-        """Display the same pictures for readers without a kernel, the answers folded away."""
-        display(HTML(self.static_html()))
+        """Nothing: readers without a kernel see the pictures in place of the test itself."""
 
-    def static_html(self) -> str:
-        cells = [
-            f'<td style="text-align:center">{html_image(image, f"picture {i}, maker hidden", 128)}<br>{i}</td>'
-            for i, image in enumerate(self.images, start=1)
-        ]
-        rows = "".join(f"<tr>{''.join(cells[i : i + COLUMNS])}</tr>" for i in range(0, len(cells), COLUMNS))
+    def as_html(self) -> str:
+        """What readers without a kernel see: the pictures, with the answers folded away."""
+        pictures = " ".join(
+            f'<span style="display:inline-block;margin:4px;text-align:center">{i}<br>{picture}</span>'
+            for i, picture in enumerate(self.pictures, start=1)
+        )
         answers = ", ".join(f"{i} {html.escape(answer)}" for i, answer in enumerate(self.answers, start=1))
-        return f"<table>{rows}</table><details><summary>Answers</summary>{answers}</details>"
+        return (
+            "<p><i>A blind test: who made which picture? Run the notebook to have your answers scored.</i></p>"
+            f"<div>{pictures}</div><details><summary>Show the answers</summary>{answers}</details>"
+        )
 
 
 def blind_test(makers: Mapping[str, Tensor], seed: int = 0) -> BlindTest:
@@ -88,7 +94,7 @@ def blind_test(makers: Mapping[str, Tensor], seed: int = 0) -> BlindTest:
         seed: Seed of the draw.
 
     Returns:
-        The test; its ``static_twin()`` shows the same pictures on paper.
+        The test.
 
     Raises:
         GancompError: When the makers have different numbers of pictures.
@@ -101,9 +107,7 @@ def blind_test(makers: Mapping[str, Tensor], seed: int = 0) -> BlindTest:
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
     answers = [names[i] for i in order]
     test = BlindTest([makers[name][i] for i, name in enumerate(answers)], answers)
-    display_widget(
-        test.box, fallback="<p><i>A blind test. Run the notebook to take it; its pictures stand below.</i></p>"
-    )
+    display_widget(test.box, fallback=test.as_html())
     return test
 
 

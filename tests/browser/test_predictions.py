@@ -97,3 +97,30 @@ def test_after_an_answer_the_cell_shows_the_comparison_at_once(opened, lab):
     expect(cell(page, 4)).to_contain_text("Right. You were 70 % sure.")
     expect(cell(page, 4)).to_contain_text("It is the student.")
     expect(cell(page, 2).get_by_role("alert")).to_have_text("Recorded: student, 70 % sure.")
+
+
+BLIND = """import torch
+from gancomp_core.course import blind_test
+
+pictures = torch.linspace(-1, 1, 12).reshape(12, 1, 1, 1).expand(12, 1, 32, 32)
+test = blind_test({"real": pictures, "teacher": pictures, "small student": pictures})"""
+
+
+@pytest.mark.parametrize("width", [848, 390])
+def test_the_blind_test_says_of_each_picture_what_it_was(new_page, lab, width):
+    page = new_page(viewport={"width": width, "height": 1100})
+    open_and_run(page, lab, lab.put("blind.ipynb", [BLIND, "print(test.answers[0])"]))
+    output = cell(page, 0).locator(".jp-Cell-outputArea")
+    button(output, "How did I do?").click()
+    expect(output.get_by_role("alert")).to_have_text("Choose a maker under at least one picture first.")
+    first = cell(page, 1).locator(".jp-OutputArea-output").inner_text().strip()
+    menu = output.get_by_label("No. 1", exact=True)
+    menu.select_option(next(name for name in ("real", "teacher") if name != first))
+    button(output, "How did I do?").click()
+    expect(output.get_by_text(f"✗ Wrong: {first}")).to_be_visible()
+    menu.select_option(first)
+    button(output, "How did I do?").click()
+    expect(output.get_by_text(f"✓ Right: {first}")).to_be_visible()
+    expect(output.get_by_role("alert")).to_contain_text("1 of 12 right")
+    assert output.locator("img").count() == 12
+    assert output.evaluate("element => element.scrollWidth <= element.clientWidth")

@@ -26,6 +26,16 @@ def test_right_answers_are_counted_and_told():
     assert "11 of 12 right" in test.verdict.value
     assert "guessing gets 4" in test.verdict.value
     assert f"{test.answers[0]}: recognized 3 of 4" in test.verdict.value
+    assert [each.value for each in test.verdicts[:2]] == [
+        f"<b>✗ Wrong</b>: {test.answers[0]}", f"<b>✓ Right</b>: {test.answers[1]}"
+    ]  # fmt: skip
+
+
+def test_a_picture_without_an_answer_is_neither_right_nor_wrong():
+    test = blind_test(makers())
+    test.menus[0].value = test.answers[0]
+    test.button.click()
+    assert test.verdicts[1].value == f"<b>No answer</b>: {test.answers[1]}"
 
 
 def test_pressing_the_button_too_early_is_answered_kindly():
@@ -40,8 +50,8 @@ def test_nothing_on_screen_gives_the_makers_away():
     assert not any(name in shown for name in makers())
 
 
-def test_static_twin_shows_the_same_pictures_and_folds_the_answers_away():
-    page = blind_test(makers()).static_html()
+def test_readers_without_a_kernel_see_the_same_pictures_and_the_answers_folded_away():
+    page = blind_test(makers()).as_html()
     before, _, folded = page.partition("<details>")
     assert page.count("<img") == 12
     assert "teacher" not in before
