@@ -10,6 +10,7 @@ import functools
 import html
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -101,5 +102,15 @@ def show_result(result: CheckResult) -> None:
     border = {"passed": "#009E73", "not done yet": "#999999", "wrong": "#D55E00"}[result.status]
     head, _, _ = str(result).partition(". ")
     body = f'<div style="border-left:4px solid {border};padding:4px 12px"><b>{html.escape(head)}.</b> '
-    body += f"{html.escape(result.message)}</div>"
+    body += f"{_formatted(result.message)}</div>"
     display({"text/html": body, "text/plain": str(result)}, raw=True)
+
+
+def _formatted(message: str) -> str:
+    """A message as HTML: `code` and *stress* are shown as such, and nothing else of it is markup."""
+    parts = re.split(r"`([^`]+)`", html.escape(message))
+    parts[::2] = [
+        re.sub(r"(?<![\w*])\*([^\s*](?:[^*]*[^\s*])?)\*(?![\w*])", r"<em>\1</em>", part) for part in parts[::2]
+    ]
+    parts[1::2] = [f"<code>{part}</code>" for part in parts[1::2]]
+    return "".join(parts)

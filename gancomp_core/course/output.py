@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageChops, ImageStat
 
 from gancomp_core.errors import GancompError
+from gancomp_core.train.progress import html_image as html_image
 
 LARGEST_PICTURE = 150_000  # bytes a committed picture may take
 COLORS = (16, 32, 64, 128, 256)
@@ -81,22 +82,6 @@ def show(figure: Figure, alt: str) -> None:
     width = min(Image.open(io.BytesIO(png)).width, 1000)
     bundle = {"image/png": encoded, "text/html": html_image(encoded, alt, width), "text/plain": alt}
     display(bundle, raw=True, metadata={"image/png": {"alt": alt, "width": width}})
-
-
-def html_image(encoded: str, alt: str, width: int | None = None) -> str:
-    """An ``<img>`` that contains its PNG.
-
-    Args:
-        encoded: The PNG in base64.
-        alt: Its content in words.
-        width: Width on the page in pixels; None keeps its own.
-
-    Returns:
-        HTML.
-    """
-    wide = "" if width is None else f' width="{width}"'
-    source = f"data:image/png;base64,{encoded.strip()}"
-    return f'<img src="{source}" alt="{html.escape(alt, quote=True)}"{wide} style="max-width:100%">'
 
 
 def render(figure: Figure, dpi: int = 100) -> bytes:

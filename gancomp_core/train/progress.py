@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 import logging
 import sys
 import time
@@ -29,6 +32,22 @@ def paint(maps: Tensor, palette: Sequence[tuple[int, int, int]]) -> Tensor:
     """Semantic maps [N, C, H, W] (the largest channel is the class) as pictures [N, 3, H, W] in [-1, 1]."""
     colors = torch.tensor(palette, dtype=torch.float32, device=maps.device) / 127.5 - 1
     return colors[maps.argmax(1)].permute(0, 3, 1, 2)
+
+
+def html_image(encoded: str, alt: str, width: int | None = None) -> str:
+    """An ``<img>`` that contains its PNG.
+
+    Args:
+        encoded: The PNG in base64.
+        alt: Its content in words.
+        width: Width on the page in pixels; None keeps its own.
+
+    Returns:
+        HTML.
+    """
+    wide = "" if width is None else f' width="{width}"'
+    source = f"data:image/png;base64,{encoded.strip()}"
+    return f'<img src="{source}" alt="{html.escape(alt, quote=True)}"{wide} style="max-width:100%">'
 
 
 def in_notebook() -> bool:
@@ -97,12 +116,16 @@ class Progress:
     def _show(self, image: Image.Image, alt: str) -> None:
         from IPython.display import display
 
-        # of a colored picture, IPython would show a JPEG as well, which nothing tells in words
-        how = {"include": ["image/png", "text/plain"], "metadata": {"image/png": {"alt": alt}}}
+        buffer = io.BytesIO()
+        image.save(buffer, format="png")
+        encoded = base64.b64encode(buffer.getvalue()).decode("ascii")
+        # JupyterLab shows the HTML, for PNG outputs have no alt text there; committed notebooks keep the PNG
+        bundle = {"image/png": encoded, "text/html": html_image(encoded, alt), "text/plain": alt}
+        how = {"raw": True, "metadata": {"image/png": {"alt": alt}}}
         if self.picture is None:
-            self.picture = display(image, display_id=True, **how)
+            self.picture = display(bundle, display_id=True, **how)
         else:
-            self.picture.update(image, **how)
+            self.picture.update(bundle, **how)
 
     def close(self) -> None:
         if self.bar is not None:

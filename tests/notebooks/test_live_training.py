@@ -22,6 +22,7 @@ def test_a_training_in_a_notebook_shows_a_bar_the_losses_and_a_live_picture():
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
     assert pictures, "no picture"
     assert all(picture["metadata"]["image/png"]["alt"].strip() for picture in pictures), "a picture without alt text"
+    assert all('alt="Pictures of the training at step' in picture["data"]["text/html"] for picture in pictures)
     bars = [data["text/plain"] for data in shown if "application/vnd.jupyter.widget-view+json" in data]
     assert len(bars) == 1
     assert not [output for output in outputs if output.get("name") == "stderr"], "warnings reach the reader"

@@ -278,6 +278,23 @@ def test_a_failing_setting_is_told_in_words_and_mended_by_the_next():
     assert made.error.value == ""
 
 
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("a multiplication *and* its addition", "a multiplication <em>and</em> its addition"),
+        ("at the line `return height * widht`", "at the line <code>return height * widht</code>"),
+        ("one * two * three, 10 ** (-n / 20), a*b*c", "one * two * three, 10 ** (-n / 20), a*b*c"),
+        ("`<b>*x*</b>` <script>", "<code>&lt;b&gt;*x*&lt;/b&gt;</code> &lt;script&gt;"),
+        ("a lonely ` and * stay", "a lonely ` and * stay"),
+    ],
+)
+def test_code_and_stress_in_a_message_are_shown_as_such_and_nothing_else(monkeypatch, message, shown):
+    pages = []
+    monkeypatch.setattr(checks, "display", lambda bundle, **_: pages.append(bundle["text/html"]))
+    checks.show_result(checks.CheckResult("conv_macs", "wrong", message))
+    assert pages[0].endswith(f"</b> {shown}</div>")
+
+
 SCRIPT = "<script>alert(1)</script>"
 
 
