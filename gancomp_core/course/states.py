@@ -16,7 +16,6 @@ from typing import Protocol
 from PIL import Image
 
 from gancomp_core.course.output import UNSEEN, distance
-from gancomp_core.errors import GancompError
 from gancomp_core.files import Json
 
 STATES = "application/vnd.gancomp.states+json"  #: MIME type of an output that holds the pictures of an explorer
@@ -47,27 +46,25 @@ def wanted() -> bool:
     return os.environ.get("GANCOMP_STATES") == "1"
 
 
-def positions(title: str, controls: Mapping[str, Control]) -> dict[str, list[Value]]:
-    """The positions to draw, by control: sliders get fewer of them until at most 60 pictures are left.
+def positions(controls: Mapping[str, Control]) -> dict[str, list[Value]]:
+    """The positions to draw, by control, so few that at most 60 pictures are left.
+
+    Sliders that name no positions get fewer of them; where that is not enough, controls stand still from the last on.
 
     Args:
-        title: Name of the explorer.
         controls: By the names of the drawing function's arguments.
 
     Returns:
         At least one position for each control, its first value among them.
-
-    Raises:
-        GancompError: Where two positions a slider are still too many.
     """
     for most in range(MOST_STOPS, 1, -1):
         chosen = {name: control.stops(most) for name, control in controls.items()}
         if math.prod(map(len, chosen.values())) <= MOST_STATES:
             return chosen
-    raise GancompError(
-        f"The explorer {title!r} has {math.prod(map(len, chosen.values()))} settings to draw ahead, at most "
-        f"{MOST_STATES} are allowed; give its sliders fewer positions=[...]."
-    )
+    for name in reversed(chosen):
+        if math.prod(map(len, chosen.values())) > MOST_STATES:
+            chosen[name] = [controls[name].start]
+    return chosen
 
 
 def drawn_ahead(
@@ -87,7 +84,7 @@ def drawn_ahead(
         frames: for each setting (the last control changes fastest) the place of its picture; alts: its words;
         columns and rows of the sprite, width and height of a picture in pixels, and the sprite (WebP, base64).
     """
-    chosen = positions(title, controls)
+    chosen = positions(controls)
     settings = [dict(zip(chosen, values, strict=True)) for values in itertools.product(*chosen.values())]
     pictures = [Image.open(io.BytesIO(draw(setting))).convert("RGB") for setting in settings]
     size = (max(each.width for each in pictures), max(each.height for each in pictures))

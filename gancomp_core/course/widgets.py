@@ -143,7 +143,7 @@ class Slider:
         spaced = np.geomspace if self.log else np.linspace
         found = {self.low, self.high, self.value, *(self.snapped(x) for x in spaced(self.low, self.high, most)[1:-1])}
         inner = found - {self.low, self.high, self.value}
-        if len(found) > most:  # the first value takes the place of its neighbor
+        if inner and len(found) > most:  # the first value takes the place of its neighbor
             ratio = math.log if self.log else float
             found.remove(min(inner, key=lambda x: abs(ratio(x) - ratio(self.value))))
         return sorted(found)
@@ -484,4 +484,6 @@ def _contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], colu
 
 
 def _plain(value: Value) -> str:
-    return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

@@ -74,6 +74,7 @@ def test_states_are_the_same_each_time_and_only_drawn_when_asked_for(monkeypatch
         (widgets.Slider("Even", 0.0, 10.0, 5.0, 0.1), 5, [0.0, 2.5, 5.0, 7.5, 10.0]),
         (widgets.Slider("Start takes a neighbor's place", 0, 100, 40), 5, [0, 25, 40, 75, 100]),
         (widgets.Slider("By ratio", 1.0, 100.0, 10.0, log=True), 5, [1.0, 3.16, 10.0, 31.6, 100.0]),
+        (widgets.Slider("Ends and first value at least", 0, 100, 40), 2, [0, 40, 100]),
         (widgets.Slider("Named", 0, 100, 40, positions=[80, 0]), 5, [0, 40, 80]),
         (widgets.Slider("Fixed", 0, 100, 40, positions=[40]), 5, [40]),
     ],
@@ -91,14 +92,16 @@ def test_the_first_value_of_a_logarithmic_slider_is_a_position_of_its_handle(low
 
 def test_sliders_share_the_pictures_among_them():
     two = {name: widgets.Slider(name, 0, 100, 50) for name in ("a", "b")}
-    found = states.positions("Two", two)
+    found = states.positions(two)
     assert [len(stops) for stops in found.values()] == [7, 7]
 
 
-def test_too_many_settings_are_refused_in_one_sentence():
-    many = {name: widgets.Choice(name, list("abcdefgh")) for name in ("x", "y")} | {"z": widgets.Switch("z")}
-    with pytest.raises(GancompError, match="'Many' has 128 settings to draw ahead, at most 60 are allowed"):
-        states.positions("Many", many)
+def test_where_settings_are_too_many_the_last_controls_stand_still():
+    many = {name: widgets.Choice(name, list("abcdefgh")) for name in ("x", "y")} | {"z": widgets.Slider("z", 0, 9, 4)}
+    assert states.positions(many) == {"x": list("abcdefgh"), "y": ["a"], "z": [4]}
+
+
+def test_a_position_outside_the_slider_is_refused_in_one_sentence():
     with pytest.raises(GancompError, match="has the position 200, outside 0 to 100"):
         widgets.Slider("Level", 0, 100, 40, positions=[200])
 
