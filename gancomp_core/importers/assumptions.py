@@ -22,6 +22,7 @@ CHOICES: dict[str, tuple[Value, ...]] = {
     "upsample": ("nearest", "bilinear", "bilinear_aligned"),
     "eps": (1e-5, 1e-3),
     "shrink": (32, 64),
+    "front": ("padding", "dropout"),
 }
 
 
@@ -56,6 +57,7 @@ class Assumptions:
             corners.
         eps: What a norm adds to the variance, above 0 and at most 0.1.
         shrink: How many times smaller than the picture the first map of a SPADE generator is, 32 or 64.
+        front: What a layer without tensors in front of a convolution is that halves the size: "padding" or "dropout".
     """
 
     padding: str | None = None
@@ -68,6 +70,7 @@ class Assumptions:
     upsample: str | None = None
     eps: float | None = None
     shrink: int | None = None
+    front: str | None = None
 
     def __post_init__(self) -> None:
         for name, value in self.given.items():

@@ -47,6 +47,7 @@ def truth(row: Row) -> dict[str, Any]:
         "residual": row.residual,
         "upsample": row.upsample,
         "eps": 1e-5,
+        "front": "padding",
     }
 
 
@@ -82,6 +83,8 @@ def told(row: Row, network: nn.Module) -> Assumptions:
         del known["padding"]
     if row.norm in ("identity", "none"):
         del known["eps"]
+    if row.down != "padded" or row.halvings == 0:
+        del known["front"]
     return Assumptions(**known)
 
 
@@ -200,6 +203,74 @@ def test_a_row_that_keeps_the_size_is_never_read_as_one_that_halves_it(tmp_path,
     network = nn.Sequential(*layers, *convolution(4, 3, padded, False, 7)[:-1], nn.Tanh()).eval()
     with refused("is of no layout"):
         import_checkpoint(saved(network, tmp_path))
+
+
+def halving(c_in: int, c_out: int, kernel: tuple[int, int] = (3, 3)) -> nn.Conv2d:
+    return nn.Conv2d(c_in, c_out, kernel, stride=2, padding=(kernel[0] // 2, kernel[1] // 2))
+
+
+def foreign(
+    *,
+    first: Any = None,
+    down: Any = halving,
+    block: Any = lambda: Added(*convolution(16, 16, True, True), *convolution(16, 16, True, True)[:-1]),
+    before_down: tuple[nn.Module, ...] = (),
+    before_up: tuple[nn.Module, ...] = (),
+    before_last: tuple[nn.Module, ...] = (),
+    padded: bool = True,
+) -> nn.Module:
+    """A row with one halving, some of whose layers are unusual."""
+    enlarging = nn.ConvTranspose2d(16, 8, 3, stride=2, padding=1, output_padding=1)
+    layers = [
+        *(first or convolution(3, 8, padded, True, 7)), *before_down, down(8, 16), nn.InstanceNorm2d(16), nn.ReLU(),
+        block(), *before_up, enlarging, nn.InstanceNorm2d(8), nn.ReLU(),
+        *before_last, *convolution(8, 3, padded, False, 7)[:-1], nn.Tanh(),
+    ]  # fmt: skip
+    return nn.Sequential(*layers).eval()
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        (foreign(before_down=(nn.Dropout(),)), {}),
+        (foreign(before_last=(nn.Dropout(),), padded=False), {"padding_ends": "zeros"}),
+    ],
+)
+def test_a_dropout_is_not_read_as_padding(tmp_path, network, told):
+    path, x = saved(network, tmp_path), torch.rand(1, 3, 16, 24)
+    with refused("pads or is a dropout"):
+        import_checkpoint(path)
+    read = import_checkpoint(path, assume=Assumptions(front="dropout", **told), quiet=True)
+    assert read(x).sub(network(x)).abs().max() < 1e-4
+    found = import_checkpoint(path, assume=Assumptions(**told), check_against=(x, network(x)), quiet=True)
+    assert found(x).sub(network(x)).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (foreign(before_up=(nn.Dropout(),)), "behind a layer of an unknown kind"),
+        (foreign(before_last=(nn.Dropout(),)), "behind 2 layers without tensors"),
+        (foreign(first=[nn.Conv2d(3, 8, (5, 7), padding=(2, 3)), nn.InstanceNorm2d(8), nn.ReLU()]), "kernel of 5 x 7"),
+        (foreign(down=lambda a, b: halving(a, b, (3, 5))), "kernel of 3 x 5"),
+        (foreign(block=lambda: Added(nn.Conv2d(16, 16, (1, 3), padding=(0, 1)), nn.ReLU())), "kernel of 1 x 3"),
+        (foreign(first=[nn.Sequential(*convolution(3, 8, True, True, 7))]), "no tensor shows which layers end"),
+        (foreign(down=lambda a, b: nn.Sequential(nn.Conv2d(a, b, 3), nn.ReLU())), "no tensor shows which layers end"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_named_with_the_way_out(tmp_path, network, said):
+    with refused(said) as error:
+        import_checkpoint(saved(network, tmp_path))
+    assert "open_teacher takes any module" in str(error.value)
+
+
+def test_dilation_and_strides_that_no_tensor_shows_are_said_to_be_assumed_and_a_picture_finds_them(tmp_path):
+    first = nn.ReflectionPad2d(2), nn.Conv2d(16, 16, 3, dilation=2), nn.InstanceNorm2d(16), nn.ReLU()
+    network = foreign(block=lambda: Added(*first, *convolution(16, 16, True, True)[:-1]))
+    path, x = saved(network, tmp_path), torch.rand(1, 3, 16, 24)
+    assert "strides of 2, no dilation" in str(import_checkpoint(path, quiet=True).imported)
+    with refused("makes another picture"):
+        import_checkpoint(path, check_against=(x, network(x)))
 
 
 DAMAGES = {

@@ -37,6 +37,9 @@ class Row:
             reading = read_row(tensors)
             assumed = _assumed(reading, assume, source)
             used = _Values(assumed)
+            if assumed.get("front") == "dropout":
+                for step in _unclear_fronts(reading):
+                    step.pads = False
             network = as_ours(reading, assumed) or _plain(reading, used)
         except Misfit as error:
             raise GancompError(
@@ -60,7 +63,8 @@ def _described(reading: Reading) -> str:
     if any(step.shuffle == "before norm" and step.hidden for step in reading.steps):
         ways[-1] += " before the norms"
     doubled = f", doubled again by {' and '.join(ways)}" if ways else ""
-    return f"ResNet generator, {reading.blocks} blocks, size halved {reading.halvings} times{doubled}"
+    plain = "strides of 2, no dilation"  # what no tensor shows and no option changes
+    return f"ResNet generator ({plain}), {reading.blocks} blocks, size halved {reading.halvings} times{doubled}"
 
 
 def _unused(reading: Reading, assumed: Mapping[str, Value]) -> tuple[str, ...]:
@@ -119,10 +123,28 @@ def _assumed(reading: Reading, assume: Assumptions, source: str) -> dict[str, Va
     if any(step.resize for step in reading.steps):
         found["upsample"] = assume.upsample or "nearest"
     found["residual"] = bool(assume.residual)
+    if unclear := _unclear_fronts(reading):
+        found["front"] = assume.front or _ask_front(unclear[0], source)
     for name, value in assume.given.items():
         if (name not in found and name != "norm") or value == "prelu":
             raise GancompError(f"{source} has nothing to which {name}={value!r} could apply; leave it out.")
     return found
+
+
+def _unclear_fronts(reading: Reading) -> list[Step]:
+    """The steps behind a layer without tensors that would pad where other rows pad in the convolution itself."""
+    first, *inner, last = reading.steps
+    halving = [step for step in inner if step.does == "conv" and step.stride == 2 and step.pads]
+    return halving + ([last] if last.pads and not first.pads else [])
+
+
+def _ask_front(step: Step, source: str) -> str:
+    raise Unclear(
+        f"'{shown(step.conv.first)}' in {source} stands behind a layer without tensors, which pads or is a dropout; "
+        "give assume=Assumptions(front='padding') or front='dropout'.",
+        "front",
+        ("padding", "dropout"),
+    )
 
 
 def _norms(signs: _Signs, assume: Assumptions, source: str) -> dict[str, Value]:

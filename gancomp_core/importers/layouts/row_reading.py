@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 PAIRS = ({"weight", "bias"}, {"running_mean", "running_var"})  # of a norm
+ENDLESS = "is in a sequence inside the row, and no tensor shows which layers end that"
 NORM_PARTS = {"num_batches_tracked"}.union(*PAIRS)
 
 
@@ -88,6 +89,9 @@ def _item(index: int, name: str, tensors: dict[str, Tensor]) -> Item:
     kind = _kind(tensors)
     if kind:
         return Item(index, name, kind, tensors)
+    kernel = tensors["weight"].shape[2:] if "weight" in tensors else ()
+    if len(kernel) == 2 and kernel[0] != kernel[1]:
+        raise Misfit(f"{name}weight", f"is a kernel of {kernel[0]} x {kernel[1]}, and square ones are read")
     if all(re.match(r"\d", inner) for inner in tensors):
         return Item(index, name, "nested", tensors, items_of(tensors, name))
     attributes = {inner.partition(".")[0] for inner in tensors}
@@ -215,6 +219,8 @@ def read_row(tensors: Mapping[str, Tensor]) -> Reading:
                 raise Misfit(item.name + name, f"holds {str(tensor.dtype).removeprefix('torch.')} numbers")
             if not tensor.numel():
                 raise Misfit(item.name + name, "has 0 channels")
+    if items[0].kind == "nested":
+        raise Misfit(items[0].first, ENDLESS)
     if items[0].kind != "conv" or items[0].index > 1:
         raise Misfit(items[0].first, "comes first, where a convolution should be the layer 0 or 1")
     legs = legs_of(items)
@@ -331,7 +337,7 @@ def _step(leg: Leg, width: int, room: int, behind: bool, slot: bool, last: bool,
             raise Misfit(item.first, "is a transposed convolution behind a layer of an unknown kind")
         _check_length(item, shape[1])
         return Step(leg, "transposed", shape[1], stride=2)
-    if room > 2 or (room == 2 and not behind):
+    if room > 2 or (room == 2 and (last or not behind)):
         raise Misfit(item.first, f"stands behind {room} layers without tensors that do not fit")
     _check_length(item, shape[0])
     return Step(leg, "conv", shape[0], groups=width // shape[1], pads=bool(room), resize=room == 2)
@@ -347,7 +353,7 @@ def _nested(leg: Leg, width: int, room: int, behind: bool) -> Step:
     item = leg.item
     inner = item.inside
     if len(inner) != 1 or inner[0].kind != "conv" or room or not behind or inner[0].index > 2:
-        raise Misfit(item.first, "is in a sequence of an unknown kind")
+        raise Misfit(item.first, ENDLESS)
     conv = inner[0]
     if conv.weight.shape[1] != width:
         raise Misfit(item.first, f"takes {conv.weight.shape[1]} channels where {width} come in")
