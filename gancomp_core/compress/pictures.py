@@ -181,10 +181,17 @@ def _array(path: Path, channels: int) -> np.ndarray[Any, Any]:
     return array
 
 
-def middle(pictures: Any, size: tuple[int, int]) -> Any:
-    """The middle of pictures [..., H, W], arrays or tensors."""
-    top, left = ((whole - part) // 2 for whole, part in zip(pictures.shape[-2:], size, strict=True))
+def middle(pictures: Any, size: tuple[int, int], grid: int = 1) -> Any:
+    """The middle of pictures [..., H, W], arrays or tensors, on a grid of so many pixels."""
+    sides = zip(pictures.shape[-2:], size, strict=True)
+    top, left = ((whole - part) // (2 * grid) * grid for whole, part in sides)
     return pictures[..., top : top + size[0], left : left + size[1]]
+
+
+def middles(sources: Tensor, painted: Tensor, size: int, made: int) -> tuple[Tensor, Tensor]:
+    """The same middle of pictures and of what a teacher makes of them, ``size`` and ``made`` pixels high and wide."""
+    given = middle(sources, (size, size), max(1, size // made))
+    return given, middle(painted, (made, made), max(1, made // size))
 
 
 def divided(count: int) -> dict[str, int]:
@@ -274,9 +281,10 @@ class Painting:
             while not self._late(seconds) and (given := self._next(found, canvas, split)):
                 began = time.monotonic()
                 sources, start = torch.stack(given), self.state["done"][split]
-                for side, pictures in enumerate((sources, to_uint8(paint(to_float(sources))))):
+                sizes = (shape[2] for shape in self.shapes)
+                for side, pictures in enumerate(middles(sources, to_uint8(paint(to_float(sources))), *sizes)):
                     held = arrays[split, side]
-                    held[start : start + len(given)] = middle(pictures, self.shapes[side][-2:]).numpy()
+                    held[start : start + len(given)] = pictures.numpy()
                     held.flush()
                 self.state["done"][split] += len(given)
                 self.state["spent"] += time.monotonic() - began
@@ -325,5 +333,6 @@ class Painting:
             sources, painted = (DiskPictures(self.path(split, side), self.state["done"][split]) for side in (0, 1))
             sets[split] = PictureSet(sources, painted, teacher=painted)
         mark = hashlib.sha256(json.dumps([self.key, self.state["done"], self.state["skipped"]]).encode()).hexdigest()
-        (ours, _, size), (theirs, _, _) = self.shapes
-        return Task(name, True, size, ours, theirs, sets["train"], sets["search"], sets["test"], mark)
+        (ours, _, given), (theirs, _, size) = self.shapes
+        scale = max(1, size // given)  # where pictures shrink, whole ones are trained on, and it does not matter
+        return Task(name, True, size, ours, theirs, sets["train"], sets["search"], sets["test"], mark, scale=scale)

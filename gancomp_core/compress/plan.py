@@ -22,6 +22,7 @@ from gancomp_core.measure import machine_class
 from gancomp_core.methods.architecture_search import Budget, LatencyTable
 from gancomp_core.methods.architecture_search.budget import amount
 from gancomp_core.nets import Architecture, ArchitectureSpace, Generator
+from gancomp_core.nets.values import as_fraction
 
 if TYPE_CHECKING:
     from gancomp_core.compress.teachers import Teacher
@@ -51,8 +52,8 @@ class Plan:
         budget: Limits on the student, for one picture of ``size``, as the search takes them.
         minutes: For everything.
         canvas: Height and width that the teacher gets.
-        size: Height and width of the student's pictures, cut from the middle of the canvas.
-        crop: Side of the squares that are trained on.
+        size: Height and width of the pictures that the student gets, cut from the middle of the canvas.
+        crop: Side of the squares that are trained on, in pixels of what comes out.
         batch_size: Pictures in a step.
         supernet_steps: Steps of the supernet.
         candidates: Networks that the search scores at most.
@@ -99,6 +100,11 @@ class Plan:
     runtime: str = "onnxruntime"
     opset: int = 20
     stage_ms: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def made(self) -> int:
+        """Height and width of the pictures that the student makes."""
+        return int(self.size * as_fraction(self.space.base.scale))
 
     @property
     def latency(self) -> LatencyTable | None:
@@ -156,13 +162,14 @@ class Plan:
         counts = self.painted
         ends = self.space.narrowest.cost(self.size, self.size), self.space.widest.cost(self.size, self.size)
         begins = "the teacher's weights" if self.warm else "random weights"
+        becomes = "" if self.made == self.size else f", which become {self.made} x {self.made}"
         lines = [
             f"Teacher   {self.teacher}: {costs} at {height} x {width} pixels",
             f"Pictures  {self.pictures}",
             f"          {counts['train']:,} to train on, {counts['search']} to choose by, {counts['test']} held out",
             f"Budget    {self.asked}: {written(self.limits)}",
             f"Student   one of {self.space.size:,} networks of {amount('macs', ends[0].macs)} to "
-            f"{amount('macs', ends[1].macs)} at {self.size} x {self.size} pixels, from {begins}",
+            f"{amount('macs', ends[1].macs)} at {self.size} x {self.size} pixels{becomes}, from {begins}",
             f"Training  {self.objective}; {self.batch_size} squares of {self.crop} pixels a step",
             *(f"{stage.minutes:6.1f} min  {stage.name}: {stage.what}" for stage in self.stages),
             f"Needs     {self.memory_gb:.1f} GB of memory, {self.disk_gb:.2f} GB on the disk",

@@ -8,16 +8,18 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import psutil
 import torch
+from torch import Tensor
 
 from gancomp_core.compress import stages
 from gancomp_core.compress.budgets import Limits, read_budget
-from gancomp_core.compress.pictures import FEWEST, HELD, PictureFacts, PictureFolder, divided, middle, scan
+from gancomp_core.compress.pictures import FEWEST, HELD, PictureFacts, PictureFolder, divided, middles, scan
 from gancomp_core.compress.plan import Plan, Stage
 from gancomp_core.data import PictureSet, Task, to_float, to_uint8
 from gancomp_core.errors import GancompError, at_least, one_of
@@ -39,6 +41,7 @@ from gancomp_core.nets import (
     build,
 )
 from gancomp_core.nets.channel_config import FACTORS
+from gancomp_core.nets.values import MOST_SCALE
 from gancomp_core.train import Callback
 from gancomp_core.train.loop import Training
 from gancomp_core.verbs import usual_space
@@ -102,14 +105,15 @@ def make_plan(
     known = _cost(teacher, canvas)
     limits = read_budget(budget, known)
     space, warm = _space(teacher, limits, edge)
+    made = int(edge * teacher.scale)
     tight = _as_searched(limits, space, edge, runtime)
     latency = None if tight.latency_ms is None else LatencyTable.build(space, (edge, edge))
     typical = _typical(Candidates(space, tight, (edge, edge), latency, np.random.default_rng(seed)))
-    sample, pace = _sample(teacher, folder, canvas, edge)
+    sample, pace = _sample(teacher, folder, canvas, edge, made)
     draft = Plan(
         teacher=teacher.name, teacher_identity=teacher.identity, teacher_cost=known, pictures=folder.facts,
         painted=_painted(folder, pace, minutes), asked=budget, limits=limits, budget=tight, minutes=minutes,
-        canvas=canvas, size=edge, crop=edge, batch_size=BATCH, supernet_steps=1, candidates=1, scored=2, tuning_steps=1,
+        canvas=canvas, size=edge, crop=made, batch_size=BATCH, supernet_steps=1, candidates=1, scored=2, tuning_steps=1,
         space=space, warm=warm, objective=_objective(minutes), seed=seed, runtime=runtime, opset=opset,
         stage_ms={} if latency is None else latency.stages,
     )  # fmt: skip
@@ -117,10 +121,10 @@ def make_plan(
 
 
 def _check_teacher(teacher: Teacher) -> None:
-    if teacher.scale != 1:
+    if not Fraction(1, MOST_SCALE) <= teacher.scale <= MOST_SCALE:
         raise GancompError(
-            f"{teacher.name} enlarges pictures {teacher.scale:g} times, and students here keep the size; train a small "
-            "one with gancomp_core.train.train_super_resolution on the teacher's pictures."
+            f"{teacher.name} makes pictures {teacher.scale} times as large, and students make them 1/{MOST_SCALE} to "
+            f"{MOST_SCALE} times as large; resize them in a module around it."
         )
     if teacher.out_channels not in (1, 3):
         raise GancompError(
@@ -130,20 +134,24 @@ def _check_teacher(teacher: Teacher) -> None:
 
 
 def _sizes(teacher: Teacher, facts: PictureFacts, asked: int | None) -> tuple[tuple[int, int], int]:
-    """What the teacher gets (height, width), and the side of the squares that are kept."""
+    """What the teacher gets (height, width), and the side of the squares of it that are kept."""
+    shrinks = teacher.scale.denominator
+    step = math.lcm(teacher.multiple, 4 * shrinks)
     if teacher.fixed is not None:
         if asked is not None and {asked} != set(teacher.fixed):
             raise GancompError(
                 f"{teacher.name} takes pictures of {teacher.fixed[0]} x {teacher.fixed[1]} alone; leave --size out."
             )
-        edge = min(teacher.fixed) // 4 * 4
-        if edge < SMALLEST:
-            raise GancompError(f"{teacher.name} takes pictures of {teacher.fixed}; at least {SMALLEST} are needed.")
+        edge = min(teacher.fixed) // step * step
+        if edge < SMALLEST * shrinks:
+            raise GancompError(
+                f"{teacher.name} takes pictures of {teacher.fixed[0]} x {teacher.fixed[1]} pixels alone, and a student "
+                f"needs at least {SMALLEST * shrinks}; export the teacher for larger ones."
+            )
         return teacher.fixed, edge
-    step = math.lcm(teacher.multiple, 4)
-    least = math.ceil(max(teacher.smallest, SMALLEST) / step) * step
+    least = math.ceil(max(teacher.smallest, SMALLEST * shrinks) / step) * step
     if asked is None:
-        edge = max(least, min(USUAL_SIZE, facts.typical) // step * step)
+        edge = max(least, min(USUAL_SIZE // teacher.scale.numerator, facts.typical) // step * step)
     elif asked % step or asked < least:
         raise GancompError(f"The size is {asked}; for {teacher.name} it is a multiple of {step} from {least} on.")
     else:
@@ -180,12 +188,12 @@ def _space(teacher: Teacher, limits: Limits, size: int) -> tuple[ArchitectureSpa
         spaces = [usual_space(replace(own, channels=_scaled(own.channels, own.channels, scale))) for scale in SCALES]
         warm = True
     else:
-        blocks = 9 if size >= USUAL_SIZE else 6
+        blocks = 9 if size * teacher.scale >= USUAL_SIZE else 6
         spaces = [
             usual_space(
                 ResnetArchitecture(
                     ChannelConfig.uniform(2 * width), blocks, in_channels=teacher.in_channels,
-                    out_channels=teacher.out_channels,
+                    out_channels=teacher.out_channels, scale=float(teacher.scale),
                 )
             )
             for width in (96, 64, 48, 32, 24, 16, 8)
@@ -269,9 +277,11 @@ def _between(what: str, limit: float, low: Mapping[str, float], high: Mapping[st
 # --- what this machine does in a minute -------------------------------------------------------------------------------
 
 
-def _sample(teacher: Teacher, folder: PictureFolder, canvas: tuple[int, int], size: int) -> tuple[Task, float]:
+def _sample(
+    teacher: Teacher, folder: PictureFolder, canvas: tuple[int, int], size: int, side: int
+) -> tuple[Task, float]:
     """A few painted pictures as a task, and the seconds that the teacher needs for one."""
-    sources, targets, took = [], [], list[float]()
+    sources, targets, took = list[Tensor](), list[Tensor](), list[float]()
     for path in folder.files:
         try:
             given = folder.read(path, canvas)
@@ -280,14 +290,15 @@ def _sample(teacher: Teacher, folder: PictureFolder, canvas: tuple[int, int], si
         began = time.monotonic()
         made = teacher.paint(to_float(given[None]))
         took.append(time.monotonic() - began)
-        sources.append(middle(given, (size, size)))
-        targets.append(middle(to_uint8(made)[0], (size, size)))
+        for kept, part in zip((sources, targets), middles(given, to_uint8(made)[0], size, side), strict=True):
+            kept.append(part)
         if len(took) == 8 or (len(took) >= 2 and sum(took) > PATIENCE):
             break
     if len(took) < 2:
         raise GancompError(f"Fewer than 2 pictures of {folder.facts.folder} can be decoded; replace them.")
     pictures = PictureSet(torch.stack(sources), torch.stack(targets))
-    task = Task("sample", True, size, len(sources[0]), len(targets[0]), pictures, pictures, pictures, "sample")
+    channels, scale = (len(sources[0]), len(targets[0])), max(1, side // size)
+    task = Task("sample", True, side, *channels, pictures, pictures, pictures, "sample", scale=scale)
     return task, statistics.median(took[1:])
 
 
@@ -368,8 +379,9 @@ def _fitted(draft: Plan, paces: Callable[[Plan], _Paces], started: float) -> Pla
         supernet, tuning = SUPERNET * left, (1 - SUPERNET - SEARCHING) * left
         steps = [int(min(MOST_STEPS, share / pace))
                  for share, pace in ((supernet, measured.supernet), (tuning, measured.tuning))]  # fmt: skip
-        smaller = draft.crop // 8 * 4
-        if sum(steps) >= ENOUGH or smaller < LEAST_CROP:
+        grid = math.lcm(4, max(1, draft.made // draft.size))
+        smaller = draft.crop // (2 * grid) * grid
+        if sum(steps) >= ENOUGH or smaller < LEAST_CROP or draft.made < draft.size:
             break
         draft = replace(draft, crop=smaller)
     if min(steps) < FEWEST_STEPS:
@@ -416,7 +428,8 @@ def _stages(plan: Plan, seconds: tuple[float, ...]) -> tuple[Stage, ...]:
 
 
 def _disk(plan: Plan) -> float:
-    pictures = sum(plan.painted.values()) * plan.size**2 * (plan.space.in_channels + plan.space.out_channels)
+    numbers = plan.size**2 * plan.space.in_channels + plan.made**2 * plan.space.out_channels
+    pictures = sum(plan.painted.values()) * numbers
     weights = 4 * plan.space.widest.cost(plan.size, plan.size).params
     return pictures + 12 * weights + 20e6  # two checkpoints with averages and moments, discriminators, files
 
@@ -434,7 +447,7 @@ def _warnings(plan: Plan) -> tuple[str, ...]:
                      f"which a folder of {math.ceil(KID_PICTURES / HELD['test'][0])} has.")  # fmt: skip
     if facts.typical < plan.size and facts.typical:
         found.append(f"Half of the pictures are smaller than {plan.size} pixels and are enlarged.")
-    if plan.crop < plan.size:
+    if plan.crop < plan.made:
         found.append(f"Squares of {plan.crop} pixels are trained on: whole pictures would allow too few steps.")
     if "perceptual" in plan.objective:
         found.append("Students minimize a perceptual distance whose network also scores them, which flatters KID and "

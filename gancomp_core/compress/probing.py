@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ class Facts:
 
     in_channels: int
     out_channels: int
-    scale: int
+    scale: Fraction
     fixed: tuple[int, int] | None
     multiple: int
     smallest: int
@@ -60,10 +61,10 @@ class Trials:
         self.output, found = self._picture(made, pictures)
         return found
 
-    def fits(self, channels: int, height: int, width: int, scale: int) -> bool:
+    def fits(self, channels: int, height: int, width: int, scale: Fraction) -> bool:
         """Whether a picture of this size becomes one of ``scale`` times the size."""
         made = self.make(noise(channels, height, width))
-        return made is not None and made.shape[2:] == (height * scale, width * scale) and bool(made.isfinite().all())
+        return made is not None and [*made.shape[2:]] == [height * scale, width * scale] and bool(made.isfinite().all())
 
     def _picture(self, made: object, pictures: Tensor) -> tuple[str, Tensor]:
         found = dict(outputs(made))
@@ -130,24 +131,25 @@ def probe_facts(trials: Trials, in_channels: int | None, fixed: tuple[int, int] 
     _check_arguments(trials)
     made, channels, (height, width) = _first_picture(trials, in_channels, fixed)
     out_channels, (tall, wide) = made.shape[1], made.shape[2:]
-    scale = tall // height
-    if scale < 1 or (tall, wide) != (height * scale, width * scale):
-        scale = 0
+    scale = Fraction(tall, height)
+    if 1 not in (scale.numerator, scale.denominator) or wide != width * scale:
+        scale = Fraction(0)
     if fixed is None and scale:
         steps = [step for step in range(1, height + 1) if height % step == 0]
         multiple = next((step for step in steps if _takes_multiples(trials, channels, height, step, scale)), None)
         if multiple is not None:
             smallest = _smallest(trials, channels, height, multiple, scale)
             return Facts(channels, out_channels, scale, None, multiple, smallest)
-    if fixed is None and trials.fits(channels, tall, wide, 1):  # every picture is made as large as one it was made for
+    # every picture may be made as large as the one it was made for
+    if fixed is None and trials.fits(channels, tall, wide, Fraction(1)):
         other = trials.make(noise(channels, 2 * height, 2 * width))
         if other is not None and other.shape[2:] == (tall, wide):
-            return Facts(channels, out_channels, 1, (tall, wide), 1, min(tall, wide))
+            return Facts(channels, out_channels, Fraction(1), (tall, wide), 1, min(tall, wide))
     if not scale:
         raise GancompError(
             f"{trials.name} makes pictures of {tall} x {wide} from those of {height} x {width} pixels, and a teacher's "
-            "pictures are as large as its input or a whole number of times as large; resize or pad them in a module of "
-            "your own."
+            "pictures are as large as its input, or a whole number of times larger or smaller; resize or pad them in a "
+            "module of your own."
         )
     return Facts(channels, out_channels, scale, (height, width), 1, min(height, width))
 
@@ -194,13 +196,13 @@ def _first_layer(net: nn.Module) -> list[int]:
     return [first] if 1 <= first <= max(CHANNELS) else []
 
 
-def _takes_multiples(trials: Trials, channels: int, side: int, step: int, scale: int) -> bool:
+def _takes_multiples(trials: Trials, channels: int, side: int, step: int, scale: Fraction) -> bool:
     if not trials.fits(channels, side + step, side, scale):
         return False
     return step >= 32 or trials.fits(channels, side, side + 3 * step, scale)
 
 
-def _smallest(trials: Trials, channels: int, side: int, multiple: int, scale: int) -> int:
+def _smallest(trials: Trials, channels: int, side: int, multiple: int, scale: Fraction) -> int:
     """The least side, by halving: what a size refuses all smaller ones refuse."""
     refused, taken = 0, side // multiple
     while taken - refused > 1:

@@ -132,7 +132,8 @@ class Workshop:
         if self.painting.done < sum(self.plan.painted.values()):
             remarks.append(f"The teacher painted {self.painting.done:,} pictures, fewer than planned.")
         for name, made in self.decisions.made.items():
-            remarks.append(f"This machine was slower than planned: {name} ended after {made[-1][1]:,} steps.")
+            unit = "networks" if name == "search" else "steps"
+            remarks.append(f"This machine was slower than planned: {name} ended after {made[-1][1]:,} {unit}.")
         found = Finished(
             plan=self.plan, teacher=self.teacher, task=self.task, student=self.student, files=files,
             frontier=self.frontier.table, minutes=self.minutes, folder=self.folder, remarks=tuple(remarks),
@@ -173,10 +174,10 @@ class Workshop:
     @cached_property
     def painting(self) -> Painting:
         """The pictures on disk, as many as there are."""
-        folder, size = self.folder / "pictures", self.plan.size
+        folder, plan = self.folder / "pictures", self.plan
         folder.mkdir(parents=True, exist_ok=True)
-        sides = (self.teacher.in_channels, self.teacher.out_channels)
-        return Painting(folder, self.plan.key, self.plan.painted, tuple((side, size, size) for side in sides))
+        sides = (self.teacher.in_channels, plan.size), (self.teacher.out_channels, plan.made)
+        return Painting(folder, plan.key, plan.painted, tuple((count, side, side) for count, side in sides))
 
     @cached_property
     def task(self) -> Task:
@@ -209,7 +210,8 @@ class Workshop:
             supernet, task = self.supernet, self.task
             with self._stage("search"), Progress(0, self.plan.candidates, unit="network") as shown:
                 score = PairedScore(supernet, task, self.plan.scored, shown.advance)
-                stages.search(self.plan, score, self.folder / "scores").to_csv(path)
+                seconds = LATE * self._seconds("search") - 60 * self.minutes.get("search", 0.0)
+                stages.search(self.plan, score, self.folder / "scores", seconds, self.decisions).to_csv(path)
         return Frontier.from_csv(path, self.plan.space)
 
     @cached_property
@@ -233,7 +235,7 @@ class Workshop:
         if not all(path.exists() for path in found.values()):
             student, task = self.student, self.task
             with self._stage("export"):
-                shape = (1, task.source_channels, task.size, task.size)
+                shape = (1, task.source_channels, self.plan.size, self.plan.size)
                 export_onnx(student, found["float32"], shape, opset=self.plan.opset)
                 pictures = task.calibration(min(64, len(task.train)))
                 export_int8(

@@ -39,7 +39,10 @@ LATE = 1.15  # how much longer than planned a training may become before it is s
 
 
 class Decisions:
-    """How many steps trainings were shortened to, and at which step that was decided, in a file."""
+    """To how many steps a training was shortened (to how many networks the search), and at which one that was decided.
+
+    It is kept in a file.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -114,7 +117,9 @@ def begun(plan: Plan, network: Generator | None) -> ElasticGenerator:
     if plan.warm:
         assert network is not None
         return once_for_all.warm_start(plan.space, network)
-    return build(plan.space, plan.seed)
+    elastic = build(plan.space, plan.seed)
+    plan.space.widest.initialise(elastic.full, plan.seed)
+    return elastic
 
 
 def train_supernet(
@@ -154,7 +159,7 @@ def _game(student: Generator, network: Generator | None, task: Task, config: Tra
 
 
 def _config(plan: Plan, steps: int, progress: bool) -> TrainConfig:
-    crop = plan.crop if plan.crop < plan.size else None
+    crop = plan.crop if plan.crop < plan.made or plan.made > plan.size else None
     return TrainConfig(steps, plan.batch_size, plan.seed, lr=LEARNING_RATE, crop=crop, progress=progress)
 
 
@@ -178,9 +183,18 @@ class PairedScore:
         return found
 
 
-def search(plan: Plan, score: PairedScore, folder: Path) -> Frontier[GeneratorArchitecture]:
-    """The best networks within the budget; scores are kept in the folder."""
+def search(
+    plan: Plan, score: PairedScore, folder: Path, seconds: float, decisions: Decisions
+) -> Frontier[GeneratorArchitecture]:
+    """The best networks within the budget; scores are kept in the folder, and after some seconds those must do."""
+    began = time.monotonic()
+
+    def ends(count: int) -> bool:
+        if count and time.monotonic() - began > seconds and not decisions.made.get("search"):
+            decisions.add("search", count, count)
+        return decisions.steps("search", count) is not None
+
     return architecture_search.search(
         plan.space, Evaluations(score, cache=folder), plan.budget, pixels=plan.latency or (plan.size, plan.size),
-        evaluations=plan.candidates, seed=plan.seed,
+        evaluations=plan.candidates, seed=plan.seed, ends=ends,
     )  # fmt: skip

@@ -7,6 +7,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from gancomp_core.measure import OnnxGenerator, export_onnx
 from gancomp_core.measure.running import first_line, measuring
 from gancomp_core.nets import Architecture, Generator
 from gancomp_core.nets.ranges import OtherRange
+from gancomp_core.nets.values import as_fraction
 from gancomp_core.train.config import default_device, fastest_precision
 from gancomp_core.train.identity import digest
 
@@ -44,7 +46,7 @@ class Teacher:
             without gradients. An ONNX file is wrapped in a module, too.
         in_channels: Channels of the pictures that go in.
         out_channels: Channels of the pictures that come out, 1 to 4.
-        scale: How many times larger a picture becomes each way.
+        scale: How many times larger a picture becomes each way; 1/2 where it is halved.
         fixed: The only height and width that it takes, or None.
         multiple: Height and width are multiples of this.
         smallest: The least height and width.
@@ -62,7 +64,7 @@ class Teacher:
     network: nn.Module
     in_channels: int
     out_channels: int
-    scale: int
+    scale: Fraction
     fixed: tuple[int, int] | None
     multiple: int
     smallest: int
@@ -127,7 +129,7 @@ class Teacher:
                 another shape.
         """
         self._check(pictures)
-        wanted = (self.out_channels, self.scale * pictures.shape[2], self.scale * pictures.shape[3])
+        wanted = (self.out_channels, *(int(self.scale * side) for side in pictures.shape[2:]))
         device = torch.device("cpu" if self.file else default_device())
         batch = min(64, max(1, MOST_NUMBERS // (self.widest * pictures.shape[2] * pictures.shape[3])))
         painted = []
@@ -231,7 +233,7 @@ def _facts(trials: Trials, in_channels: int | None) -> Facts:
             f"{trials.name} makes {own.out_channels} channels, and a picture has 1 to {MOST_MADE}; take a generator of "
             "pictures."
         )
-    return Facts(own.in_channels, own.out_channels, own.scale, None, own.multiple, own.smallest)
+    return Facts(own.in_channels, own.out_channels, as_fraction(own.scale), None, own.multiple, own.smallest)
 
 
 def _range(

@@ -11,11 +11,12 @@ import functools
 import math
 import os
 import platform
+import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import TypedDict, TypeVar, Unpack
 
 import psutil
 import torch
@@ -24,6 +25,9 @@ from torch import Tensor, nn
 from gancomp_core.errors import GancompError, at_least
 from gancomp_core.measure.onnx_export import OnnxGenerator
 from gancomp_core.measure.running import check_input_shape, evaluating, first_line
+
+Key = TypeVar("Key", bound=Hashable)
+ROUNDS, MOST_CALLS = 9, 8  # of what is timed in turns; calls in one turn
 
 
 @dataclass(frozen=True)
@@ -98,19 +102,72 @@ def latency(
         )
     wait = functools.partial(torch.cuda.synchronize, device) if device.type == "cuda" else _no_wait
     with _torch_threads(threads) as used:
-        for _ in range(warmup):
-            run()
+        seconds = _seconds(run, warmup, repeats, min_seconds, wait)
+    return _latency(seconds, used, str(device), runtime)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A function that is timed together with others; ``threads`` are PyTorch's, ``runtime`` is a label."""
+
+    run: Callable[[], object]
+    threads: int
+    runtime: str
+
+
+def latencies(timed: Mapping[Key, Timed], seconds: float) -> dict[Key, Latency]:
+    """Time functions on the CPU in turns, so that a slow moment of the machine hits all alike.
+
+    In each of :data:`ROUNDS` rounds every function is called at least once.
+
+    Args:
+        timed: The functions by name.
+        seconds: That the measured calls of each function may take together, where these are fast enough.
+
+    Returns:
+        Their latencies over all rounds.
+    """
+    found: dict[Key, list[float]] = {key: [] for key in timed}
+    calls = {key: int(seconds / ROUNDS / min(_called(each, 1, 2))) for key, each in timed.items()}
+    for number in range(ROUNDS):
+        for key in turn_order(timed, number):
+            repeats = max(1, min(calls[key], MOST_CALLS))
+            found[key] += _called(timed[key], int(repeats > 1), repeats)
+    return {key: _latency(found[key], each.threads, "cpu", each.runtime) for key, each in timed.items()}
+
+
+def turn_order(places: Iterable[Key], number: int) -> list[Key]:
+    """The order in which a round with this number goes through what is timed."""
+    waiting = list(places)
+    return random.Random(number).sample(waiting, len(waiting))
+
+
+def _called(timed: Timed, warmup: int, repeats: int) -> list[float]:
+    with _torch_threads(timed.threads):
+        return _seconds(timed.run, warmup, repeats, 0.0, _no_wait)
+
+
+def _seconds(
+    run: Callable[[], object], warmup: int, repeats: int, min_seconds: float, wait: Callable[[], None]
+) -> list[float]:
+    """What each call took, after some that are not measured."""
+    for _ in range(warmup):
+        run()
+    wait()
+    seconds: list[float] = []
+    while len(seconds) < repeats or sum(seconds) < min_seconds:
+        start = time.perf_counter()
+        run()
         wait()
-        seconds: list[float] = []
-        while len(seconds) < repeats or sum(seconds) < min_seconds:
-            start = time.perf_counter()
-            run()
-            wait()
-            seconds.append(time.perf_counter() - start)
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def _latency(seconds: list[float], threads: int, device: str, runtime: str) -> Latency:
     found = torch.tensor(seconds, dtype=torch.float64) * 1000
     # Tensor.median() would be the lower of the two values in the middle
     low, median, high, p95 = (float(found.quantile(share)) for share in (0.25, 0.5, 0.75, 0.95))
-    return Latency(median, p95, len(seconds), used, str(device), runtime, (low, high))
+    return Latency(median, p95, len(seconds), threads, device, runtime, (low, high))
 
 
 def eager_latency(

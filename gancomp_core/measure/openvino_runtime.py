@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Literal, Unpack
 
 import torch
+from torch import Tensor
 
 from gancomp_core.errors import GancompError, at_least, one_of
 from gancomp_core.measure.latency import Clock, Latency, latency
@@ -63,27 +64,35 @@ def openvino_latency(
     Raises:
         GancompError: When OpenVINO is not installed, for a file or a shape that it refuses, and for another precision.
     """
-    one_of(precision, PRECISIONS, "precision of OpenVINO")
     check_input_shape(input_shape)
-    path, used = Path(path), torch.get_num_threads() if threads is None else threads
-    at_least(1, used, "threads", "leave it out for PyTorch's")
-    openvino = openvino_runtime()
+    used = torch.get_num_threads() if threads is None else threads
+    draw = torch.Generator().manual_seed(0)
+    run = in_openvino(path, torch.rand(tuple(input_shape), generator=draw) * 2 - 1, used, precision)
+    runtime = "openvino" if precision == "f32" else "openvino default"
+    return latency(run, threads=used, runtime=runtime, **clock)
+
+
+def in_openvino(
+    path: Path | str, pictures: Tensor, threads: int, precision: Literal["f32", "default"] = "f32"
+) -> Callable[[], object]:
+    """A call that runs an ONNX file in OpenVINO on these pictures; see :func:`openvino_latency`."""
+    one_of(precision, PRECISIONS, "precision of OpenVINO")
+    at_least(1, threads, "threads", "leave it out for PyTorch's")
+    openvino, path = openvino_runtime(), Path(path)
     if not path.is_file():
         raise GancompError(f"There is no file {path}; write it with export_onnx first.")
-    settings: dict[str, object] = {"INFERENCE_NUM_THREADS": used, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
+    settings: dict[str, object] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
     if precision == "f32":
         settings["INFERENCE_PRECISION_HINT"] = "f32"
-    draw = torch.Generator().manual_seed(0)
-    x = (torch.rand(tuple(input_shape), generator=draw) * 2 - 1).numpy()
+    array = pictures.numpy()
     try:
         model = openvino.Core().read_model(str(path))
-        model.reshape(list(input_shape))  # fixed sizes, as its users do for speed
+        model.reshape(list(array.shape))  # fixed sizes, as its users do for speed
         request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
-        request.infer([x])
+        request.infer([array])
     except Exception as error:  # OpenVINO raises RuntimeError for all
         raise GancompError(
-            f"OpenVINO cannot run {path.name} with pictures of shape {list(input_shape)} ({first_line(error)}); give "
+            f"OpenVINO cannot run {path.name} with pictures of shape {list(array.shape)} ({first_line(error)}); give "
             "the shape it was made for."
         ) from error
-    runtime = "openvino" if precision == "f32" else "openvino default"
-    return latency(lambda: request.infer([x]), threads=used, runtime=runtime, **clock)
+    return lambda: request.infer([array])

@@ -25,7 +25,7 @@ from gancomp_core.measure.features import check_pictures
 from gancomp_core.measure.running import check_output, measuring, scored_split
 from gancomp_core.measure.similarity import check_pair
 from gancomp_core.measure.statistics import paired_interval
-from gancomp_core.nets.super_resolution import enlarge_bicubically
+from gancomp_core.nets.blocks import enlarge_bicubically
 
 WINDOW, SIGMA = 11, 1.5
 PHOTOS, CROPS = "photo", "crop"

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from gancomp_core.errors import GancompError
 from gancomp_core.files import Json
 from gancomp_core.nets.architecture import NO_COLUMNS, Architecture, Columns, Gene, Generator
+from gancomp_core.nets.blocks import enlarge_bicubically
 from gancomp_core.nets.blueprint import Blueprint, Channels, Cost, Draft, Layer, Padding
 from gancomp_core.nets.space import GeneSpace
-from gancomp_core.nets.super_resolution import RESIDUAL_SCALE, SLOPE, enlarge_bicubically
+from gancomp_core.nets.super_resolution import RESIDUAL_SCALE, SLOPE
 from gancomp_core.nets.values import check_whole
 
 #: What a cell may be: a pointwise convolution ("skip" in the paper), a convolution, two of them around a shortcut, or

@@ -96,8 +96,8 @@ class Architecture(ABC):
         return self.multiple
 
     @property
-    def scale(self) -> int:
-        """How many times larger the picture becomes each way."""
+    def scale(self) -> float:
+        """How many times larger the picture becomes each way; 1 / 2 halves it."""
         return 1
 
     @property

@@ -49,3 +49,20 @@ class ResidualBlock(nn.Module):
 def resized(x: Tensor, share: float) -> Tensor:
     """Pictures [N, C, H, W] at ``share`` of their height and width, bilinearly; the same pictures where it is 1."""
     return x if share == 1 else F.interpolate(x, scale_factor=share, mode="bilinear")
+
+
+def enlarge_bicubically(x: Tensor, scale: float) -> Tensor:
+    """Pictures [N, C, H, W] ``scale`` times larger: [N, C, scale * H, scale * W], which may slightly leave [-1, 1].
+
+    Keys' kernel with a = -0.5, as in MATLAB and Pillow. torch has it only in its antialiasing variant (which smooths
+    nothing when enlarging), and not for bfloat16; its plain variant has a = -0.75.
+    """
+    x = x.float() if x.dtype == torch.bfloat16 else x
+    return F.interpolate(x, scale_factor=float(scale), mode="bicubic", align_corners=False, antialias=True)
+
+
+def rescaled(x: Tensor, scale: float) -> Tensor:
+    """Pictures [N, C, H, W] enlarged bicubically, or shrunk by a whole number to the means of squares."""
+    if scale == 1:
+        return x
+    return enlarge_bicubically(x, scale) if scale > 1 else F.avg_pool2d(x, round(1 / scale))

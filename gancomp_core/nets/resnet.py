@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from gancomp_core.errors import GancompError
 from gancomp_core.files import Json
 from gancomp_core.nets.architecture import NO_COLUMNS, Architecture, Columns, StagedGenerator, added
-from gancomp_core.nets.blocks import ResidualBlock, resized
+from gancomp_core.nets.blocks import ResidualBlock, rescaled, resized
 from gancomp_core.nets.blueprint import Blueprint, Channels, Draft, Padding
 from gancomp_core.nets.channel_config import ChannelConfig, end_widths, inner_widths, kept_blocks, third_of
 from gancomp_core.nets.staged import GeneratorArchitecture
+from gancomp_core.nets.values import check_scale
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class ResnetArchitecture(GeneratorArchitecture, family="resnet"):
         resolution: Share of the picture's height and width at which the network works (1, 0.75 or 0.5).
         separable_ends: What else is depthwise-separable: "down", "up" or both, to show what that costs in quality;
             elastic generators keep these ends dense.
+        scale: How many times larger pictures become: 2 to 8, or 1/2 to 1/8. They are resized before the first layer,
+            and what the network makes is added to that where the channels are alike.
     """
 
     channels: ChannelConfig
@@ -47,6 +50,7 @@ class ResnetArchitecture(GeneratorArchitecture, family="resnet"):
     kernels: tuple[int, int, int] = added((3, 3, 3))
     resolution: float = added(1.0)
     separable_ends: tuple[str, ...] = added(())
+    scale: float = added(1)
 
     title = "ResNet generator"
     depth_field, separable_by_thirds = "blocks", True
@@ -63,6 +67,7 @@ class ResnetArchitecture(GeneratorArchitecture, family="resnet"):
                 "use 1 for gray, 3 for color."
             )
         self._check_common()
+        check_scale(self.scale)
         given = self.separable
         if not isinstance(given, bool) and (
             not isinstance(given, tuple) or len(given) != 3 or not all(isinstance(third, bool) for third in given)
@@ -81,7 +86,7 @@ class ResnetArchitecture(GeneratorArchitecture, family="resnet"):
     def smallest(self) -> int:
         """The least height and width of pictures: reflection needs maps that are larger than half a kernel."""
         map_side = 1 + max(self.kernels) // 2
-        fitting = math.ceil(4 * map_side / self.resolution / self.multiple) * self.multiple
+        fitting = math.ceil(4 * map_side / self.ratio / self.multiple) * self.multiple
         return max(fitting, 2 * self.multiple)
 
     @property
@@ -95,6 +100,17 @@ class ResnetArchitecture(GeneratorArchitecture, family="resnet"):
             return stage
         block = int(stage.removeprefix("block")) - 1
         return f"block{kept_blocks(self.blocks, wider.blocks)[block] + 1}"
+
+    @property
+    def adds(self) -> bool:
+        """Whether what it makes is added to the resized picture."""
+        return self.scale != 1 and self.in_channels == self.out_channels
+
+    def initialise(self, network: nn.Module, seed: int) -> None:
+        """As usual; one that adds begins with the resized picture itself."""
+        super().initialise(network, seed)
+        if self.adds:
+            nn.init.zeros_(network.get_parameter("stages.tail.0.weight"))
 
     def check_elastic(self) -> None:
         if self.separable_ends:
@@ -193,10 +209,10 @@ class _Draft(Draft):
 class ResnetGenerator(StagedGenerator):
     """Stem, two downsampling convolutions, residual blocks, two upsampling convolutions, tail.
 
-    Maps float32 [N, in_channels, H, W] in [-1, 1] to [N, out_channels, H, W] in [-1, 1]; H and W are multiples of 4
-    (8 or 16 at a lower resolution) and at least twice that. ``stages`` holds the layers by name: ``stem, down1, down2,
-    block1 ..., up1, up2, tail``. Source: Johnson et al. 2016 by way of CycleGAN (arXiv 1703.10593); separable blocks:
-    GAN Compression (arXiv 2003.08936).
+    Maps float32 [N, in_channels, H, W] in [-1, 1] to [N, out_channels, scale * H, scale * W] in [-1, 1]; H and W are
+    multiples of 4 (8 or 16 at a lower resolution) and at least twice that. ``stages`` holds the layers by name:
+    ``stem, down1, down2, block1 ..., up1, up2, tail``. Source: Johnson et al. 2016 by way of CycleGAN (arXiv
+    1703.10593); separable blocks: GAN Compression (arXiv 2003.08936).
     """
 
     architecture: ResnetArchitecture
@@ -218,8 +234,19 @@ class ResnetGenerator(StagedGenerator):
         )
 
     def steps(self, x: Tensor) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]]:
-        share, stages = self.architecture.resolution, dict(self.stages.named_children())
+        a, stages = self.architecture, dict(self.stages.named_children())
         stem, tail = stages.pop("stem"), stages.pop("tail")
-        yield "stem", lambda x: stem(resized(x, share))
+        pictures: list[Tensor] = []
+
+        def first(x: Tensor) -> Tensor:
+            pictures[:] = [rescaled(x, a.scale)]
+            begun: Tensor = stem(resized(pictures[0], a.resolution))
+            return begun
+
+        def last(x: Tensor) -> Tensor:
+            made = resized(tail(x), 1 / a.resolution)
+            return made + pictures[0] if a.adds else made
+
+        yield "stem", first
         yield from stages.items()
-        yield "tail", lambda x: resized(tail(x), 1 / share)
+        yield "tail", last

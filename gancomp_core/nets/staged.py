@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any, ClassVar, Self, cast
 
 from gancomp_core.errors import GancompError
 from gancomp_core.files import Json
 from gancomp_core.nets.architecture import Architecture, Columns, Gene, StagedGenerator
 from gancomp_core.nets.channel_config import ChannelConfig
-from gancomp_core.nets.values import check_resolution, checked_kernels, working_multiple
+from gancomp_core.nets.values import as_fraction, check_resolution, checked_kernels, working_multiple
 
 THIRDS = range(3)
 
@@ -52,7 +53,12 @@ class GeneratorArchitecture(Architecture):
 
     @property
     def multiple(self) -> int:
-        return working_multiple(self.full_multiple, self.resolution)
+        return working_multiple(self.full_multiple, self.ratio)
+
+    @property
+    def ratio(self) -> Fraction:
+        """At which share of the height and width of what goes in it works."""
+        return as_fraction(self.scale) * as_fraction(self.resolution)
 
     @property
     def genes(self) -> dict[str, Gene]:
@@ -95,9 +101,9 @@ class GeneratorArchitecture(Architecture):
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width at which the network works on a picture; raises for sizes that it cannot take."""
         self.check_size(height, width)
-        return round(height * self.resolution), round(width * self.resolution)
+        return int(height * self.ratio), int(width * self.ratio)
 
     @property
     def note(self) -> str:
         """What the keys of its stages end with in a latency table."""
-        return "" if self.resolution == 1 else f" @{self.resolution:g}"
+        return "" if self.ratio == 1 else f" @{float(self.ratio):g}"

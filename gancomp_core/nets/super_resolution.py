@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
 from gancomp_core.nets.architecture import NO_COLUMNS, Architecture, Columns, Generator
+from gancomp_core.nets.blocks import enlarge_bicubically
 from gancomp_core.nets.blueprint import Blueprint, Channels, Draft
 from gancomp_core.nets.values import check_whole
 
@@ -241,16 +242,6 @@ class Vdsr(Generator):
             x = enlarge_bicubically(x, self.architecture.scale)
         lacking: Tensor = self.layers(x)
         return x + lacking
-
-
-def enlarge_bicubically(x: Tensor, scale: int) -> Tensor:
-    """Pictures [N, C, H, W] ``scale`` times larger: [N, C, scale * H, scale * W], which may slightly leave [-1, 1].
-
-    Keys' kernel with a = -0.5, as in MATLAB and Pillow. torch has it only in its antialiasing variant (which smooths
-    nothing when enlarging), and not for bfloat16; its plain variant has a = -0.75.
-    """
-    x = x.float() if x.dtype == torch.bfloat16 else x
-    return F.interpolate(x, scale_factor=float(scale), mode="bicubic", align_corners=False, antialias=True)
 
 
 def _leaky(x: Tensor) -> Tensor:

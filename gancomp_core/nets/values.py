@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 from gancomp_core.errors import GancompError
 
 
@@ -23,8 +26,9 @@ def check_whole(what: str, value: object, least: int, most: int, published: str)
 
 
 KERNELS = (3, 5, 7)
-RESOLUTIONS = {1.0: 1, 0.75: 4, 0.5: 2}
-"""The shares of height and width at which a network may work, and by what the picture's sizes have to be divisible."""
+RESOLUTIONS = (1.0, 0.75, 0.5)
+"""The shares of height and width at which a network may work."""
+MOST_SCALE = 8
 
 
 def checked_kernels(kernels: object) -> tuple[int, ...]:
@@ -43,6 +47,20 @@ def check_resolution(share: float) -> None:
         raise GancompError(f"The resolution is {share}; it must be one of {', '.join(map(str, RESOLUTIONS))}.")
 
 
-def working_multiple(multiple: int, share: float) -> int:
-    """What a picture's sizes are multiples of when a network that needs ``multiple`` works at ``share`` of them."""
-    return multiple * RESOLUTIONS[share]
+def as_fraction(ratio: float) -> Fraction:
+    """A ratio of sizes as it is meant, such as 1/3."""
+    return Fraction(ratio).limit_denominator(MOST_SCALE)
+
+
+def check_scale(scale: float) -> None:
+    """Raise :class:`GancompError` unless a network can make pictures this many times larger."""
+    exact = as_fraction(scale)
+    if scale != float(exact) or not 0 < exact <= MOST_SCALE or 1 not in (exact.numerator, exact.denominator):
+        raise GancompError(
+            f"The scale is {scale}; it must be a whole number from 1 to {MOST_SCALE}, or 1 divided by one."
+        )
+
+
+def working_multiple(multiple: int, ratio: Fraction) -> int:
+    """What a picture's sizes are multiples of when a network that needs ``multiple`` works at ``ratio`` of them."""
+    return multiple * ratio.denominator // math.gcd(multiple * ratio.denominator, ratio.numerator)

@@ -93,7 +93,7 @@ def test_the_lines_of_javascript_read_and_write_pixels_as_the_lines_of_python_do
                 await new (async () => {}).constructor(lines)();
                 return Array.from(context.getImageData(0, 0, 8, 8).data);
             }""",
-            [rgba, "\n".join(javascript("student.onnx", 8, channels))],
+            [rgba, "\n".join(javascript("student.onnx", (8, 8), channels))],
         )
         found = np.array(made, np.uint8).reshape(8, 8, 4)[..., :3]
         assert (found == (expected if expected.ndim == 3 else expected[..., None])).all()

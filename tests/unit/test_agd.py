@@ -35,7 +35,7 @@ from gancomp_core.nets import (
     translation_supernet,
 )
 from gancomp_core.nets.agd import CELL_OPERATORS, AnyConv, AnyUpsamplingConv, Picked, widths
-from gancomp_core.nets.super_resolution import enlarge_bicubically
+from gancomp_core.nets.blocks import enlarge_bicubically
 from gancomp_core.train import TrainConfig
 
 SMALL = translation_supernet(8, 2, 1, 1)

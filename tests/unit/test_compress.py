@@ -12,21 +12,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
 import gancomp_core
 from factories import StopAfter, Stopped, assert_same_weights, random_resnet, refused, resnet, smooth
 from gancomp_core.compress import compress, make_plan, open_teacher
 from gancomp_core.compress.budgets import Limits, read_budget
-from gancomp_core.compress.pictures import divided, scan
+from gancomp_core.compress.pictures import divided, middles, scan
 from gancomp_core.compress.plan import Plan
 from gancomp_core.compress.run import Workshop
-from gancomp_core.compress.stages import Decisions, TimeLimit, train_supernet
+from gancomp_core.compress.stages import Decisions, PairedScore, TimeLimit, begun, search, train_supernet
 from gancomp_core.data import to_uint8
 from gancomp_core.files import sha256
+from gancomp_core.measure import OnnxGenerator
+from gancomp_core.nets.blocks import rescaled
 from gancomp_core.train import Callback, Checkpoint, Trained
 
 COSTS = {"macs": 12e6, "params": 2e6}
+MINUTES = 10  # enough for a plan on a machine that does other things as well
 
 
 # ---- budgets --------------------------------------------------------------------------------------------------------
@@ -119,11 +124,11 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plan(folder):
-    return make_plan(open_teacher(a_teacher()), folder, budget="macs/5", minutes=2)
+    return make_plan(open_teacher(a_teacher()), folder, budget="macs/5", minutes=MINUTES)
 
 
 def test_a_plan_fits_the_minutes_and_is_read_back(plan, tmp_path):
-    assert sum(stage.minutes for stage in plan.stages) < 2
+    assert sum(stage.minutes for stage in plan.stages) < MINUTES
     assert plan.warm
     assert plan.painted == {"train": 17, "search": 2, "test": 5}
     plan.save(tmp_path / "plan.json")
@@ -162,7 +167,7 @@ def short(plan):
 
 
 def run(folder: Path | str, out: Path | str, **changes):
-    return compress(a_teacher(), folder, **{"out": out, "budget": "macs/5", "minutes": 2} | changes)
+    return compress(a_teacher(), folder, **{"out": out, "budget": "macs/5", "minutes": MINUTES} | changes)
 
 
 def killed_when(file: Path, folder: Path, out: Path) -> None:
@@ -199,8 +204,57 @@ def test_a_run_that_is_killed_and_goes_on_makes_the_same_file(folder, short, tmp
     written = {path: path.stat().st_mtime_ns for path in whole.iterdir()}
     run(folder, whole)
     assert {path: path.stat().st_mtime_ns for path in whole.iterdir()} == written
-    with refused("with minutes 2"):
+    with refused(f"with minutes {MINUTES}"):
         run(folder, whole, minutes=3)
+
+
+def test_a_search_that_is_too_slow_ends_with_what_it_has_and_goes_on_alike(short, tmp_path):
+    shop = Workshop(short, open_teacher(a_teacher()), tmp_path)
+    score = PairedScore(begun(short, a_teacher()).eval(), shop.task, short.scored)
+
+    def found(seconds: float, scores: str) -> list[str]:
+        decisions = Decisions(tmp_path / "decisions.json")
+        return [*search(short, score, tmp_path / scores, seconds, decisions).table.architecture]
+
+    whole = found(1e6, "others")
+    assert len(whole) == short.candidates
+    first = found(1e-6, "scores")
+    assert len(first) == 1
+    assert found(1e6, "scores") == first  # what was decided stays
+    assert {*first} < {*whole}
+
+
+class Resizing(nn.Module):
+    """A teacher that makes pictures larger or smaller, in other colors."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale, self.colors = scale, nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.colors(rescaled(x, self.scale)))
+
+
+@pytest.mark.parametrize("scale", [2, 1 / 2])
+def test_a_student_makes_pictures_as_large_as_its_teacher(folder, scale, tmp_path):
+    teacher = open_teacher(Resizing(scale))
+    plan = make_plan(teacher, folder, budget="999M macs", minutes=MINUTES)
+    made = round(plan.size * scale)
+    assert (plan.size, plan.made, plan.crop) == (32, made, made)
+    assert plan.space.base.scale == scale
+    assert f"which become {made} x {made}" in str(plan)
+    shop = Workshop(replace(plan, supernet_steps=3, tuning_steps=3, candidates=2), teacher, tmp_path)
+    pairs = shop.task.test.batch(slice(0, 2))
+    assert shop.task.test.teacher[:2].shape == (2, 3, made, made)
+    assert (teacher.paint(pairs.source) - pairs.target).abs().max() < 2 / 127.5
+    assert OnnxGenerator(shop.files["int8"])(pairs.source).shape == pairs.target.shape
+
+
+def test_the_middle_of_a_fixed_size_is_the_same_on_both_sides():
+    given = torch.arange(50.0).expand(1, 50, 50)
+    for scale in (2, 4, 1 / 2):
+        source, made = middles(given, rescaled(given[None], scale)[0], 40, round(40 * scale))
+        assert source.mean() == pytest.approx(made.mean(), abs=0.01)
 
 
 def test_a_training_that_is_too_slow_ends_earlier_and_goes_on_alike(short, tmp_path):

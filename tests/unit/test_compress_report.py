@@ -164,7 +164,7 @@ def test_the_lines_of_python_run_and_do_what_the_library_does(
     file = export_onnx(network, tmp_path / "student.onnx", (1, channels[0], 32, 32))
     Image.fromarray(np.asarray(stripes(1, 48)[0].permute(1, 2, 0))).crop((0, 0, 48, 40)).save(tmp_path / "picture.png")
     monkeypatch.chdir(tmp_path)
-    exec("\n".join(python("student.onnx", 32, channels)), {})
+    exec("\n".join(python("student.onnx", (32, 32), channels)), {})
     source = decode(tmp_path / "picture.png", 32, channels[0])
     expected = (OnnxGenerator(file)(to_float(source[None])).clamp(-1, 1)[0] + 1) * 127.5
     made = np.asarray(Image.open(tmp_path / "made.png"), np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,14 @@ def test_enlarging_teachers_are_known_by_their_scale(scale):
     teacher = open_teacher(network, value_range="[0, 1]")
     assert (teacher.scale, teacher.multiple, teacher.smallest) == (scale, 1, 1)
     assert teacher.paint(torch.zeros(2, 1, 7, 5)).shape == (2, 1, 7 * scale, 5 * scale)
+
+
+@pytest.mark.parametrize("shrinks", [2, 3])
+def test_shrinking_teachers_are_known_by_their_scale(shrinks):
+    network = nn.Sequential(nn.PixelUnshuffle(shrinks), nn.Conv2d(3 * shrinks**2, 3, 1))
+    teacher = open_teacher(network, value_range="[0, 1]", in_channels=3)
+    assert (teacher.scale, teacher.multiple) == (Fraction(1, shrinks), shrinks)
+    assert teacher.paint(torch.zeros(2, 3, 4 * shrinks, 5 * shrinks)).shape == (2, 3, 4, 5)
 
 
 def test_a_model_of_the_zoo_is_a_teacher_with_its_licence_and_features():

@@ -3,6 +3,7 @@
 import os
 import platform
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import Latency, eager_latency, export_onnx, latency, machine_class, onnx_latency
+from gancomp_core.measure.latency import ROUNDS, Timed, latencies
 from gancomp_core.measure.running import evaluating
 
 QUICK = {"warmup": 1, "repeats": 3, "min_seconds": 0.0}
@@ -142,3 +144,14 @@ def test_the_machine_class_tells_cores_and_memory_and_no_name():
     assert "GB" in text
     assert not platform.node() or platform.node() not in text
     assert int(text.split()[0]) <= (os.cpu_count() or 1)
+
+
+def test_what_is_timed_in_turns_is_called_in_every_round_in_changing_orders():
+    called = []
+    timed = {name: Timed(partial(called.append, name), threads, "a") for name, threads in (("one", 1), ("two", 2))}
+    found = latencies(timed, 0.0)
+    assert [(each.repeats, each.threads) for each in found.values()] == [(ROUNDS, 1), (ROUNDS, 2)]
+    rounds = [tuple(called[place : place + 2]) for place in range(len(called) - 2 * ROUNDS, len(called), 2)]
+    assert set(rounds) == {("one", "two"), ("two", "one")}
+    low, high = found["one"].quartiles_ms
+    assert low <= found["one"].median_ms <= high

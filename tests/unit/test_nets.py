@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from gancomp_core.errors import GancompError
-from gancomp_core.measure import cost
+from gancomp_core.measure import OnnxGenerator, cost, export_onnx, onnx_cost
 from gancomp_core.nets import (
     Architecture,
     ArchitectureSpace,
@@ -24,6 +24,7 @@ from gancomp_core.nets import (
     initialise,
     sort_channels,
 )
+from gancomp_core.nets.blocks import rescaled
 
 SMALL = ChannelConfig.uniform(8)
 
@@ -70,6 +71,27 @@ def test_generator_computes_what_the_plain_definition_computes():
     plain.load_state_dict(dict(zip(plain.state_dict(), ours.state_dict().values(), strict=True)))
     x = torch.rand(2, 3, 32, 40, dtype=torch.float64) * 2 - 1
     torch.testing.assert_close(ours(x), plain(x), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(("scale", "channels"), [(4, (3, 3)), (3, (1, 3)), (1 / 2, (3, 3)), (1 / 3, (3, 1))])
+def test_a_generator_that_enlarges_or_shrinks_begins_with_the_resized_picture(scale, channels, tmp_path):
+    a = ResnetArchitecture(SMALL, 2, in_channels=channels[0], out_channels=channels[1], scale=scale)
+    height, width = a.smallest, a.smallest + a.multiple
+    net, x = build(a).eval().requires_grad_(False), torch.rand(1, channels[0], height, width)
+    made = net(x)
+    assert made.shape[2:] == (round(height * scale), round(width * scale))
+    if a.adds:
+        assert made.equal(rescaled(x, scale))
+    file = export_onnx(net, tmp_path / "net.onnx", x.shape)
+    assert OnnxGenerator(file)(x).sub(made).abs().max() < 1e-5
+    assert onnx_cost(file, x.shape).macs == cost(net, height, width).macs == a.cost(height, width).macs
+    assert Architecture.from_dict(json.loads(json.dumps(a.as_dict()))) == a
+
+
+@pytest.mark.parametrize("scale", [0, 1.5, 2 / 3, 9, 1 / 9, 0.3333])
+def test_other_scales_are_refused(scale):
+    with pytest.raises(GancompError, match="whole number from 1 to 8, or 1 divided by one"):
+        ResnetArchitecture(SMALL, 2, scale=scale)
 
 
 def test_features_come_by_stage_name_and_do_not_change_the_picture():

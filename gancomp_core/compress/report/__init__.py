@@ -72,7 +72,7 @@ def _facts(finished: Finished, numbers: Numbers) -> Json:
     student = numbers.networks["student_int8"].to_teacher
     assert student is not None
     distances = torch.tensor(student.scores["perceptual"].each)
-    lines = finished.files["int8"].name, task.size, (task.source_channels, task.target_channels)
+    lines = finished.files["int8"].name, (plan.size, task.size), (task.source_channels, task.target_channels)
     files = {
         key: {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
         for key, path in finished.files.items()
@@ -87,7 +87,8 @@ def _facts(finished: Finished, numbers: Numbers) -> Json:
         "held_out": numbers.held_out,
         "scored": numbers.indices.tolist(),
         "worst": distances.argsort(descending=True)[:WORST].tolist(),
-        "size": task.size,
+        "size": plan.size,
+        "size_made": task.size,
         "student_macs": numbers.networks["student"].macs,
         "student": finished.student.architecture.as_dict(),
         "frontier": finished.frontier.to_dict("records"),

@@ -9,16 +9,17 @@ NOTES = (
 )
 
 
-def python(file: str, size: int, channels: tuple[int, int]) -> list[str]:
+def python(file: str, sizes: tuple[int, int], channels: tuple[int, int]) -> list[str]:
     """Lines of Python that run the file in onnxruntime on ``picture.png`` and write ``made.png``.
 
     Args:
         file: Name of the ONNX file.
-        size: Height and width of its pictures.
+        sizes: Of what goes in and of what comes out, height and width alike.
         channels: Of what goes in and of what comes out.
     """
     mode, first = ("L", "[None, None]") if channels[0] == 1 else ("RGB", ".transpose(2, 0, 1)[None]")
-    fitted = f'ImageOps.fit(Image.open("picture.png").convert("{mode}"), ({size}, {size}), Image.Resampling.BICUBIC)'
+    given = sizes[0]
+    fitted = f'ImageOps.fit(Image.open("picture.png").convert("{mode}"), ({given}, {given}), Image.Resampling.BICUBIC)'
     read = f"x = (np.asarray({fitted}, np.float32) / 127.5 - 1){first}"
     if channels[0] not in (1, 3):
         read = 'x = np.load("picture.npy")[None].astype(np.float32)  # channels, height, width in [-1, 1]'
@@ -33,19 +34,22 @@ def python(file: str, size: int, channels: tuple[int, int]) -> list[str]:
     ]
 
 
-def javascript(file: str, size: int, channels: tuple[int, int]) -> list[str]:
+def javascript(file: str, sizes: tuple[int, int], channels: tuple[int, int]) -> list[str]:
     """Lines of JavaScript that run the file in onnxruntime-web on a canvas; see :func:`python`."""
     value = "p[4 * (i % A) + Math.floor(i / A)]"
     if channels[0] == 1:  # as Pillow converts to gray
         value = "((19595 * p[4 * i] + 38470 * p[4 * i + 1] + 7471 * p[4 * i + 2] + 32768) >> 16)"
-    made = "y[i >> 2]" if channels[1] == 1 else "y[(i >> 2) + (i % 4) * A]"
+    made = "y[i >> 2]" if channels[1] == 1 else "y[(i >> 2) + (i % 4) * B]"
+    resize = [] if sizes[0] == sizes[1] else ["context.canvas.width = context.canvas.height = T;"]
     return [
-        f'const S = {size}, A = S * S, context = document.querySelector("canvas").getContext("2d");',
+        f"const S = {sizes[0]}, A = S * S, T = {sizes[1]}, B = T * T;",
+        'const context = document.querySelector("canvas").getContext("2d");',
         "const p = context.getImageData(0, 0, S, S).data;",
         "",
         f"const x = Float32Array.from({{length: {channels[0]} * A}}, (_, i) => {value} / 127.5 - 1);",
         f'const y = (await (await ort.InferenceSession.create("{file}")).run('
         f'{{source: new ort.Tensor("float32", x, [1, {channels[0]}, S, S])}})).picture.data;',
-        "context.putImageData(new ImageData(Uint8ClampedArray.from({length: 4 * A}, "
-        f"(_, i) => i % 4 == 3 ? 255 : ({made} + 1) * 127.5), S, S), 0, 0);",
+        *resize,
+        "context.putImageData(new ImageData(Uint8ClampedArray.from({length: 4 * B}, "
+        f"(_, i) => i % 4 == 3 ? 255 : ({made} + 1) * 127.5), T, T), 0, 0);",
     ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
+import itertools
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,16 +28,17 @@ from gancomp_core.measure import (
     extract_features,
     frechet_distance,
     kid,
-    latency,
     onnx_cost,
     perceptual_distance,
     psnr,
     ssim,
 )
 from gancomp_core.measure.distances import subset_size
-from gancomp_core.measure.latency import cores
+from gancomp_core.measure.latency import Timed, cores, latencies
+from gancomp_core.measure.openvino_runtime import in_openvino
 from gancomp_core.measure.running import check_output, first_line, measuring
 from gancomp_core.methods.quantization import export_int8
+from gancomp_core.nets.blocks import rescaled
 
 if TYPE_CHECKING:
     from gancomp_core.compress.plan import Finished, Plan
@@ -56,7 +57,7 @@ CALIBRATION = 32
 SSIM_WINDOW = 11  # pixels
 BATCH = 16
 PAINTING, TIMING = 0.1, 0.002  # shares of all minutes: for scoring pictures; for the times of a network in one setting
-FEWEST, CALLS = 32, (5, 50)  # held-out pictures that are scored however slow a teacher is; calls that are timed
+FEWEST = 32  # held-out pictures that are scored however slow a teacher is
 SCORING = 0.06  # seconds that the scores of a picture take, about
 
 
@@ -225,8 +226,10 @@ def measure(finished: Finished) -> Numbers:
     task, notes = finished.task, Notes()
     with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
         given = contestants(finished, Path(folder), notes)
-        rows = {each.key: _costs(each) | _times(each, finished.plan, notes) for each in given}
-        scored = [each for each in given if each.key != "teacher" and each.shape[2:] == (task.size, task.size)]
+        times = _times(given, finished.plan, notes)
+        rows = {each.key: _costs(each) | {"times": tuple(times[each.key])} for each in given}
+        side = finished.plan.size
+        scored = [each for each in given if each.key != "teacher" and each.shape[2:] == (side, side)]
         held_out = len(task.test.sources)
         pace = sum(_seconds(each) + SCORING for each in scored)
         count = min(held_out, max(FEWEST, int(60 * PAINTING * finished.plan.minutes / pace)))
@@ -238,15 +241,17 @@ def measure(finished: Finished) -> Numbers:
                 rows[each.key] |= pictures.judge(each.paints)
     names = {each.key: each.name for each in given}
     if task.source_channels == task.target_channels:
-        rows["copy"], names["copy"] = pictures.judge(lambda sources: sources), "copy of the input"
+        scale = finished.plan.space.base.scale
+        rows["copy"] = pictures.judge(lambda sources: rescaled(sources, scale))
+        names["copy"] = "copy of the input" if scale == 1 else f"input, {'enlarged' if scale > 1 else 'shrunk'}"
     networks = {key: Network(key=key, name=names[key], **row) for key, row in rows.items()}
     return Numbers(networks, indices, held_out, tuple(notes))
 
 
 def contestants(finished: Finished, folder: Path, notes: Notes) -> list[Contestant]:
     """Everything that is compared; a sentence in ``notes`` for what cannot be had."""
-    teacher, task, canvas = finished.teacher, finished.task, finished.plan.canvas
-    shape, small = (1, teacher.in_channels, *canvas), (1, task.source_channels, task.size, task.size)
+    teacher, canvas, side = finished.teacher, finished.plan.canvas, finished.plan.size
+    shape, small = ((1, teacher.in_channels, *sides) for sides in (canvas, (side, side)))
     module = teacher.network if teacher.file is None else None
 
     file = notes.attempt(
@@ -263,7 +268,7 @@ def contestants(finished: Finished, folder: Path, notes: Notes) -> list[Contesta
     if integers is not None:
         name = "teacher, int8 without training"
         found.append(Contestant("teacher_int8", name, shape, integers, None, RunFile(integers)))
-    if canvas != (task.size, task.size):
+    if canvas != (side, side):
         notes.append(f"The teacher takes {canvas[0]} x {canvas[1]} pixels alone, so its int8 pictures are not scored.")
     if teacher.fixed is None and all(takes(teacher, side / 2) for side in canvas):
         half = HalfSize(teacher.network)
@@ -293,7 +298,7 @@ def _in_int8(finished: Finished, path: Path, floating: Path | None) -> Path:
     """The teacher's 8-bit file, made without training."""
     teacher, task, canvas = finished.teacher, finished.task, finished.plan.canvas
     calibration = task.calibration(min(CALIBRATION, len(task.train.sources)))
-    if canvas != (task.size, task.size):
+    if canvas != calibration.shape[2:]:
         calibration = F.interpolate(calibration, size=canvas, mode="bilinear")
     if teacher.file is not None and floating is not None:
         return export_int8(floating, path, calibration)
@@ -331,32 +336,28 @@ def macs_by_torch(module: nn.Module, shape: tuple[int, ...]) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def _times(each: Contestant, plan: Plan, notes: Notes) -> dict[str, Any]:
-    """One thread and all cores, in every runtime that is installed and takes the network; the plan's runtime first."""
-    runtimes: dict[str, Callable[[Contestant, Tensor, int], Callable[[], object]]] = {}
-    if each.file is not None:
-        known = {"onnxruntime": _in_onnxruntime, "openvino": _in_openvino}
-        installed = [name for name in known if importlib.util.find_spec(name) is not None]
-        runtimes = {name: known[name] for name in sorted(installed, key=lambda name: name != plan.runtime)}
-    elif each.module is not None:
-        runtimes = {"PyTorch": _in_pytorch}
-    picture = torch.rand(each.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    found = []
-    for runtime, prepared in runtimes.items():
-        for threads in sorted({1, cores()}):
-            run = notes.attempt(f"{runtime} does not run the {each.name}", partial(prepared, each, picture, threads))
+def _times(given: Sequence[Contestant], plan: Plan, notes: Notes) -> dict[str, list[Latency]]:
+    """One thread and all cores, in every runtime that is installed, the plan's first; all networks in turns.
+
+    What has no file is timed in PyTorch beside those that have one.
+    """
+    known = {"onnxruntime": _in_onnxruntime, "openvino": _in_openvino}
+    installed = [name for name in known if importlib.util.find_spec(name) is not None]
+    runtimes = sorted(installed, key=lambda name: name != plan.runtime)
+    found: dict[str, list[Latency]] = {each.key: [] for each in given}
+    modules = [each.module for each in given if each.file is None and each.module is not None]
+    for runtime, threads in itertools.product(runtimes, sorted({1, cores()})):
+        timed: dict[str, Timed] = {}
+        for each in given if runtime == runtimes[0] else [each for each in given if each.file]:
+            prepared, name = (known[runtime], runtime) if each.file else (_in_pytorch, "PyTorch")
+            picture = torch.rand(each.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+            run = notes.attempt(f"{name} does not run the {each.name}", partial(prepared, each, picture, threads))
             if run is not None:
-                found.append(_timed(run, each, threads, runtime, 60 * TIMING * plan.minutes))
-    return {"times": tuple(found)}
-
-
-def _timed(run: Callable[[], object], each: Contestant, threads: int, runtime: str, seconds: float) -> Latency:
-    with measuring("cpu", *([each.module] if each.module is not None else [])):
-        start = time.perf_counter()
-        run()
-        calls = int(seconds / max(time.perf_counter() - start, 1e-6))
-        repeats = max(CALLS[0], min(CALLS[1], calls))
-        return latency(run, warmup=2, repeats=repeats, min_seconds=seconds / 10, threads=threads, runtime=runtime)
+                timed[each.key] = Timed(run, threads, name)
+        with measuring("cpu", *modules):
+            for key, time_taken in latencies(timed, 60 * TIMING * plan.minutes).items():
+                found[key].append(time_taken)
+    return found
 
 
 def _in_onnxruntime(each: Contestant, picture: Tensor, threads: int) -> Callable[[], object]:
@@ -366,10 +367,8 @@ def _in_onnxruntime(each: Contestant, picture: Tensor, threads: int) -> Callable
 
 
 def _in_openvino(each: Contestant, picture: Tensor, threads: int) -> Callable[[], object]:
-    options = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-    compiled = importlib.import_module("openvino").Core().compile_model(str(each.file), "CPU", options)
-    array = picture.numpy()
-    return lambda: compiled(array)
+    assert each.file is not None
+    return in_openvino(each.file, picture, threads)
 
 
 def _in_pytorch(each: Contestant, picture: Tensor, threads: int) -> Callable[[], object]:

@@ -247,10 +247,10 @@ class _Pictures:
             run = OnnxGenerator(finished.files[key])
             rows[name] = torch.cat([run(source) for source in sources.split(1)]).clamp(-1, 1)
         rows["difference"] = (rows["student, int8"] - rows["teacher"]).abs() * AMPLIFIED - 1
-        self.edge = rows["teacher"].shape[-1]
+        self.edges = {name: row.shape[-1] for name, row in rows.items()}
         self.uris, edge, quality = _encoded({name: visible(row) for name, row in rows.items()})
         stored = "without loss" if quality is None else f"as WebP of quality {quality}"
-        reduced = f", reduced to {edge} pixels" if self.edge > edge else ""
+        reduced = f", reduced to {edge} pixels" if max(self.edges.values()) > edge else ""
         self.words = f"Pictures are stored {stored}{reduced}."
 
     def swipe(self, place: int, numbers: Numbers) -> str:
@@ -263,7 +263,7 @@ class _Pictures:
         label = f"Picture {number}: swipe between teacher and student"
         at = int((numbers.indices == number).nonzero()[0])
         return (
-            f'<figure class="swipe{self._kind}" style="--at:50%"><div class="pair">{sides}<span class="handle"></span>'
+            f'<figure class="swipe" style="--at:50%"><div class="pair">{sides}<span class="handle"></span>'
             f'<input type="range" min="0" max="100" value="50" aria-label="{label}"></div>'
             f"{self._strip(place, ('input', 'student, float32', 'student, int8', 'difference'))}"
             f"<figcaption>Picture {number}: {_scores_of(numbers, at)}</figcaption></figure>"
@@ -273,20 +273,20 @@ class _Pictures:
         """One of the worst pictures with its numbers; ``at`` is its place among the scored ones."""
         strip = self._strip(place, ("input", "teacher", "student, int8", "difference"))
         words = f"Picture {int(self.indices[place])}: {_scores_of(numbers, at)}"
-        return f'<figure class="plain{self._kind}">{strip}<figcaption>{words}</figcaption></figure>'
-
-    @property
-    def _kind(self) -> str:
-        return " small" if self.edge <= SMALL else ""
+        return f'<figure class="plain">{strip}<figcaption>{words}</figcaption></figure>'
 
     def _strip(self, place: int, names: Sequence[str]) -> str:
-        cells = "".join(f"<div>{self._image(place, name)}<span>{name}</span></div>" for name in names)
+        edge = self.edges["input"]
+        told = {"input": "input" if edge == self.edges["teacher"] else f"input, {edge} x {edge}"}
+        cells = "".join(f"<div>{self._image(place, name)}<span>{told.get(name, name)}</span></div>" for name in names)
         return f'<div class="strip">{cells}</div>'
 
     def _image(self, place: int, name: str) -> str:
         what = {"input": "input", "difference": f"difference of student and teacher, times {AMPLIFIED}"}
         alt = f"Picture {int(self.indices[place])}, {what.get(name, f'made by the {name}')}"
-        return f'<img src="{self.uris[name][place]}" alt="{alt}" width="{self.edge}" height="{self.edge}">'
+        edge = self.edges[name]
+        small = ' class="small"' if edge <= SMALL else ""
+        return f'<img src="{self.uris[name][place]}" alt="{alt}" width="{edge}" height="{edge}"{small}>'
 
 
 def _scores_of(numbers: Numbers, at: int) -> str:

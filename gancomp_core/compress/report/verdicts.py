@@ -69,7 +69,7 @@ def all_verdicts(finished: Finished, numbers: Numbers) -> list[Verdict]:
     found = [
         *_collapse(numbers),
         *_budget(finished, numbers),
-        *_baselines(numbers),
+        *_baselines(finished, numbers),
         *_free_teacher(finished, numbers),
         *_integers(numbers),
         *_floor(numbers),
@@ -115,12 +115,12 @@ def _budget(finished: Finished, numbers: Numbers) -> Iterator[Verdict]:
         yield Verdict(GOOD if kept else BAD, f"{asked} {'was' if kept else 'was not'} kept: {words}.")
 
 
-def _baselines(numbers: Numbers) -> Iterator[Verdict]:
+def _baselines(finished: Finished, numbers: Numbers) -> Iterator[Verdict]:
     """The student against running the teacher at half size, and against copying the input."""
-    student = numbers.networks["student_int8"]
+    student, scale = numbers.networks["student_int8"], finished.plan.space.base.scale
     for key, name in (
         ("teacher_half", "running the teacher at half size, a quarter of its work"),
-        ("copy", "copying the input"),
+        ("copy", "copying the input" if scale == 1 else f"{'enlarging' if scale > 1 else 'shrinking'} the input alone"),
     ):
         other = numbers.networks.get(key)
         if other is None or other.to_teacher is None:

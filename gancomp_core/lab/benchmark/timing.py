@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from gancomp_core.measure import (
     onnx_latency,
     peak_memory,
 )
+from gancomp_core.measure.latency import turn_order
 from gancomp_core.methods.quantization import export_int8
 from gancomp_core.nets import build
 
@@ -154,8 +154,8 @@ def _round(number: int, turns: Mapping[str, _Turn]) -> dict[tuple[str, int], Jso
         for network, turn in turns.items()
         for threads in THREADS
     }
-    places = [(network, form, threads) for network, threads in rows for form in turns[network].ways]
-    for network, form, threads in random.Random(number).sample(places, len(places)):
+    places = ((network, form, threads) for network, threads in rows for form in turns[network].ways)
+    for network, form, threads in turn_order(places, number):
         time = turns[network].ways[form](threads=threads, min_seconds=0.2, repeats=20, warmup=5)
         rows[network, threads] |= {f"ms_{form}": time.median_ms, f"p95_{form}": time.p95_ms}
     if number == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -41,6 +42,7 @@ def search(
     evaluations: int | None = None,
     seed: int = 0,
     predictor: Predictor[A] | None = None,
+    ends: Callable[[int], bool] | None = None,
 ) -> Frontier[A]:
     """Find the network with the lowest score that a budget admits.
 
@@ -62,6 +64,7 @@ def search(
             admits.
         seed: Seed of the search.
         predictor: Predicts scores.
+        ends: Gets the number of evaluated networks, asked before each next one; where it says True, the search ends.
 
     Returns:
         The frontier of all networks that were evaluated.
@@ -80,11 +83,12 @@ def search(
         len(candidates),
     )
     evaluate = score if isinstance(score, Evaluations) else Evaluations(score)
-    history = strategies.History(lambda rows: evaluate([space.decode(row) for row in rows]))
-    if predictor is None:
-        STRATEGIES[strategy](candidates, history, count)
-    else:
-        _on_predictions(STRATEGIES[strategy], candidates, history, count, predictor)
+    history = strategies.History(lambda rows: evaluate([space.decode(row) for row in rows]), ends)
+    with contextlib.suppress(strategies.EndedError):
+        if predictor is None:
+            STRATEGIES[strategy](candidates, history, count)
+        else:
+            _on_predictions(STRATEGIES[strategy], candidates, history, count, predictor)
     return _frontier(space, candidates, history)
 
 

@@ -22,18 +22,25 @@ POPULATION, PARENTS, MUTATION = 100, 0.25, 0.2
 TRIES = 12  # batches of children, before chance fills the rest of a generation
 
 
+class EndedError(Exception):
+    """A search was told to end with what it has evaluated."""
+
+
 @dataclass
 class History:
-    """What was evaluated, in order; ``evaluate`` computes the scores of more."""
+    """What was evaluated, in order; ``evaluate`` computes the scores of more, until ``ends`` says enough of a count."""
 
     evaluate: Callable[[Sequence[Row]], Sequence[float]]
+    ends: Callable[[int], bool] | None = None
     scores: dict[Row, float] = field(default_factory=dict)
 
     def add(self, rows: Sequence[Row]) -> list[float]:
-        """Evaluate these, which are new; their scores."""
-        found = list(self.evaluate(rows)) if rows else []
-        self.scores |= zip(rows, found, strict=True)
-        return found
+        """Evaluate these, which are new; their scores. Raises :class:`EndedError`."""
+        for group in ([row] for row in rows) if self.ends else filter(None, [rows]):
+            if self.ends and self.ends(len(self.scores)):
+                raise EndedError
+            self.scores |= zip(group, self.evaluate(group), strict=True)
+        return [self.scores[row] for row in rows]
 
     def best(self, count: int) -> list[Row]:
         """The rows of the lowest scores; among equals the earlier ones."""
