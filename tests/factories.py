@@ -258,7 +258,7 @@ def finished_compression(teacher: Any, sources: Tensor, student: ResnetGenerator
         ),
         "painted": {"train": half, "search": 2, "test": half}, "limits": Limits(macs=most), "budget": Budget(macs=most),
         "minutes": 1.0, "canvas": (size, size), "size": size, "crop": size, "batch_size": 8, "supernet_steps": 1,
-        "candidates": 3, "scored": 2, "tuning_steps": 1, "space": space, "warm": False, "objective": "L1", "seed": 0,
+        "candidates": 3, "scored": 2, "tuning_steps": 1, "space": space, "warm": False, "seed": 0,
         "stages": (Stage("search", "choosing a network", 0.5),), "warnings": ("There are few pictures.",),
     }  # fmt: skip
     float32 = export_onnx(student, folder / "student-float32.onnx", (1, *sources.shape[1:]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,7 +62,6 @@ class Plan:
         tuning_steps: Steps of fine-tuning.
         space: The networks to choose from.
         warm: Whether the supernet starts from the teacher's weights.
-        objective: Name of the objective (:data:`gancomp_core.compress.stages.OBJECTIVES`).
         stages: In order, with minutes.
         memory_gb: Memory that is needed.
         disk_gb: Space on the disk that is needed.
@@ -91,7 +91,6 @@ class Plan:
     tuning_steps: int
     space: ArchitectureSpace
     warm: bool
-    objective: str
     stages: tuple[Stage, ...] = ()
     memory_gb: float = 0.0
     disk_gb: float = 0.0
@@ -122,8 +121,8 @@ class Plan:
 
     def as_dict(self) -> Json:
         """Plain values for JSON; :meth:`from_dict` reads them back."""
-        values = {each.name: _plain(getattr(self, each.name)) for each in dataclasses.fields(self)}
-        return values | {"space": self.space.as_dict()}
+        found: Json = plain(vars(self) | {"space": self.space.as_dict()})
+        return found
 
     @classmethod
     def from_dict(cls, values: Json) -> Plan:
@@ -170,7 +169,7 @@ class Plan:
             f"Budget    {self.asked}: {written(self.limits)}",
             f"Student   one of {self.space.size:,} networks of {amount('macs', ends[0].macs)} to "
             f"{amount('macs', ends[1].macs)} at {self.size} x {self.size} pixels{becomes}, from {begins}",
-            f"Training  {self.objective}; {self.batch_size} squares of {self.crop} pixels a step",
+            f"Training  L1; {self.batch_size} squares of {self.crop} pixels a step",
             *(f"{stage.minutes:6.1f} min  {stage.name}: {stage.what}" for stage in self.stages),
             f"Needs     {self.memory_gb:.1f} GB of memory, {self.disk_gb:.2f} GB on the disk",
             *(f"Note      {warning}" for warning in self.warnings),
@@ -178,12 +177,17 @@ class Plan:
         return "\n".join(lines)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Values that JSON knows: dataclasses become dictionaries, NaN and infinity null, numpy's numbers Python's."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+        value = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value.item() if hasattr(value, "item") else value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -114,7 +114,7 @@ def make_plan(
         teacher=teacher.name, teacher_identity=teacher.identity, teacher_cost=known, pictures=folder.facts,
         painted=_painted(folder, pace, minutes), asked=budget, limits=limits, budget=tight, minutes=minutes,
         canvas=canvas, size=edge, crop=made, batch_size=BATCH, supernet_steps=1, candidates=1, scored=2, tuning_steps=1,
-        space=space, warm=warm, objective=_objective(minutes), seed=seed, runtime=runtime, opset=opset,
+        space=space, warm=warm, seed=seed, runtime=runtime, opset=opset,
         stage_ms={} if latency is None else latency.stages,
     )  # fmt: skip
     return _fitted(draft, lambda draft: _paces(draft, typical, teacher.generator, sample, pace), started)
@@ -171,10 +171,6 @@ def _cost(teacher: Teacher, canvas: tuple[int, int]) -> dict[str, float]:
     except GancompError:
         return {}
     return {"macs": float(found.macs), "params": float(found.params)}
-
-
-def _objective(minutes: float) -> str:
-    return "L1"
 
 
 # --- the space --------------------------------------------------------------------------------------------------------
@@ -352,7 +348,7 @@ def _paces(
     watches = [_Stopwatch(min(PATIENCE, 0.6 * draft.minutes)) for _ in range(2)]
     supernet = stages.train_supernet(trial, network, sample, [watches[0]], progress=False).averaged["generator"]
     elastic = cast(ElasticGenerator, supernet.cpu().eval())
-    stages.fine_tune(trial, elastic.extract(typical), network, sample, [watches[1]], progress=False)
+    stages.fine_tune(trial, elastic.extract(typical), sample, [watches[1]], progress=False)
     score = stages.PairedScore(elastic, sample, len(sample.search))
     score(typical)  # once unmeasured
     began = time.monotonic()
@@ -449,7 +445,4 @@ def _warnings(plan: Plan) -> tuple[str, ...]:
         found.append(f"Half of the pictures are smaller than {plan.size} pixels and are enlarged.")
     if plan.crop < plan.made:
         found.append(f"Squares of {plan.crop} pixels are trained on: whole pictures would allow too few steps.")
-    if "perceptual" in plan.objective:
-        found.append("Students minimize a perceptual distance whose network also scores them, which flatters KID and "
-                     "the perceptual distance.")  # fmt: skip
     return tuple(found)

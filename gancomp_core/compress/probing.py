@@ -21,7 +21,16 @@ MOST_MADE = 4  # channels of a picture that comes out
 
 @dataclass(frozen=True)
 class Facts:
-    """What a network takes and makes; the fields are those of :class:`gancomp_core.compress.Teacher`."""
+    """What a network takes and makes.
+
+    Attributes:
+        in_channels: Channels of the pictures that go in.
+        out_channels: Channels of the pictures that come out, 1 to 4.
+        scale: How many times larger a picture becomes each way; 1/2 where it is halved.
+        fixed: The only height and width that it takes, or None.
+        multiple: Height and width are multiples of this.
+        smallest: The least height and width.
+    """
 
     in_channels: int
     out_channels: int

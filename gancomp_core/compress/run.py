@@ -221,7 +221,7 @@ class Workshop:
         if not self._made(path):
             begun, around = self.supernet.extract(best), self._around("tuning", "student")
             with self._stage("tuning"):
-                trained = stages.fine_tune(self.plan, begun, self.teacher.generator, self.task, around)
+                trained = stages.fine_tune(self.plan, begun, self.task, around)
             about = {"plan": self.plan.key, "architecture": best.as_dict()}
             save_weights(trained.averaged["generator"], path, about)
         student = cast(Generator, load_weights(best.network(), path).eval().requires_grad_(False))

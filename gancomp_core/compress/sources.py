@@ -35,7 +35,18 @@ UNKNOWN_LICENCE = "unknown: the teacher states none"
 
 @dataclass(frozen=True)
 class Source:
-    """An opened teacher before it is tried; the fields are those of :class:`gancomp_core.compress.Teacher`."""
+    """Where a teacher comes from.
+
+    Attributes:
+        network: The network in its own value range.
+        name: What reports call it.
+        kind: "module", "file.py", "onnx", "checkpoint" or "zoo".
+        licence: Of its weights.
+        file: The ONNX file of a black box, else None.
+        assumed: What was found out or decided about it, in sentences.
+        value_range: Where it is known without trying.
+        code: A digest of code that the weights do not show.
+    """
 
     network: nn.Module
     name: str
@@ -44,7 +55,7 @@ class Source:
     file: Path | None = None
     assumed: tuple[str, ...] = ()
     value_range: str | None = None
-    code: str = ""  # a digest of code that the weights do not show
+    code: str = ""
 
 
 def open_source(

@@ -17,20 +17,13 @@ from gancomp_core.files import atomic_write
 from gancomp_core.measure import likeness
 from gancomp_core.methods import architecture_search, feature_distillation, once_for_all
 from gancomp_core.methods.architecture_search import Evaluations, Frontier
-from gancomp_core.methods.feature_distillation import feature_kd
-from gancomp_core.nets import ElasticGenerator, Generator, GeneratorArchitecture, PatchDiscriminator, build
-from gancomp_core.train import Callback, Objective, TrainConfig, Trained, gan, perceptual, reconstruction
+from gancomp_core.nets import ElasticGenerator, Generator, GeneratorArchitecture, build
+from gancomp_core.train import Callback, TrainConfig, Trained, reconstruction
 from gancomp_core.train.callbacks import State
 from gancomp_core.train.identity import digest
 from gancomp_core.train.loop import Game, Training, fit
 
-#: What a student minimizes; targets are the teacher's pictures.
-OBJECTIVES: dict[str, Objective] = {
-    "L1": 50 * reconstruction(),
-    "L1 + perceptual": 50 * reconstruction() + 10 * perceptual(),
-    "adversarial + L1 + perceptual": gan() + 50 * reconstruction() + 10 * perceptual(),
-    "adversarial + L1 + features": gan() + 50 * reconstruction() + 0.5 * feature_kd(),
-}
+OBJECTIVE = 50 * reconstruction()  # to the teacher's pictures; a discriminator did not pay within hours
 LEARNING_RATE = 1e-3  # 2.5 times that of a long training: there are few steps
 LATE = 1.15  # how much longer than planned a training may become before it is shortened
 
@@ -126,34 +119,20 @@ def train_supernet(
     plan: Plan, network: Generator | None, task: Task, callbacks: list[Callback], progress: bool = True
 ) -> Trained:
     """Train every network of the plan's space at once."""
-    config, objective = _config(plan, plan.supernet_steps, progress), OBJECTIVES[plan.objective]
-    one = _game(begun(plan, network), network, task, config, objective)
-    return fit(once_for_all.of_many(one, once_for_all.uniform(plan.space), objective), task, config, callbacks)
+    config = _config(plan, plan.supernet_steps, progress)
+    many = once_for_all.of_many(_game(begun(plan, network), task, config), once_for_all.uniform(plan.space), OBJECTIVE)
+    return fit(many, task, config, callbacks)
 
 
-def fine_tune(
-    plan: Plan,
-    student: Generator,
-    network: Generator | None,
-    task: Task,
-    callbacks: list[Callback],
-    progress: bool = True,
-) -> Trained:
+def fine_tune(plan: Plan, student: Generator, task: Task, callbacks: list[Callback], progress: bool = True) -> Trained:
     """Train one network on, in place."""
     config = _config(plan, plan.tuning_steps, progress)
-    one = _game(student.requires_grad_(True), network, task, config, OBJECTIVES[plan.objective])
-    return fit(one, task, config, callbacks)
+    return fit(_game(student.requires_grad_(True), task, config), task, config, callbacks)
 
 
-def _game(student: Generator, network: Generator | None, task: Task, config: TrainConfig, objective: Objective) -> Game:
-    """That of distillation: with the teacher where its features are compared, with a discriminator where one plays."""
-    critic = getattr(network, "discriminator", None)
-    both = task.source_channels + task.target_channels
-    known = critic if isinstance(critic, PatchDiscriminator) and critic.in_channels == both else None
-    teacher = network if objective.find("feature_kd") else None
-    found = feature_distillation.game(student, teacher, task, config, objective, known)
-    if any(term.name.startswith("gan_") for term in objective.terms):
-        return found
+def _game(student: Generator, task: Task, config: TrainConfig) -> Game:
+    """That of distillation without a discriminator."""
+    found = feature_distillation.game(student, None, task, config, OBJECTIVE)
     networks = {name: each for name, each in found.networks.items() if name != "discriminator"}
     return replace(found, networks=networks, groups=found.groups[-1:])
 

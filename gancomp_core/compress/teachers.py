@@ -7,7 +7,6 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 
 import torch
@@ -37,43 +36,18 @@ MOST_NUMBERS = 2**26  # in the widest layer at once, 256 MB: what a batch of pic
 
 
 @dataclass(frozen=True, eq=False)
-class Teacher:
-    """A generator whose pictures a student learns.
+class Teacher(Source, Facts):
+    """A generator whose pictures a student learns: where it comes from, what it takes and makes, and how it is run.
 
     Attributes:
-        name: What reports call it.
         network: float32 [N, in_channels, H, W] in [-1, 1] to [N, out_channels, scale * H, scale * W]; in eval mode and
             without gradients. An ONNX file is wrapped in a module, too.
-        in_channels: Channels of the pictures that go in.
-        out_channels: Channels of the pictures that come out, 1 to 4.
-        scale: How many times larger a picture becomes each way; 1/2 where it is halved.
-        fixed: The only height and width that it takes, or None.
-        multiple: Height and width are multiples of this.
-        smallest: The least height and width.
         value_range: What the network itself takes, "[-1, 1]", "[0, 1]" or "[0, 255]"; "A -> B" where it makes others.
-        file: The ONNX file of a black box, else None.
-        assumed: What was found out or decided about it, in sentences.
-        licence: Of its weights.
-        kind: "module", "file.py", "onnx", "checkpoint" or "zoo".
-        code: A digest of the Python file that makes the network.
         widest: Numbers in its widest layer for each pixel of the picture that goes in.
         bfloat16: Whether :meth:`paint` lets layers run in bfloat16, as it does where pictures stay the same.
     """
 
-    name: str
-    network: nn.Module
-    in_channels: int
-    out_channels: int
-    scale: Fraction
-    fixed: tuple[int, int] | None
-    multiple: int
-    smallest: int
-    value_range: str
-    file: Path | None
-    assumed: tuple[str, ...]
-    licence: str
-    kind: str
-    code: str = ""
+    value_range: str = USUAL
     widest: int = 64
     bfloat16: bool = False
 

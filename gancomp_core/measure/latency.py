@@ -27,7 +27,7 @@ from gancomp_core.measure.onnx_export import OnnxGenerator
 from gancomp_core.measure.running import check_input_shape, evaluating, first_line
 
 Key = TypeVar("Key", bound=Hashable)
-ROUNDS, MOST_CALLS = 9, 8  # of what is timed in turns; calls in one turn
+ROUNDS, MOST_CALLS = 7, 10  # of what is timed in turns; calls in one turn
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def latencies(timed: Mapping[Key, Timed], seconds: float) -> dict[Key, Latency]:
         Their latencies over all rounds.
     """
     found: dict[Key, list[float]] = {key: [] for key in timed}
-    calls = {key: int(seconds / ROUNDS / min(_called(each, 1, 2))) for key, each in timed.items()}
+    calls = {key: int(seconds / ROUNDS / min(_called(each, 1, 1))) for key, each in timed.items()}
     for number in range(ROUNDS):
         for key in turn_order(timed, number):
             repeats = max(1, min(calls[key], MOST_CALLS))

@@ -1,13 +1,21 @@
 """The report of a compression in a real browser: the swipe by mouse and by keys, without scripts, on a phone."""
 
+import gzip
+import mimetypes
+from urllib.parse import urlsplit
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from factories import finished_compression, random_resnet, resnet, stripes
 from gancomp_core.compress.report import write_report
 from gancomp_core.compress.report.code import javascript
 from gancomp_core.compress.teachers import open_teacher
+from gancomp_core.data import to_float
+from gancomp_core.files import data_root
+from gancomp_core.measure import OnnxGenerator, export_onnx
 
 
 @pytest.fixture(scope="module")
@@ -75,26 +83,46 @@ def test_nothing_is_wider_than_a_phone(opened):
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
-def test_the_lines_of_javascript_read_and_write_pixels_as_the_lines_of_python_do(browser, tmp_path):
-    """What stands for onnxruntime-web hands back what it is given, so the canvas must come out as it went in."""
-    pixels = np.asarray(stripes(1, 8)[0].permute(1, 2, 0))
-    for channels, expected in (((3, 3), pixels), ((1, 1), np.asarray(Image.fromarray(pixels).convert("L")))):
-        page = browser.new_page()
-        page.set_content('<canvas width="8" height="8"></canvas>')
-        rgba = np.concatenate([pixels, np.full((8, 8, 1), 255, np.uint8)], 2).flatten().tolist()
-        made = page.evaluate(
-            """async ([rgba, lines]) => {
-                const context = document.querySelector("canvas").getContext("2d");
-                context.putImageData(new ImageData(Uint8ClampedArray.from(rgba), 8, 8), 0, 0);
-                window.ort = {
-                    Tensor: class { constructor(kind, data) { this.data = data; } },
-                    InferenceSession: {create: async () => ({run: async feeds => ({picture: feeds.source})})},
-                };
-                await new (async () => {}).constructor(lines)();
-                return Array.from(context.getImageData(0, 0, 8, 8).data);
-            }""",
-            [rgba, "\n".join(javascript("student.onnx", (8, 8), channels))],
-        )
-        found = np.array(made, np.uint8).reshape(8, 8, 4)[..., :3]
-        assert (found == (expected if expected.ndim == 3 else expected[..., None])).all()
-        page.close()
+RUNTIME = data_root() / "onnxruntime_web"
+PAGE = """<canvas></canvas><script type="module">
+import * as ort from "./ort.wasm.bundle.min.mjs";
+ort.env.wasm.numThreads = 1;
+window.ort = ort;
+</script>"""
+
+
+@pytest.mark.parametrize(("channels", "scale"), [((3, 3), 1), ((1, 1), 1), ((3, 1), 2), ((3, 3), 1 / 2)])
+def test_the_lines_of_javascript_make_the_picture_that_the_file_makes_in_python(new_page, tmp_path, channels, scale):
+    network = random_resnet(resnet(8, in_channels=channels[0], out_channels=channels[1], scale=scale))
+    file = export_onnx(network, tmp_path / "student.onnx", (1, channels[0], 16, 16))
+    pixels = np.asarray(stripes(1, 16)[0].permute(1, 2, 0))
+    files = {"index.html": PAGE.encode(), "student.onnx": file.read_bytes()}
+    files |= {packed.stem: gzip.decompress(packed.read_bytes()) for packed in RUNTIME.glob("*.gz")}
+
+    def served(route):  # lines in a page that a server gives; this one answers without a network
+        name = urlsplit(route.request.url).path.removeprefix("/")
+        kind = mimetypes.guess_type(name)[0] or "text/javascript"
+        route.fulfill(body=files[name], content_type=kind)
+
+    page = new_page()
+    page.route("**/*", served)
+    page.goto("http://127.0.0.1/index.html")
+    page.wait_for_function("window.ort")
+    rgba = np.concatenate([pixels, np.full((16, 16, 1), 255, np.uint8)], 2).flatten().tolist()
+    made = page.evaluate(
+        """async ([rgba, lines]) => {
+            const canvas = document.querySelector("canvas"), context = canvas.getContext("2d");
+            canvas.width = canvas.height = 16;
+            context.putImageData(new ImageData(Uint8ClampedArray.from(rgba), 16, 16), 0, 0);
+            await new (async () => {}).constructor(lines)();
+            return Array.from(context.getImageData(0, 0, canvas.width, canvas.height).data);
+        }""",
+        [rgba, "\n".join(javascript("student.onnx", (16, round(16 * scale)), channels))],
+    )
+    source = np.asarray(Image.fromarray(pixels).convert("L"))[..., None] if channels[0] == 1 else pixels
+    painted = OnnxGenerator(file)(to_float(torch.from_numpy(source.copy()).permute(2, 0, 1)[None])).clamp(-1, 1)
+    side = round(16 * scale)
+    found = np.array(made, np.float32).reshape(side, side, 4)
+    expected = ((painted[0] + 1) * 127.5).permute(1, 2, 0).expand(-1, -1, 3).numpy()
+    assert found[..., 3].min() == 255
+    assert np.abs(found[..., :3] - expected).max() < 0.6

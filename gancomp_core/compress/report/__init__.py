@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import importlib.metadata
 import json
-import math
 import platform
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from gancomp_core import __version__
+from gancomp_core.compress.plan import plain
 from gancomp_core.compress.report import code
 from gancomp_core.compress.report.card import model_card
 from gancomp_core.compress.report.numbers import Numbers, measure
@@ -56,7 +54,7 @@ def write_report(finished: Finished) -> Path:
     numbers = measure(finished)
     facts = _facts(finished, numbers)
     texts = {
-        "report.json": json.dumps(_plain(facts), indent=1, allow_nan=False) + "\n",
+        "report.json": json.dumps(facts, indent=1, allow_nan=False) + "\n",
         "card.md": model_card(numbers, facts),
         "report.html": html_page(finished, numbers, facts),
     }
@@ -81,8 +79,8 @@ def _facts(finished: Finished, numbers: Numbers) -> Json:
         "schema": SCHEMA,
         "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "headline": headline(numbers),
-        "verdicts": [dataclasses.asdict(each) for each in all_verdicts(finished, numbers)],
-        "networks": {key: dataclasses.asdict(each) for key, each in numbers.networks.items()},
+        "verdicts": all_verdicts(finished, numbers),
+        "networks": numbers.networks,
         "best_free": numbers.best_free.key if numbers.best_free else None,
         "held_out": numbers.held_out,
         "scored": numbers.indices.tolist(),
@@ -98,22 +96,25 @@ def _facts(finished: Finished, numbers: Numbers) -> Json:
         },
         "understood": _understood(finished),
         "plan": plan.as_dict(),
-        "minutes": dict(finished.minutes),
+        "minutes": finished.minutes,
         "files": files,
         "machine": machine_class(),
         "versions": _versions(),
         "code": {"python": code.python(*lines), "javascript": code.javascript(*lines), "notes": code.NOTES},
         "rights": RIGHTS.format(teacher.licence.rstrip(".") or "unknown"),
     }
-    return facts | {"provenance": _provenance(finished, facts)}
+    found: Json = plain(facts | {"provenance": _provenance(finished, facts)})
+    return found
 
 
 def _understood(finished: Finished) -> list[str]:
     facts, teacher = finished.plan.pictures, finished.teacher
     skipped = [f"Skipped: {each}" for each in facts.unreadable]
     counts = ", ".join(f"{count:,} {split}" for split, count in finished.plan.painted.items())
+    larger = "" if teacher.scale == 1 else f", in pictures {teacher.scale} times as high and wide"
     return [
-        f"The teacher takes {teacher.in_channels} channels in {teacher.value_range} and makes {teacher.out_channels}.",
+        f"The teacher takes {teacher.in_channels} channels in {teacher.value_range} and makes {teacher.out_channels}"
+        f"{larger}.",
         *teacher.assumed,
         f"{facts.readable:,} pictures were found; used are {counts}. The test pictures were held out: nothing was "
         "trained on them or chosen by them.",
@@ -149,14 +150,3 @@ def _provenance(finished: Finished, facts: Json) -> dict[str, str]:
         "machine": facts["machine"],
         "versions": ", ".join(f"{name} {version}" for name, version in facts["versions"].items()),
     }
-
-
-def _plain(value: Any) -> Any:
-    """Values that JSON knows: NaN and infinity become null, numpy's numbers Python's."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value.item() if hasattr(value, "item") else value

@@ -182,47 +182,36 @@ def _macs(value: int | None) -> str:
 
 def _quality(networks: Mapping[str, Network], side: str) -> str:
     head = ["network", *(title for title, _ in SCORES.values()), "KID", "Frechet distance"]
-    rows = []
-    for each in networks.values():
-        found: Quality | None = getattr(each, side)
-        if found is None:
-            continue
-        cells = []
-        for score, (_, digits) in SCORES.items():
-            value = found.scores.get(score)
-            if value is None:
-                cells.append(NONE)
-                continue
-            interval = "" if math.isnan(value.low) else f"{value.low:.{digits}f} to {value.high:.{digits}f}"
-            cells.append(_with(f"{value.mean:.{digits}f}", interval))
-        for distance in (found.kid, found.frechet):
-            spread = (
-                ""
-                if distance is None or math.isnan(distance.half_width)
-                else f" ± {significant(distance.half_width, 2)}"
-            )
-            cells.append(
-                NONE
-                if distance is None
-                else _with(significant(distance.value) + spread, f"floor {significant(distance.floor)}")
-            )
-        rows.append((each.name, cells))
-    keep = [0] + [place for place in range(1, len(head)) if any(cells[place - 1] != NONE for _, cells in rows)]
-    trimmed = [(name, [cells[place - 1] for place in keep[1:]]) for name, cells in rows]
+    rows = [(each.name, _cells(found)) for each in networks.values() if (found := getattr(each, side)) is not None]
+    kept = [place for place in range(len(head) - 1) if any(cells[place] != NONE for _, cells in rows)]
     caption = "Means over the held-out pictures; below each, its 95 % bootstrap interval"
-    return _table(caption, [head[place] for place in keep], trimmed)
+    trimmed = [(name, [cells[place] for place in kept]) for name, cells in rows]
+    return _table(caption, [head[0], *(head[place + 1] for place in kept)], trimmed)
+
+
+def _cells(quality: Quality) -> list[str]:
+    """Scores with their intervals, then distances with their floors."""
+    cells = []
+    for score, (_, digits) in SCORES.items():
+        found = quality.scores.get(score)
+        known = found is not None and not math.isnan(found.low)
+        interval = f"{found.low:.{digits}f} to {found.high:.{digits}f}" if found and known else ""
+        cells.append(_with(f"{found.mean:.{digits}f}", interval) if found else NONE)
+    for distance in (quality.kid, quality.frechet):
+        known = distance is not None and not math.isnan(distance.half_width)
+        spread = f" ± {significant(distance.half_width, 2)}" if distance and known else ""
+        floor = f"floor {significant(distance.floor)}" if distance else ""
+        cells.append(_with(significant(distance.value) + spread, floor) if distance else NONE)
+    return cells
 
 
 def _stages(finished: Finished) -> str:
+    real = {name: f"{minutes:.1f}" for name, minutes in finished.minutes.items()}
     rows = [
-        (stage.name, [_e(stage.what), f"{stage.minutes:.1f}", _minutes(finished.minutes.get(stage.name))])
+        (stage.name, [_e(stage.what), f"{stage.minutes:.1f}", real.get(stage.name, "")])
         for stage in finished.plan.stages
     ]
     return _table("Stages, in minutes", ["stage", "what", "planned", "real"], rows, "words")
-
-
-def _minutes(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f}"
 
 
 def _facts(facts: Json) -> str:

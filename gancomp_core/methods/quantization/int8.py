@@ -228,7 +228,7 @@ def _untold(stage: str, share: float) -> None:
 def makes_even_sizes(generator: object) -> bool:
     """Whether every picture that a generator makes has an even height and width, according to its architecture."""
     architecture = getattr(generator, "architecture", None)
-    step: int = getattr(architecture, "multiple", getattr(architecture, "scale", 1))
+    step: int = getattr(architecture, "full_multiple", getattr(architecture, "multiple", 1))
     return step % 2 == 0
 
 
