@@ -91,12 +91,15 @@ window.ort = ort;
 </script>"""
 
 
-@pytest.mark.parametrize(("channels", "scale"), [((3, 3), 1), ((1, 1), 1), ((3, 1), 2), ((3, 3), 1 / 2)])
+@pytest.mark.parametrize(("channels", "scale"), [((3, 3), 1), ((1, 1), 1), ((3, 1), 2), ((3, 3), 1 / 2), ((6, 3), 1)])
 def test_the_lines_of_javascript_make_the_picture_that_the_file_makes_in_python(new_page, tmp_path, channels, scale):
     network = random_resnet(resnet(8, in_channels=channels[0], out_channels=channels[1], scale=scale))
     file = export_onnx(network, tmp_path / "student.onnx", (1, channels[0], 16, 16))
     pixels = np.asarray(stripes(1, 16)[0].permute(1, 2, 0))
-    files = {"index.html": PAGE.encode(), "student.onnx": file.read_bytes()}
+    source = np.asarray(Image.fromarray(pixels).convert("L"))[..., None] if channels[0] == 1 else pixels
+    source = np.concatenate([source] * (2 if channels[0] == 6 else 1), 2)
+    x = to_float(torch.from_numpy(source).permute(2, 0, 1)[None])
+    files = {"index.html": PAGE.encode(), "student.onnx": file.read_bytes(), "picture.f32": x.numpy().tobytes()}
     files |= {packed.stem: gzip.decompress(packed.read_bytes()) for packed in RUNTIME.glob("*.gz")}
 
     def served(route):  # lines in a page that a server gives; this one answers without a network
@@ -119,8 +122,7 @@ def test_the_lines_of_javascript_make_the_picture_that_the_file_makes_in_python(
         }""",
         [rgba, "\n".join(javascript("student.onnx", (16, round(16 * scale)), channels))],
     )
-    source = np.asarray(Image.fromarray(pixels).convert("L"))[..., None] if channels[0] == 1 else pixels
-    painted = OnnxGenerator(file)(to_float(torch.from_numpy(source.copy()).permute(2, 0, 1)[None])).clamp(-1, 1)
+    painted = OnnxGenerator(file)(x).clamp(-1, 1)
     side = round(16 * scale)
     found = np.array(made, np.float32).reshape(side, side, 4)
     expected = ((painted[0] + 1) * 127.5).permute(1, 2, 0).expand(-1, -1, 3).numpy()

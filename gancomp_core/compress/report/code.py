@@ -39,17 +39,23 @@ def javascript(file: str, sizes: tuple[int, int], channels: tuple[int, int]) -> 
     value = "p[4 * (i % A) + Math.floor(i / A)]"
     if channels[0] == 1:  # as Pillow converts to gray
         value = "((19595 * p[4 * i] + 38470 * p[4 * i + 1] + 7471 * p[4 * i + 2] + 32768) >> 16)"
+    read = [
+        "const p = context.getImageData(0, 0, S, S).data;",
+        f"const x = Float32Array.from({{length: {channels[0]} * A}}, (_, i) => {value} / 127.5 - 1);",
+    ]
+    if channels[0] not in (1, 3):
+        read = [
+            "// float32 numbers of channels, height, width in [-1, 1]",
+            'const x = new Float32Array(await (await fetch("picture.f32")).arrayBuffer());',
+        ]
     made = "y[i >> 2]" if channels[1] == 1 else "y[(i >> 2) + (i % 4) * B]"
-    resize = [] if sizes[0] == sizes[1] else ["context.canvas.width = context.canvas.height = T;"]
     return [
         f"const S = {sizes[0]}, A = S * S, T = {sizes[1]}, B = T * T;",
-        'const context = document.querySelector("canvas").getContext("2d");',
-        "const p = context.getImageData(0, 0, S, S).data;",
-        "",
-        f"const x = Float32Array.from({{length: {channels[0]} * A}}, (_, i) => {value} / 127.5 - 1);",
+        'const canvas = document.querySelector("canvas"), context = canvas.getContext("2d");',
+        *read,
         f'const y = (await (await ort.InferenceSession.create("{file}")).run('
         f'{{source: new ort.Tensor("float32", x, [1, {channels[0]}, S, S])}})).picture.data;',
-        *resize,
+        "canvas.width = canvas.height = T;",
         "context.putImageData(new ImageData(Uint8ClampedArray.from({length: 4 * B}, "
         f"(_, i) => i % 4 == 3 ? 255 : ({made} + 1) * 127.5), T, T), 0, 0);",
     ]
