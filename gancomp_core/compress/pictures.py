@@ -194,6 +194,11 @@ def middles(sources: Tensor, painted: Tensor, size: int, made: int) -> tuple[Ten
     return given, middle(painted, (made, made), max(1, made // size))
 
 
+def visible(pictures: Tensor) -> Tensor:
+    """Pictures [N, C, H, W] of any channels as gray or color: three of them, or one where there are fewer."""
+    return pictures[:, : 3 if pictures.shape[1] >= 3 else 1]
+
+
 def divided(count: int) -> dict[str, int]:
     """How many of ``count`` pictures each split gets; at least two to choose by and two to report."""
     held = {name: min(max(2, round(share * count)), most) for name, (share, most) in HELD.items()}

@@ -126,11 +126,6 @@ def _check_teacher(teacher: Teacher) -> None:
             f"{teacher.name} makes pictures {teacher.scale} times as large, and students make them 1/{MOST_SCALE} to "
             f"{MOST_SCALE} times as large; resize them in a module around it."
         )
-    if teacher.out_channels not in (1, 3):
-        raise GancompError(
-            f"{teacher.name} makes pictures of {teacher.out_channels} channels, and students are scored on 1 (gray) "
-            "or 3 (color); wrap it in a module that returns these."
-        )
 
 
 def _sizes(teacher: Teacher, facts: PictureFacts, asked: int | None) -> tuple[tuple[int, int], int]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from gancomp_core.compress.pictures import visible
 from gancomp_core.compress.plan import Plan
 from gancomp_core.data import PictureSet, Task
 from gancomp_core.files import atomic_write
@@ -153,11 +154,13 @@ class PairedScore:
         self, supernet: ElasticGenerator, task: Task, pictures: int, tell: Callable[[], None] = lambda: None
     ) -> None:
         sources, targets = task.search.sources[:pictures], task.search.targets[:pictures]
-        self.supernet, self.task, self.tell = supernet, replace(task, search=PictureSet(sources, targets)), tell
+        self.supernet, self.tell = supernet, tell
+        self.task = replace(task, search=PictureSet(sources, visible(targets)))
         self.key = f"perceptual distance to the teacher {digest(supernet)} {task.fingerprint} {pictures}"
 
     def __call__(self, architecture: GeneratorArchitecture) -> float:
-        found = likeness(self.supernet.extract(architecture).eval(), self.task, "search")["perceptual"]
+        network = self.supernet.extract(architecture).eval()
+        found = likeness(lambda sources: visible(network(sources)), self.task, "search")["perceptual"]
         self.tell()
         return found
 

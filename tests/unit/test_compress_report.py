@@ -17,12 +17,13 @@ import torch.nn.functional as F
 import yaml
 from PIL import Image
 
-from factories import finished_compression, random_resnet, resnet, stripes, uint8_noise
+from factories import a_task, finished_compression, random_resnet, resnet, stripes, uint8_noise
 from gancomp_core.compress.report import page, write_report
 from gancomp_core.compress.report.chart import front
 from gancomp_core.compress.report.code import python
 from gancomp_core.compress.report.numbers import (
     HalfSize,
+    HeldOut,
     Network,
     Notes,
     Numbers,
@@ -32,11 +33,12 @@ from gancomp_core.compress.report.numbers import (
     contestants,
 )
 from gancomp_core.compress.report.verdicts import all_verdicts, headline, size, than
+from gancomp_core.compress.stages import PairedScore
 from gancomp_core.compress.teachers import open_teacher
-from gancomp_core.data import load_task, to_float
+from gancomp_core.data import PictureSet, load_task, to_float
 from gancomp_core.data.picture_files import decode
 from gancomp_core.measure import Latency, OnnxGenerator, cost, export_onnx, onnx_cost, psnr
-from gancomp_core.nets import ResnetGenerator
+from gancomp_core.nets import ArchitectureSpace, ResnetGenerator, SearchSpace, build
 
 NAMED = '<img src=x onerror="alert(1)"> & co'
 
@@ -179,6 +181,16 @@ def test_pictures_fit_on_the_page_however_large_they_are(monkeypatch: pytest.Mon
         uris, *stored = page._encoded(noise)
         assert tuple(stored) == found
         assert sum(len(uri) for uri in uris["teacher"]) * 3 / 4 < most + 100
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_two_and_four_channels_are_scored_on_what_can_be_seen(channels: int) -> None:
+    pictures = PictureSet(uint8_noise(4, 3, 16, 16), uint8_noise(4, channels, 16, 16, seed=1))
+    task = a_task(pictures)
+    scores = HeldOut(task, torch.arange(4)).judge(lambda sources: torch.zeros(len(sources), channels, 16, 16))
+    assert scores["to_teacher"].scores.keys() == {"psnr", "perceptual", "ssim"}
+    supernet = build(ArchitectureSpace(resnet(8, out_channels=channels, in_channels=3), SearchSpace(((8,),) * 8)))
+    assert PairedScore(supernet, task, 4)(supernet.space.widest) > 0
 
 
 def test_the_chart_marks_the_chosen_network_and_the_budget() -> None:

@@ -48,7 +48,7 @@ def javascript(file: str, sizes: tuple[int, int], channels: tuple[int, int]) -> 
             "// float32 numbers of channels, height, width in [-1, 1]",
             'const x = new Float32Array(await (await fetch("picture.f32")).arrayBuffer());',
         ]
-    made = "y[i >> 2]" if channels[1] == 1 else "y[(i >> 2) + (i % 4) * B]"
+    made = "y[i >> 2]" if channels[1] < 3 else "y[(i >> 2) + (i % 4) * B]"
     return [
         f"const S = {sizes[0]}, A = S * S, T = {sizes[1]}, B = T * T;",
         'const canvas = document.querySelector("canvas"), context = canvas.getContext("2d");',

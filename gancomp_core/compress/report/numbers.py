@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from gancomp_core.compress.pictures import visible
 from gancomp_core.data import Pictures, Task, to_float
 from gancomp_core.measure import (
     Latency,
@@ -427,7 +428,7 @@ class HeldOut:
             check_output(made, target)
             sums, squares = sums + made.double().sum(0), squares + made.double().square().sum(0)
             if any(side.enough for side in self.sides.values()):
-                features.append(extract_features(made))
+                features.append(extract_features(visible(made)))
             for name, side in self.sides.items():
                 if side.paired and not (paint is None and name == "to_teacher"):
                     for score, found in _similarity(made, to_float(side.targets[some])).items():
@@ -439,15 +440,11 @@ class HeldOut:
         return judged | {"variety": float(variety)}
 
 
-def visible(pictures: Tensor) -> Tensor:
-    """Pictures [N, C, H, W] of any channels as gray or color: three of them, or one where there are fewer."""
-    return pictures[:, : 3 if pictures.shape[1] >= 3 else 1]
-
-
 def _similarity(made: Tensor, target: Tensor) -> dict[str, Tensor]:
-    found = {"psnr": psnr(made, target).clamp(max=PSNR_MOST), "perceptual": perceptual_distance(made, target)}
-    return found | ({"ssim": ssim(made, target)} if min(made.shape[2:]) >= SSIM_WINDOW else {})
+    seen = visible(made), visible(target)
+    found = {"psnr": psnr(made, target).clamp(max=PSNR_MOST), "perceptual": perceptual_distance(*seen)}
+    return found | ({"ssim": ssim(*seen)} if min(made.shape[2:]) >= SSIM_WINDOW else {})
 
 
 def _features(pictures: Pictures, indices: Tensor) -> Tensor:
-    return extract_features(to_float(pictures[some]) for some in indices.split(BATCH))
+    return extract_features(visible(to_float(pictures[some])) for some in indices.split(BATCH))

@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from gancomp_core.compress.pictures import visible
 from gancomp_core.compress.report.chart import front
-from gancomp_core.compress.report.numbers import Network, Numbers, Quality, visible
+from gancomp_core.compress.report.numbers import Network, Numbers, Quality
 from gancomp_core.compress.report.verdicts import size, than
 from gancomp_core.data import to_float
 from gancomp_core.files import Json
