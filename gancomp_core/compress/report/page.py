@@ -174,6 +174,7 @@ def _against(one: Network, other: Network) -> str:
     if not (one.times and other.times):
         return NONE
     macs = than(other.macs, one.macs, "fewer MACs", "more MACs") if one.macs and other.macs else ""
+    macs = "the same MACs" if one.macs == other.macs else macs
     return _with(than(other.ms, one.ms, "faster", "slower"), macs).replace(" times ", " × ")
 
 
@@ -267,7 +268,7 @@ class _Pictures:
 
     def _strip(self, place: int, names: Sequence[str]) -> str:
         edge = self.edges["input"]
-        told = {"input": "input" if edge == self.edges["teacher"] else f"input, {edge} x {edge}"}
+        told = {"input": "input" if edge == self.edges["teacher"] else f"input, {edge} px"}
         cells = "".join(f"<div>{self._image(place, name)}<span>{told.get(name, name)}</span></div>" for name in names)
         return f'<div class="strip">{cells}</div>'
 
