@@ -254,7 +254,7 @@ def test_the_middle_of_a_fixed_size_is_the_same_on_both_sides():
     given = torch.arange(50.0).expand(1, 50, 50)
     for scale in (2, 4, 1 / 2):
         source, made = middles(given, rescaled(given[None], scale)[0], 40, round(40 * scale))
-        assert source.mean() == pytest.approx(made.mean(), abs=0.01)
+        assert float(source.mean()) == pytest.approx(float(made.mean()), abs=0.01)
 
 
 def test_a_training_that_is_too_slow_ends_earlier_and_goes_on_alike(short, tmp_path):
