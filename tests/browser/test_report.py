@@ -114,7 +114,8 @@ def test_the_lines_of_javascript_make_the_picture_that_the_file_makes_in_python(
     rgba = np.concatenate([pixels, np.full((16, 16, 1), 255, np.uint8)], 2).flatten().tolist()
     made = page.evaluate(
         """async ([rgba, lines]) => {
-            const canvas = document.querySelector("canvas"), context = canvas.getContext("2d", {willReadFrequently: true});
+            const canvas = document.querySelector("canvas");
+            const context = canvas.getContext("2d", {willReadFrequently: true});
             canvas.width = canvas.height = 16;
             context.putImageData(new ImageData(Uint8ClampedArray.from(rgba), 16, 16), 0, 0);
             await new (async () => {}).constructor(lines)();
