@@ -18,6 +18,7 @@ import site_pages  # noqa: E402
 
 from gancomp_core import __version__  # noqa: E402
 from gancomp_core.course.notebook_files import read_notebook, with_alt_text  # noqa: E402
+from gancomp_core.course.pad.page import write_page  # noqa: E402
 from gancomp_core.course.states import STATIC  # noqa: E402
 
 # Where the project is published; empty for nowhere. From it follow the buttons for Colab and Binder and the links to
@@ -82,10 +83,13 @@ def copy_notebooks(*_: object) -> None:
         nbformat.write(shown, target / notebook.name)
 
 
-def copy_downloads(app, error) -> None:
-    """Each notebook as it is committed, beside its page."""
-    for notebook in [] if error else (REPOSITORY / "notebooks").glob("[0-9]*.ipynb"):
+def add_files(app, error) -> None:
+    """Each notebook as it is committed, beside its page; and the drawing page."""
+    if error or app.builder.format != "html":
+        return
+    for notebook in (REPOSITORY / "notebooks").glob("[0-9]*.ipynb"):
         shutil.copyfile(notebook, Path(app.outdir) / "notebooks" / notebook.name)
+    write_page(Path(app.outdir) / "demo")
 
 
 def finish_page(app, pagename: str, templatename: str, context: dict, doctree) -> str | None:
@@ -102,7 +106,7 @@ def finish_page(app, pagename: str, templatename: str, context: dict, doctree) -
     for part in ("body", "furo_navigation_tree"):
         context[part] = site_pages.repaired(context.get(part) or "")
     address = site_pages.checked_repository(app.config.repository)
-    context |= {"repository": address, "drawing": "drawing" in app.env.found_docs}
+    context["repository"] = address
     if pagename == app.config.root_doc:
         context |= landing.context(Path(app.outdir) / pictures)
         context["running"] = site_pages.running(address, app.config.branch, "notebooks/00_start_here.ipynb")
@@ -144,4 +148,4 @@ def setup(app) -> None:
     app.add_config_value("repository", "", "html")
     app.add_config_value("branch", "main", "html")
     app.connect("html-page-context", finish_page, priority=900)  # after furo's own, which makes the sidebar
-    app.connect("build-finished", copy_downloads)
+    app.connect("build-finished", add_files)

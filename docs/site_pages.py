@@ -78,9 +78,17 @@ def running(repository: str, branch: str, notebook: str) -> dict[str, str]:
 
 
 def repaired(page: str) -> str:
-    """HTML with what screen readers stumble over put right: empty header cells, headings without a level."""
+    """HTML with what screen readers stumble over put right.
+
+    Empty header cells, headings without a level, and lists of parameters that are definitions of nothing.
+    """
     page = re.sub(r"<th(?P<rest>[^>]*)>\s*(?:<p></p>)?\s*</th>", r"<td\g<rest>></td>", page)
+    page = re.sub(r'<dl>\s*(<dd><em class="sig-param">.*?)</dl>', _as_lines, page, flags=re.DOTALL)
     return page.replace('role="heading">', 'role="heading" aria-level="2">')
+
+
+def _as_lines(parameters: re.Match[str]) -> str:
+    return parameters[1].replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
 
 
 def below_title(page: str, bar: str) -> str:

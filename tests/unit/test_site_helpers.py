@@ -66,6 +66,13 @@ def test_empty_headers_and_headings_without_a_level_are_put_right(pages):
     assert pages.repaired(page) == '<td></td><td class="a"></td><th>b</th><p role="heading" aria-level="2"><span>'
 
 
+def test_parameters_on_lines_of_their_own_are_no_list_of_definitions(pages):
+    page = '<dt>f(\n<dl>\n<dd><em class="sig-param">a</em>,</dd>\n</dl>\n)</dt><dl><dt>b</dt><dd>c</dd></dl>'
+    assert pages.repaired(page) == (
+        '<dt>f(\n<span class="sig-line"><em class="sig-param">a</em>,</span>\n\n)</dt><dl><dt>b</dt><dd>c</dd></dl>'
+    )
+
+
 def test_a_description_is_the_first_sentence_and_ends_at_a_word(pages):
     long = "A network paints. " + "It costs a great deal. " * 20
     found = pages.description(publish_doctree(f"Title\n=====\n\nshort\n\n{long}"))
