@@ -34,7 +34,8 @@ def opened(new_page, address):
 
 def painted(page, side):
     """Wait until something is painted."""
-    page.wait_for_function(f"document.getElementById('{side}-picture').width !== 300")
+    corner = f"document.getElementById('{side}-picture').getContext('2d').getImageData(0, 0, 1, 1)"
+    page.wait_for_function(f"{corner}.data[3] === 255")
 
 
 def pixels(page, selector):
@@ -191,9 +192,12 @@ def test_every_network_makes_in_the_browser_what_onnxruntime_makes_in_python(ope
 def test_the_other_tasks_are_painted_in_their_colors(opened):
     page = opened()
     for task in demo.demo_tasks()[1:]:
-        made = after(page, "student", lambda task=task: page.get_by_label(task["title"]).check(force=True))
-        painted(page, "teacher")
-        assert made.shape[:2] == tuple(task["size"])
+        page.get_by_label(task["title"]).check(force=True)
+        for side in ("student", "teacher"):
+            painted(page, side)
+            made = pixels(page, f"#{side}-picture")
+            assert made.shape[:2] == tuple(task["size"])
+            assert made.std() > 0
         assert drawn(page, task["size"][0]).any()
 
 

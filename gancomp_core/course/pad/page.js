@@ -158,10 +158,9 @@ function showTask(task) {
   Object.assign(state, { task, budget: Math.max(half, 0) });
   Object.assign(by("budget"), { max: budgets.length - 1, value: state.budget });
   by("budget-ticks").replaceChildren(...budgets.map((_, i) => make("option", { value: i })));
-  by("thing").textContent = task.thing ?? task.title.toLowerCase();
   showFacts("teacher", task.teacher);
   for (const side of ["teacher", "student"]) {
-    by(`${side}-picture`).getContext("2d").clearRect(0, 0, ...task.size);
+    Object.assign(by(`${side}-picture`), { width: task.size[1], height: task.size[0] }); // and so empty
     showTime(side, task.teacher);
   }
   pad.load(task.size, task.examples);
@@ -173,7 +172,7 @@ function showTask(task) {
 async function paint(side, network, numbers) {
   const { task } = state;
   const picture = await network.paint(numbers);
-  if (task !== state.task) return;
+  if (task !== state.task || network !== (side === "student" ? state.student : task.teacher)) return;
   showPicture(by(`${side}-picture`), picture, task.size);
   showTime(side, network);
   await pause(); // lets the browser show it, and hear the pen

@@ -66,7 +66,9 @@ function render({ model, el }) {
   started = true; // the kernel has painted the first drawing already
   show();
   model.on("change:facts", answered);
-  el.append(make("div", { className: "pad pad-widget" }, host, pictures), status);
+  // JupyterLab's own keys would delete cells while one draws with the keyboard
+  const whole = { className: "pad pad-widget", "data-lm-suppress-shortcuts": "true" };
+  el.append(make("div", whole, host, pictures, status));
   return () => model.off("change:facts", answered);
 }
 
