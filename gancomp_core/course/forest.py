@@ -74,6 +74,16 @@ def _words(status: str, of: Effect, notes: str) -> str:
     return "\n".join([first, *([", ".join(more)] if more else [])])
 
 
+def forest_alt() -> str:
+    """The picture in words: what it shows, then each effect with its status and interval."""
+    whole = effects()
+    said = [
+        f"{each.paper}, {each.claim}: {_words(each.status, each.effect, each.notes)}".replace("\n", ", ")
+        for each in whole.itertuples()
+    ]
+    return f"{pages.alt()} {'; '.join(said)}."
+
+
 def forest_svg() -> str:
     """The picture as text that can be searched, in the reader's light or dark colors."""
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "claims"}):

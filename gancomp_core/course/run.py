@@ -22,9 +22,10 @@ import psutil
 from nbformat import NotebookNode
 
 from gancomp_core.course import notebook_files as files
+from gancomp_core.course import web_page
 from gancomp_core.course.profiles import Profile
 from gancomp_core.errors import at_least
-from gancomp_core.files import REPOSITORY, atomic_write, cache_root
+from gancomp_core.files import REPOSITORY, cache_root
 
 OUT = REPOSITORY / "build" / "notebooks"
 MEMORY_EACH = 3_000_000_000  # bytes set aside for a notebook when deciding how many run side by side
@@ -66,6 +67,7 @@ def run_notebooks(
     parameters: Sequence[tuple[str, str]] = (),
     drive_widgets: bool = False,
     html: bool = True,
+    states: bool = False,
 ) -> list[Outcome]:
     """Execute notebooks, several at once where memory allows. An interrupt ends every kernel before it is raised again.
 
@@ -77,6 +79,7 @@ def run_notebooks(
         parameters: Further papermill parameters as (name, value) text.
         drive_widgets: Append a cell that moves every control to both ends and the middle.
         html: Whether to write web pages.
+        states: Whether explorers keep pictures of their settings, which move on web pages (seconds for each).
 
     Returns:
         The outcome of each.
@@ -91,6 +94,7 @@ def run_notebooks(
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="gancomp-run-") as scratch:
         environment = _environment(Path(scratch), threads=max(_cores() // max(jobs, 1), 1))
+        environment |= {"GANCOMP_STATES": "1"} if states else {}
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:
@@ -176,8 +180,9 @@ def run_and_report(
     notebooks = files.choose(chosen)
     try:
         outcomes = run_notebooks(
-            notebooks, profile, out=out, jobs=1 if write else jobs, parameters=parameters, drive_widgets=drive_widgets
-        )
+            notebooks, profile, out=out, jobs=1 if write else jobs, parameters=parameters, drive_widgets=drive_widgets,
+            states=write and profile == "standard",  # what is committed
+        )  # fmt: skip
         for notebook, outcome in zip(sorted(notebooks, key=lambda path: path.stem), outcomes, strict=True):
             if write and outcome.passed:
                 write_back(notebook, out / notebook.name, profile, outcome)
@@ -265,7 +270,7 @@ def _finish(job: _Running, html: bool) -> Outcome:
         if not outcome.error:
             files.write_notebook(plain, job.executed)
         if html:
-            _write_html(plain, job.executed.with_suffix(".html"))
+            web_page.write(plain, job.executed.with_suffix(".html"), folder=job.source.parent)
     return outcome
 
 
@@ -280,14 +285,6 @@ def _first_error(notebook: NotebookNode) -> str:
                 where = "while every widget was driven" if added else f"cell {number} (In [{code}])"
                 return f"{where}: {output.ename}: {(output.evalue.splitlines() or [''])[0]}"
     return ""
-
-
-def _write_html(notebook: NotebookNode, path: Path) -> None:
-    from nbconvert import HTMLExporter  # slow to import, and not needed to run
-
-    body, _ = HTMLExporter().from_notebook_node(files.with_alt_text(notebook))
-    with atomic_write(path) as temporary:
-        temporary.write_text(body, encoding="utf-8")
 
 
 def _end(job: _Running) -> None:
