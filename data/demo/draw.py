@@ -1,8 +1,8 @@
 """The drawings that test the networks of the drawing page: what a person might draw, from ``strokes.yml``.
 
 Run ``python data/demo/draw.py`` to draw them again (for maintainers). No network was trained with them or chosen by
-them. A third of them is drawn in a browser: a mouse follows the strokes with a hand's shake, and every move that the page
-hears of becomes a line; that needs Playwright and Chromium.
+them. A third of them is drawn in a browser: a mouse follows the strokes with a hand's shake, and every move that the
+page hears of becomes a line; that needs Playwright and Chromium.
 """
 
 from __future__ import annotations

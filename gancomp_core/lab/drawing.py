@@ -16,11 +16,9 @@ from typing import Any, cast
 from torch import nn
 
 from gancomp_core import zoo
-from gancomp_core.compress.stages import PairedScore
 from gancomp_core.data import Task, load_task
 from gancomp_core.data.drawn import drawn_task
 from gancomp_core.files import cache_root
-from gancomp_core.methods.architecture_search import Budget, Evaluations, search
 from gancomp_core.methods.feature_distillation import DistillationOutputs, distil
 from gancomp_core.methods.once_for_all import of_many, only, uniform, warm_start
 from gancomp_core.methods.pseudo_pairs import pseudo_pairs
@@ -29,13 +27,11 @@ from gancomp_core.nets import (
     ChannelConfig,
     ElasticGenerator,
     Generator,
-    GeneratorArchitecture,
     SearchSpace,
 )
 from gancomp_core.train import (
     Checkpoint,
     Game,
-    Objective,
     OptimizerGroup,
     TrainConfig,
     Trained,
@@ -54,9 +50,26 @@ TEACHER = ChannelConfig.uniform(24)
 #: What students may be: separable blocks, whose weights take little room, and ends as wide as the teacher's.
 CHANNELS = SearchSpace(((24, 16, 8),) * 2 + ((16, 12, 8),) + ((16, 12, 8, 4),) * 3 + ((24, 16, 8),) * 2)
 DEPTHS = (3, 6)
+#: What students and supernets minimize: targets are the teacher's pictures.
+IMITATION = 50 * reconstruction()
 RATE = 1e-3  # of students and supernets
 BATCH = 4  # of students and supernets
-CANDIDATES, SCORED = 60, 48  # networks of a search, and the pictures that each is scored on
+#: What a search in the supernet found for five budgets.
+SHOES = (
+    "24_16_8_8_4_16_24_16 depth=6",
+    "8_24_8_8_8_12_8_16 depth=6",
+    "24_8_8_4_16_12_8_16 depth=3",
+    "16_8_8_8_4_8_8_16 depth=3",
+    "8_8_8_8_4_8_8_8 depth=3",
+)
+#: Chosen by their cost.
+EMOJI = (
+    "24_24_8_12_12_12_24_24 depth=3",
+    "24_16_8_8_8_8_16_24 depth=3",
+    "16_16_8_8_8_8_8_16 depth=3",
+    "16_8_8_4_8_4_8_16 depth=3",
+    "8_8_8_4_4_8_8_8 depth=3",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +80,11 @@ class Demo:
         name: Its name on the page.
         of: The task whose sources are drawn.
         variants: As for :func:`gancomp_core.data.drawn.drawn_task`.
-        perceptual: Weight of the perceptual distance beside 50 times L1.
+        perceptual: Weight of the perceptual distance for the teacher, beside its game and 50 times L1.
         warp: Whether pictures are turned and scaled a little.
         batch_size: Pictures in a step of the teacher.
         steps: Of teacher, supernet, and each student.
-        budgets: The most MACs and parameters of each student.
+        names: Students, as :meth:`gancomp_core.nets.space.Space.name` calls them.
     """
 
     name: str
@@ -81,7 +94,7 @@ class Demo:
     warp: bool
     batch_size: int
     steps: tuple[int, int, int]
-    budgets: tuple[Budget, ...]
+    names: tuple[str, ...]
 
     @property
     def folder(self) -> Path:
@@ -92,21 +105,19 @@ class Demo:
         """Drawings and the pictures that belong to them."""
         return drawn_task(load_task(self.of), self.variants)
 
-    @property
-    def objective(self) -> Objective:
-        found = 50 * reconstruction()
-        return found + self.perceptual * perceptual() if self.perceptual else found
-
     @cached_property
     def teacher(self) -> Generator:
         """The most important channels of the shipped teacher, trained on with drawings, against a discriminator."""
         model: Any = zoo.load(f"{self.of}/teacher")
         network = warm_start(only(replace(model.generator.architecture, channels=TEACHER)), model.generator).extract()
         config = TrainConfig(self.steps[0], self.batch_size, warp=self.warp, discriminator_width=16)
+        objective = gan() + 50 * reconstruction()
+        if self.perceptual:
+            objective += self.perceptual * perceptual()
 
         def train(checkpoint: Checkpoint) -> Trained:
             return distil(
-                network.requires_grad_(True), None, self.task, config, objective=gan() + self.objective,
+                network.requires_grad_(True), None, self.task, config, objective=objective,
                 discriminator=model.models.get("discriminator"), callbacks=[checkpoint],
             )  # fmt: skip
 
@@ -130,25 +141,17 @@ class Demo:
 
         def train(checkpoint: Checkpoint) -> Trained:
             game, config = self._imitation(elastic), self._config(self.steps[1])
-            return fit(of_many(game, uniform(self.space), self.objective), self.taught, config, [checkpoint])
+            return fit(of_many(game, uniform(self.space), IMITATION), self.taught, config, [checkpoint])
 
         return cast(ElasticGenerator, self._made("supernet", elastic, train))
 
     @cached_property
-    def front(self) -> tuple[GeneratorArchitecture, ...]:
-        """The best network within each budget."""
-        score = Evaluations(PairedScore(self.supernet, self.taught, SCORED), cache=self.folder / "scores")
-        pixels = (self.task.size, self.task.size)
-        return tuple(
-            search(self.space, score, budget, pixels=pixels, evaluations=CANDIDATES).best for budget in self.budgets
-        )
-
-    @cached_property
     def students(self) -> tuple[Generator, ...]:
-        """The networks of the front, each cut from the supernet and trained on."""
-        return tuple(self._student(number, architecture) for number, architecture in enumerate(self.front, start=1))
+        """Networks cut from the supernet and trained on, the largest first."""
+        return tuple(self._student(number) for number in range(1, 1 + len(self.names)))
 
-    def _student(self, number: int, architecture: GeneratorArchitecture) -> Generator:
+    def _student(self, number: int) -> Generator:
+        architecture = self.space.named(self.names[number - 1])
         network = self.supernet.extract(architecture)
 
         def train(checkpoint: Checkpoint) -> Trained:
@@ -163,9 +166,9 @@ class Demo:
     def _imitation(self, network: nn.Module) -> Game:
         """A network learns the pictures of a task, without a discriminator."""
         return Game(
-            networks={"generator": network.requires_grad_(True), **self.objective.auxiliary_networks()},
+            networks={"generator": network.requires_grad_(True)},
             outputs=DistillationOutputs,
-            groups=(OptimizerGroup("generator", ("generator",), self.objective, RATE),),
+            groups=(OptimizerGroup("generator", ("generator",), IMITATION, RATE),),
         )
 
     def _made(self, stage: str, network: nn.Module, train: Callable[[Checkpoint], Trained]) -> nn.Module:
@@ -182,20 +185,18 @@ class Demo:
         return float(read_about(self.folder / f"{stage}.safetensors")["minutes"])
 
 
-def _budgets(*limits: tuple[float, float]) -> tuple[Budget, ...]:
-    return tuple(Budget(macs=macs * 1e6, params=params * 1e3) for macs, params in limits)
-
-
 DEMOS = {
     each.name: each
     for each in (
         Demo(
             name="shoes", of="edges2shoes", variants=3, perceptual=0, warp=False, batch_size=16,
-            steps=(4000, 8000, 3000), budgets=_budgets((12.8, 66), (9.6, 46), (6.4, 28), (4.26, 23), (2.56, 19.5)),
+            steps=(4000, 4000, 2000),
+            names=SHOES,
         ),
         Demo(
             name="emoji", of="lines2gloss", variants=8, perceptual=10, warp=True, batch_size=8,
-            steps=(1800, 3000, 1200), budgets=_budgets((63.3, 67), (39.5, 40), (26.4, 28), (17.6, 24), (12.7, 19.1)),
+            steps=(1800, 2000, 3000),
+            names=EMOJI,
         ),
     )
 }  # fmt: skip
