@@ -50,8 +50,9 @@ export default {
     whenShown(el, () => {
       const box = boxAround(el);
       nameAll(box, named);
-      const watched = { subtree: true, childList: true, attributes: true, attributeFilter: ["aria-valuetext"] };
-      observer.observe(box, watched);
+      // classes come after the elements; noUiSlider writes its own value text at each move
+      const attributes = ["class", "aria-valuetext"];
+      observer.observe(box, { subtree: true, childList: true, attributeFilter: attributes });
     });
     model.on("change:busy", busy);
     return () => {
