@@ -35,6 +35,8 @@ release = version = __version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["notebooks/solutions/**", "**/.*"]
 nb_execution_mode = "off"  # the notebooks are committed executed; the site shows what was committed
+nb_code_prompt_show = "Show the code"  # of cells tagged hide-input
+nb_code_prompt_hide = "Hide the code"
 nb_ipywidgets_js = {}  # widgets are live in Jupyter only; their static twins stand below them
 myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath", "html_image"]
 myst_heading_anchors = 4
