@@ -164,7 +164,10 @@ def test_a_page_that_is_not_there_leads_back(new_page, address, watch):
     page = new_page()
     for wrong in ("nothing.html", "notebooks/nothing.html"):
         page.goto(address + wrong)
-        page.wait_for_timeout(500)
+        page.wait_for_function("document.querySelector('.sidebar-drawer').offsetWidth < 700")  # its styles are found
+        page.wait_for_function(
+            f"document.querySelector('article a[href]:not(.headerlink)').href === '{address}index.html'"
+        )
         page.get_by_role("link", name="The front page").click()
         page.wait_for_url(f"{address}index.html")
     watch.complaints.clear()  # the server does say 404
