@@ -57,10 +57,11 @@ def main():
 
 
 def lab(python, arguments):
-    """Rooted in the checkout, so that a reader can open the library beside a notebook."""
+    """Rooted in the checkout, so that a reader can open the library beside a notebook; asks for no news and updates."""
     first = "notebooks/00_start_here.ipynb"
     page = f"/lab/tree/{first}" if (HERE / first).exists() else "/lab"
-    return call([python, "-m", "jupyterlab", f"--LabApp.default_url={page}", *arguments])
+    settings = f"--LabApp.app_settings_dir={HERE / 'tools' / 'lab_settings'}"
+    return call([python, "-m", "jupyterlab", f"--LabApp.default_url={page}", settings, *arguments])
 
 
 def run(python, arguments):

@@ -58,7 +58,8 @@ def table(book: pd.DataFrame) -> str:
         cells = "".join(f"<td {left}>{each}</td>" for each in others)
         rows.append(f'<tr><th scope="row" {left}>{status}</th>{cells}</tr>')
     body = "".join(rows) or f'<tr><td colspan="{len(COLUMNS)}">No claim of this kind.</td></tr>'
-    return f'<div style="overflow-x:auto"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    around = '<div style="overflow-x:auto" tabindex="0" role="region" aria-label="The claims">'  # scrolls by keys too
+    return f"{around}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
 
 
 def show_ledger(book: pd.DataFrame) -> None:

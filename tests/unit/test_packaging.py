@@ -16,6 +16,7 @@ from types import ModuleType
 
 import pytest
 import yaml
+from jupyterlab_server import settings_utils
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -188,6 +189,20 @@ def test_zoo_check_takes_names_or_checks_all(
 ) -> None:
     monkeypatch.setattr(make, "call", lambda command: command)
     assert make.zoo_check("python", arguments) == ["python", "-m", "gancomp_core", "zoo", "check", *chosen]
+
+
+def test_make_lab_asks_no_question_about_news_and_looks_for_no_updates(
+    make: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(make, "call", lambda command: command)
+    [given] = [word for word in make.lab("python", []) if "app_settings_dir" in word]
+    folder = given.partition("=")[2]
+    schemas = Path(sys.prefix) / "share" / "jupyter" / "lab" / "schemas"
+    overrides, _ = settings_utils._get_overrides(folder)  # JupyterLab's own reading
+    plugin = "@jupyterlab/apputils-extension:notification"
+    found, _ = settings_utils.get_settings(folder, str(schemas), str(tmp_path), plugin, overrides=overrides)
+    properties = found["schema"]["properties"]
+    assert (properties["fetchNews"]["default"], properties["checkForUpdates"]["default"]) == ("false", False)
 
 
 def test_ci_does_what_a_user_does(repository: Path) -> None:
