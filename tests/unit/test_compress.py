@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 import time
@@ -236,7 +237,7 @@ class Resizing(nn.Module):
 
 
 @pytest.mark.parametrize("scale", [2, 1 / 2])
-def test_a_student_makes_pictures_as_large_as_its_teacher(folder, scale, tmp_path):
+def test_a_student_makes_pictures_as_large_as_its_teacher(folder, scale, tmp_path, monkeypatch):
     teacher = open_teacher(Resizing(scale))
     plan = make_plan(teacher, folder, budget="999M macs", minutes=MINUTES)
     made = round(plan.size * scale)
@@ -248,6 +249,8 @@ def test_a_student_makes_pictures_as_large_as_its_teacher(folder, scale, tmp_pat
     assert shop.task.test.teacher[:2].shape == (2, 3, made, made)
     assert (teacher.paint(pairs.source) - pairs.target).abs().max() < 2 / 127.5
     assert OnnxGenerator(shop.files["int8"])(pairs.source).shape == pairs.target.shape
+    monkeypatch.setattr("gancomp_core.compress.run.FAITHFUL", 200.0)
+    assert re.search(r"most of it in the layer [\w.]+ \(\d+\.\d dB alone\)", shop.checks[0])
 
 
 def test_the_middle_of_a_fixed_size_is_the_same_on_both_sides():
