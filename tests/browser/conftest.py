@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from lab import Watch, find_chromium, running_lab
+from lab import PATIENCE_MS, Watch, find_chromium, running_lab
 
 CHROMIUM = find_chromium()
 MISSING = "no Chromium, Chrome or Edge was found; on Debian and Ubuntu 'apt-get install chromium' brings one"
@@ -51,7 +51,7 @@ def new_page(browser, watch):
     def open_page(**options):
         contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 1100}} | options))
         page = contexts[-1].new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(PATIENCE_MS)
         watch.over(page)
         return page
 
