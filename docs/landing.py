@@ -32,7 +32,7 @@ CARDS = {
     "05_agd_search": "Channels layer by layer",
     "06_wavelet_distillation": "A real shoe, the teacher's",
     "07_quantization": "Six flat emoji; below, glossy",
-    "08_benchmarking": "For each network: times fewer MACs",
+    "08_benchmarking": "Shoes: FD of every method",
     "09_compress_your_own": "Held-out pictures: given",
 }
 
