@@ -11,7 +11,6 @@ const ACTIONS = [
   ["clear", "Clear", "C", "M4 6h12M8 6V4h4v2M6 6l1 11h6l1-11"],
 ];
 const MOST_UNDO = 200;
-const BRUSHES = { pencil: 1, eraser: 3, fill: 1 };
 
 /** An element: properties that the element lacks, such as aria-label, become attributes. */
 export function make(tag, properties = {}, ...children) {
@@ -126,7 +125,7 @@ export class Drawing {
 /** A pad in `root`; `changed()` is called after each change, and `load` puts drawings of another size into it. */
 export class Pad {
   constructor(root, changed) {
-    Object.assign(this, { root, changed, tool: "pencil", brushes: { ...BRUSHES }, cursor: null, penDown: false });
+    Object.assign(this, { root, changed, tool: "pencil", brushes: {}, cursor: null, penDown: false });
     this.canvas = make("canvas", { className: "pad-canvas", tabIndex: 0, role: "application" });
     this.strip = make("div", { className: "pad-strip", role: "group", "aria-label": "Starting drawings" });
     this.said = make("p", { className: "pad-said", role: "status" });
@@ -137,8 +136,10 @@ export class Pad {
     this.choose("pencil");
   }
 
-  /** Show drawings of a size, and start from the first one; `examples` are {title, pixels}. */
-  load(size, examples) {
+  /** Show drawings of a size, and start from the first one; `examples` are {title, pixels}, `pen` is a line's width. */
+  load(size, examples, pen = 1) {
+    this.brushes = { pencil: pen, eraser: pen + 2, fill: 1 };
+    this.setBrush(this.brushes[this.tool]);
     this.drawing = new Drawing(size);
     this.cell = Math.max(1, Math.round(512 / Math.max(...size)));
     Object.assign(this.canvas, { width: size[1] * this.cell, height: size[0] * this.cell });
@@ -193,7 +194,7 @@ export class Pad {
     this.tool = tool;
     for (const [name, button] of Object.entries(this.buttons)) button.setAttribute("aria-pressed", name === tool);
     this.size.disabled = tool === "fill";
-    this.setBrush(this.brushes[tool]);
+    this.setBrush(this.brushes[tool] ?? 1);
   }
 
   setBrush(size) {

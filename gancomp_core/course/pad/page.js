@@ -54,7 +54,7 @@ class Network {
   }
 
   get warm() {
-    return this.runs >= WARM_RUNS || this.spent >= WARM_MS;
+    return this.runs >= WARM_RUNS || (this.runs >= LAST && this.spent >= WARM_MS);
   }
 
   get ms() {
@@ -116,8 +116,8 @@ function showFacts(side, network) {
 }
 
 function showTime(side, network) {
-  const shown = network.warm ? network.ms.toPrecision(network.ms < 99.5 ? 2 : 3) : "…";
-  by(`${side}-ms`).textContent = shown;
+  const ms = network.ms < 9.95 ? network.ms?.toPrecision(2) : Math.round(network.ms);
+  by(`${side}-ms`).textContent = network.warm ? ms : "…";
   const { teacher } = state.task;
   const share = network.warm && teacher.warm ? Math.min(100 * (network.ms / teacher.ms), 100) : 0;
   by(`${side}-bar`).style.inlineSize = `${share}%`;
@@ -163,7 +163,7 @@ function showTask(task) {
     Object.assign(by(`${side}-picture`), { width: task.size[1], height: task.size[0] }); // and so empty
     showTime(side, task.teacher);
   }
-  pad.load(task.size, task.examples);
+  pad.load(task.size, task.examples, task.input.pen);
   showStudent();
 }
 

@@ -62,7 +62,8 @@ function render({ model, el }) {
   let started = false;
   const pad = new Pad(host, ({ drawing }) => started && mailbox.send(drawing.pixels));
   const count = size[0] * size[1];
-  pad.load(size, model.get("starts").map(({ title, pixels }) => ({ title, pixels: unpacked(pixels, count) })));
+  const starts = model.get("starts").map(({ title, pixels }) => ({ title, pixels: unpacked(pixels, count) }));
+  pad.load(size, starts, model.get("pen"));
   started = true; // the kernel has painted the first drawing already
   show();
   model.on("change:facts", answered);

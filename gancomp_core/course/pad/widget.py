@@ -51,6 +51,7 @@ class DrawingPad(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget has no
     _esm = script("pad.js", "widget.js")
     _css = style("pad.css", "widget.css")
     size = traitlets.List().tag(sync=True)
+    pen = traitlets.Int(1).tag(sync=True)
     starts = traitlets.List().tag(sync=True)
     drawing = traitlets.Bytes().tag(sync=True, from_json=lambda value, widget: bytes(value or b""))
     teacher_picture = traitlets.Bytes().tag(sync=True)
@@ -70,6 +71,7 @@ class DrawingPad(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget has no
         }
         super().__init__(
             size=[height, width],
+            pen=demo["input"].get("pen", 1),
             starts=starts,
             drawing=first.tobytes(),
         )
