@@ -7,7 +7,7 @@ call, made again, goes on where it was.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -54,22 +54,21 @@ DEPTHS = (3, 6)
 IMITATION = 50 * reconstruction()
 RATE = 1e-3  # of students and supernets
 BATCH = 4  # of students and supernets
-#: What a search in the supernet found for five budgets.
-SHOES = (
-    "24_16_8_8_4_16_24_16 depth=6",
-    "8_24_8_8_8_12_8_16 depth=6",
-    "24_8_8_4_16_12_8_16 depth=3",
-    "16_8_8_8_4_8_8_16 depth=3",
-    "8_8_8_8_4_8_8_8 depth=3",
-)
-#: Chosen by their cost.
-EMOJI = (
-    "24_24_8_12_12_12_24_24 depth=3",
-    "24_16_8_8_8_8_16_24 depth=3",
-    "16_16_8_8_8_8_8_16 depth=3",
-    "16_8_8_4_8_4_8_16 depth=3",
-    "8_8_8_4_4_8_8_8 depth=3",
-)
+#: Students by name, with their steps: what searches of the supernets found for five budgets.
+SHOES = {
+    "24_16_8_8_4_16_24_16 depth=6": 2000,
+    "8_24_8_8_8_12_8_16 depth=6": 2000,
+    "24_8_8_4_16_12_8_16 depth=3": 2000,
+    "16_8_8_8_4_8_8_16 depth=3": 2000,
+    "8_8_8_8_4_8_8_8 depth=3": 2000,
+}
+EMOJI = {
+    "24_8_8_8_8_16_16_16 depth=6": 1000,
+    "16_8_12_4_8_16_8_24 depth=3": 1000,
+    "8_8_8_8_12_16_8_16 depth=3": 1000,
+    "8_8_8_8_4_16_8_8 depth=3": 1000,
+    "8_8_8_4_4_8_8_8 depth=3": 1000,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +82,8 @@ class Demo:
         perceptual: Weight of the perceptual distance for the teacher, beside its game and 50 times L1.
         warp: Whether pictures are turned and scaled a little.
         batch_size: Pictures in a step of the teacher.
-        steps: Of teacher, supernet, and each student.
-        names: Students, as :meth:`gancomp_core.nets.space.Space.name` calls them.
+        steps: Of teacher and supernet.
+        choices: Students, as :meth:`gancomp_core.nets.space.Space.name` calls them, and the steps of each.
     """
 
     name: str
@@ -93,8 +92,8 @@ class Demo:
     perceptual: float
     warp: bool
     batch_size: int
-    steps: tuple[int, int, int]
-    names: tuple[str, ...]
+    steps: tuple[int, int]
+    choices: Mapping[str, int]
 
     @property
     def folder(self) -> Path:
@@ -148,16 +147,16 @@ class Demo:
     @cached_property
     def students(self) -> tuple[Generator, ...]:
         """Networks cut from the supernet and trained on, the largest first."""
-        return tuple(self._student(number) for number in range(1, 1 + len(self.names)))
+        return tuple(self._student(number) for number in range(1, 1 + len(self.choices)))
 
     def _student(self, number: int) -> Generator:
-        architecture = self.space.named(self.names[number - 1])
-        network = self.supernet.extract(architecture)
+        name, steps = list(self.choices.items())[number - 1]
+        network = self.supernet.extract(self.space.named(name))
 
         def train(checkpoint: Checkpoint) -> Trained:
-            return fit(self._imitation(network), self.taught, self._config(self.steps[2]), [checkpoint])
+            return fit(self._imitation(network), self.taught, self._config(steps), [checkpoint])
 
-        log.info("%s, student %d: %s", self.name, number, architecture)
+        log.info("%s, student %d: %s", self.name, number, name)
         return cast(Generator, self._made(f"student{number}", network, train))
 
     def _config(self, steps: int) -> TrainConfig:
@@ -190,13 +189,13 @@ DEMOS = {
     for each in (
         Demo(
             name="shoes", of="edges2shoes", variants=3, perceptual=0, warp=False, batch_size=16,
-            steps=(4000, 4000, 2000),
-            names=SHOES,
+            steps=(4000, 4000),
+            choices=SHOES,
         ),
         Demo(
             name="emoji", of="lines2gloss", variants=8, perceptual=10, warp=True, batch_size=8,
-            steps=(1800, 2000, 3000),
-            names=EMOJI,
+            steps=(1800, 2000),
+            choices=EMOJI,
         ),
     )
 }  # fmt: skip
