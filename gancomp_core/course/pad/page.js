@@ -154,8 +154,7 @@ function showStudent() {
 
 function showTask(task) {
   const { budgets } = task;
-  const half = budgets.findIndex(([each]) => task.teacher.facts.macs / each.facts.macs < 40);
-  Object.assign(state, { task, budget: Math.max(half, 0) });
+  Object.assign(state, { task, budget: budgets.length - 1 });
   Object.assign(by("budget"), { max: budgets.length - 1, value: state.budget });
   by("budget-ticks").replaceChildren(...budgets.map((_, i) => make("option", { value: i })));
   showFacts("teacher", task.teacher);
