@@ -341,7 +341,7 @@ class Explorer(ipywidgets.VBox):  # type: ignore[misc]
 _LIVE: dict[str, Explorer] = {}
 
 
-def explore(draw: Draw, *, alt: str, title: str = "", height: int = 420, **controls: Control) -> Explorer:
+def explore(draw: Draw, *, alt: str, title: str = "", height: int = 0, **controls: Control) -> Explorer:
     """A picture linked to controls. Put the result last in its cell, and follow it by :func:`small_multiples`.
 
     Limits of axes that hold for every setting belong into the drawing function (``axes.set_xlim(0, most)``): else they
@@ -352,7 +352,7 @@ def explore(draw: Draw, *, alt: str, title: str = "", height: int = 420, **contr
         draw: Called with the values of the controls; returns a Figure.
         alt: A sentence for readers who cannot see the picture; ``{names}`` of controls are filled in.
         title: Name of the picture; the function's name if empty.
-        height: Room in pixels kept for the picture, so that the page does not jump; taller pictures get theirs.
+        height: Room in pixels kept where pictures differ in height, so that the page does not jump; at least their own.
         controls: The controls by the names of the function's arguments.
 
     Returns:
