@@ -15,6 +15,16 @@ LAB_STROKE_MS = 400  # on two quiet cores; from the pen to the new pictures
 PADS = "from gancomp_core.course import DrawingPad\npad = DrawingPad()\npad"
 
 
+# From a copy: a browser warns of a page that reads its own canvas often.
+PIXELS = """canvas => {
+    const { width, height } = canvas;
+    const copy = Object.assign(document.createElement("canvas"), { width, height });
+    const context = copy.getContext("2d", { willReadFrequently: true });
+    context.drawImage(canvas, 0, 0);
+    return Array.from(context.getImageData(0, 0, width, height).data);
+}"""
+
+
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     return write_page(tmp_path_factory.mktemp("pad")).as_uri()
@@ -34,15 +44,13 @@ def opened(new_page, address):
 
 def painted(page, side):
     """Wait until something is painted."""
-    corner = f"document.getElementById('{side}-picture').getContext('2d').getImageData(0, 0, 1, 1)"
-    page.wait_for_function(f"{corner}.data[3] === 255")
+    page.wait_for_function(f"({PIXELS})(document.getElementById('{side}-picture'))[3] === 255")
 
 
 def pixels(page, selector):
-    script = "e => Array.from(e.getContext('2d').getImageData(0, 0, e.width, e.height).data)"
     canvas = page.locator(selector)
     height, width = canvas.evaluate("e => [e.height, e.width]")
-    return np.array(canvas.evaluate(script), np.uint8).reshape(height, width, 4)[..., :3]
+    return np.array(canvas.evaluate(PIXELS), np.uint8).reshape(height, width, 4)[..., :3]
 
 
 def drawn(page, size=32):
