@@ -134,6 +134,6 @@ def test_a_network_that_does_not_paint_drawings_is_refused(network, words):
 
 
 def test_readers_without_a_kernel_see_three_pictures():
-    shown = DrawingPad()._repr_mimebundle_()
+    shown, _ = DrawingPad()._repr_mimebundle_()
     assert shown["text/html"].count("<img ") == 3
     assert 'alt="what the student paints of it"' in shown["text/html"]

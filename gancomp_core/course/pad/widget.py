@@ -32,7 +32,7 @@ LAST = 15  # paints that a shown time is the median of
 WARM = 3  # paints before a time counts
 
 
-class DrawingPad(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget has no types
+class DrawingPad(anywidget.AnyWidget):
     """A pad to draw on; teacher and student paint each change in the kernel and show their times there.
 
     Args:
@@ -50,9 +50,9 @@ class DrawingPad(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget has no
 
     _esm = script("pad.js", "widget.js")
     _css = style("pad.css", "widget.css")
-    size = traitlets.List().tag(sync=True)
+    size: traitlets.List[int] = traitlets.List().tag(sync=True)
     pen = traitlets.Int(1).tag(sync=True)
-    starts = traitlets.List().tag(sync=True)
+    starts: traitlets.List[Json] = traitlets.List().tag(sync=True)
     drawing = traitlets.Bytes().tag(sync=True, from_json=lambda value, widget: bytes(value or b""))
     teacher_picture = traitlets.Bytes().tag(sync=True)
     student_picture = traitlets.Bytes().tag(sync=True)
@@ -104,8 +104,8 @@ class DrawingPad(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget has no
             )
             self.facts = {name: painter.text for name, painter in self._painters.items()} | {"answer": self._answers}
 
-    def _repr_mimebundle_(self, **kwargs: object) -> dict[str, object]:
-        return widget_bundle(self, self._fallback())
+    def _repr_mimebundle_(self, **kwargs: object) -> tuple[dict[str, object], dict[str, object]]:
+        return widget_bundle(self, self._fallback()), {}
 
     def _fallback(self) -> str:
         """For readers without a kernel: the drawing and what both made of it."""
@@ -178,7 +178,7 @@ def _costs(network: Network, size: tuple[int, ...]) -> str:
         if isinstance(network, str | Path):
             macs, room = onnx_cost(network, (1, 1, *size)).macs, Path(network).stat().st_size
         elif isinstance(network, nn.Module):
-            counted = cost(network, *size, in_channels=1)
+            counted = cost(network, size[0], size[1], in_channels=1)
             macs, room = counted.macs, counted.bytes_fp32
         else:
             return ""
