@@ -183,8 +183,10 @@ def test_times_are_shown_when_the_networks_are_warm_and_the_sentence_says_how_mu
 
 
 def test_every_network_makes_in_the_browser_what_onnxruntime_makes_in_python(opened):
+    """To 1e-3 in float32. In 8 bits a last float32 digit decides some roundings, and a norm carries such a step on."""
     page = opened()
     generator = torch.Generator().manual_seed(0)
+    equal = []
     for task in demo.demo_tasks():
         count = task["size"][0] * task["size"][1]
         starts = [demo.unpacked(start["pixels"], count) for start in demo.starting_drawings(task)[:2]]
@@ -194,7 +196,13 @@ def test_every_network_makes_in_the_browser_what_onnxruntime_makes_in_python(ope
             for ink in (*starts, scattered):
                 made = page.evaluate("([file, ink]) => paintWith(file, ink)", [facts["file"], ink.tolist()])
                 numbers = torch.from_numpy(1 - 2 * ink.astype(np.float32)).view(1, 1, *task["size"])
-                assert np.abs(np.array(made) - network(numbers).numpy().ravel()).max() < 1e-3, facts["file"]
+                apart = np.array(made) - network(numbers).numpy().ravel()
+                if facts["precision"] == "float32":
+                    assert np.abs(apart).max() < 1e-3, facts["file"]
+                else:
+                    assert (apart**2).mean() < 4 * 10**-4, f"{facts['file']}: less than 40 dB"
+                    equal.append(np.abs(apart).max() < 1e-3)
+    assert np.mean(equal) >= 0.4, "about half of the 8-bit pictures are equal to 1e-3"
 
 
 def test_the_other_tasks_are_painted_in_their_colors(opened):
