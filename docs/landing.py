@@ -25,10 +25,10 @@ WIDEST = 1.9  # width over height of a card's picture: what is wider is cut at t
 #: The picture of each notebook's card: how its alt text begins. A notebook without it shows its first picture.
 CARDS = {
     "00_start_here": "Four rows of eight shoes",
-    "01_ofa_basics": "One trained 7x7 kernel",
+    "01_ofa_basics": "Four settings of the budget slider",
     "02_pseudo_pair_distillation": "Emoji: flat ones, made glossy",
     "03_feature_distillation": "Maps of three of the teacher's channels",
-    "04_supernet_search": "Distance against MACs of the small space",
+    "04_supernet_search": "Four settings: channels as bars",
     "05_agd_search": "Channels layer by layer",
     "06_wavelet_distillation": "A real shoe, the teacher's",
     "07_quantization": "Six flat emoji; below, glossy",

@@ -3,8 +3,7 @@
     python data/onnxruntime_web/build.py [VERSION]
 
 The two files run a network in one thread of a web page. Another version must still load as one module from a page
-opened from its file, and paint what onnxruntime paints in Python: tests/browser/test_pad.py looks at both. (1.20.1 and
-1.22.0 do not load so.)
+opened from its file, and paint what onnxruntime paints in Python: tests/browser/test_drawing_page.py looks at both.
 """
 
 from __future__ import annotations

@@ -250,7 +250,9 @@ def test_first_losses_are_those_recorded(name: str, tmp_path: Path, monkeypatch:
         return
     assert set(found["losses"]) == set(wanted["losses"])
     for term, values in wanted["losses"].items():
-        assert found["losses"][term] == pytest.approx(values, rel=ELSEWHERE, abs=1e-4), term
+        near = [value if value is None or isinstance(value, str) else pytest.approx(value, rel=ELSEWHERE, abs=1e-4)
+                for value in values]  # words and gaps, such as AGD's stage, are what they are  # fmt: skip
+        assert found["losses"][term] == near, term
 
 
 def test_every_method_is_recorded() -> None:
