@@ -92,7 +92,6 @@ def test_after_an_answer_the_cell_shows_the_comparison_at_once(opened, lab):
     cell(page, 2).get_by_label("student").check()
     button(cell(page, 2), "Record my prediction").click()
     expect(cell(page, 4).get_by_role("alert")).to_contain_text("Right. You were 70 % sure.")
-    page.reload(wait_until="commit")
     open_and_run(page, lab, "predictions.ipynb")
     expect(cell(page, 4)).to_contain_text("Right. You were 70 % sure.")
     expect(cell(page, 4)).to_contain_text("It is the student.")
