@@ -24,6 +24,7 @@ STATUS = "window.jupyterapp?.shell.currentWidget?.context?.sessionContext?.sessi
 PATIENCE_MS = 180_000  # of a step that takes a second on a quiet machine
 JUPYTERLABS_OWN = {  # what JupyterLab says by itself (a pattern for the whole text): why
     r"Plugin \S+ (\(.*\) took .* to|is taking too long to) activate\.": "it starts slowly while every core is busy",
+    r"http://127\.0\.0\.1:\d+/\S+: net::ERR_ABORTED": "a test that leaves a page cuts off what the page still loads",
 }
 
 
