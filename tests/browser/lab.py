@@ -21,7 +21,19 @@ from gancomp_core.files import REPOSITORY
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 STATUS = "window.jupyterapp?.shell.currentWidget?.context?.sessionContext?.session?.kernel?.status"
+SETTLED_MS = 300
 PATIENCE_MS = 180_000  # of a step that takes a second on a quiet machine
+TOO_WIDE = """() => [...document.querySelectorAll('.jp-Notebook .jp-Cell')].flatMap((cell, number) =>
+  [...cell.querySelectorAll('.jp-OutputArea-output')].flatMap(output => {
+    const right = output.getBoundingClientRect().right + 1;
+    const bad = [output, ...output.querySelectorAll('*')].filter(element => {
+        const box = element.getBoundingClientRect();
+        const hides = getComputedStyle(element).overflowX !== 'visible';
+        return box.width && (box.right > right || (hides && element.scrollWidth > element.clientWidth + 1));
+    });
+    return bad.filter(element => !bad.includes(element.parentElement)).map(element =>
+        `cell ${number}, ${element.scrollWidth} px in ${output.clientWidth}: ${element.outerHTML.slice(0, 150)}`);
+  }))"""
 JUPYTERLABS_OWN = {  # what JupyterLab says by itself (a pattern for the whole text): why
     r"Plugin \S+ (\(.*\) took .* to|is taking too long to) activate\.": "it starts slowly while every core is busy",
     r"http://127\.0\.0\.1:\d+/\S+: net::ERR_ABORTED": "a test that leaves a page cuts off what the page still loads",
@@ -181,6 +193,13 @@ def drag(page, handle, right):
     page.mouse.up()
 
 
+def drag_to(page, handle, share):
+    """Move the handle of a slider with the mouse to ``share`` of its way."""
+    handle.scroll_into_view_if_needed()
+    box, way = handle.bounding_box(), handle.locator("xpath=ancestor::*[contains(@class, 'noUi-base')]").bounding_box()
+    drag(page, handle, way["x"] + share * way["width"] - (box["x"] + box["width"] / 2))
+
+
 def status_after(page, action, explorer=None):
     """What an explorer (the first if none is given) says once that differs from what it said before ``action``."""
     from playwright.sync_api import expect
@@ -190,3 +209,41 @@ def status_after(page, action, explorer=None):
     action()
     expect(label).not_to_have_text(before, timeout=PATIENCE_MS)
     return label.text_content()
+
+
+def redrawn(page, explorer, action):
+    """The same once it stays as it is: a drag draws several pictures."""
+    said, before = status_after(page, action, explorer), None
+    while said != before:
+        page.wait_for_function(f"{STATUS} === 'idle'")
+        page.wait_for_timeout(SETTLED_MS)
+        said, before = explorer.locator(".gancomp-status").text_content(), said
+    return said
+
+
+def pictures(page, name):
+    """Screenshots of the whole notebook, a page each, in the folder GANCOMP_BROWSER_PICTURES if that is set."""
+    if folder := os.environ.get("GANCOMP_BROWSER_PICTURES"):
+        notebook = page.locator(".jp-WindowedPanel-outer").first
+        height, seen = notebook.evaluate("e => [e.scrollHeight, e.clientHeight]")
+        for number, top in enumerate(range(0, height, seen)):
+            notebook.evaluate("(e, top) => e.scrollTo(0, top)", top)
+            page.wait_for_timeout(200)
+            page.screenshot(path=Path(folder, f"{name}-{page.viewport_size['width']}-{number:02}.png"))
+
+
+def too_wide(page):
+    """What reaches out of an output on the right, or is cut off there or has to be scrolled sideways."""
+    return page.evaluate(TOO_WIDE)
+
+
+def violations(page, selector):
+    """What axe finds serious or critical within ``selector``: rule, its meaning, and the first elements."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page, context={"include": [selector]}, options={"resultTypes": ["violations"]})
+    return [
+        f"{each['id']}: {each['help']}: {len(each['nodes'])} of {[node['html'][:200] for node in each['nodes'][:3]]}"
+        for each in found.response["violations"]
+        if each["impact"] in ("serious", "critical")
+    ]

@@ -1,0 +1,180 @@
+"""The notebooks as a reader uses them: in JupyterLab, in the fast profile, each run once.
+
+Not collected by `make test` yet: it ran on notebook 00 alone so far, where one of its subtests failed. By hand:
+``GANCOMP_BROWSER_PICTURES=FOLDER python -m pytest tests/browser/notebooks_in_lab.py -k 00``.
+"""
+
+import re
+import statistics
+import time
+
+import pytest
+from lab import drag_to, open_and_run, pictures, redrawn, too_wide, violations
+
+from gancomp_core.course import notebook_files as files
+
+COSTS = files.read_costs()
+LONGEST_FIRST = sorted(files.choose([]), key=lambda path: -COSTS[path.stem]["fast"].minutes)
+MISTAKES = {  # an exercise of each notebook, what to change in its solution, and words of the hint for that mistake
+    "00": ("separable_saving", "dense / (depthwise + pointwise)", "(depthwise + pointwise) / dense", "Upside down"),
+    "01": ("channels_to_keep", "next_weight.abs().sum((0,", "own_weight.abs().sum((1,", "wanted are the weights of"),
+    "02": ("pseudo_pair_loss", "    teacher.eval()\n", "", "Your teacher paints in training mode"),
+    "03": ("logit_loss", "temperature**2 * divergence", "divergence", "The factor temperature ** 2 is missing"),
+    "04": ("dominates", " and a != b", "", "a network dominates its own twin"),
+    "05": ("straight_through_sample", "hard + soft - soft.detach()", "soft", "That is the soft draw"),
+    "06": ("haar_step", "2**0.5, (first - second) / 2**0.5", "2, (first - second) / 2", "divide by the square root"),
+    "07": ("affine_quantize", "min(low, 0.0), max(high, 0.0)", "low, high", "0 must have a number of its own"),
+    "08": ("pareto_front", "sorted(kept, key=lambda i: costs[i])", "kept", "wanted is ascending order of cost"),
+    "09": ("read_shapes", "len(blocks)", "2 * len(blocks)", "You count convolutions"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", LONGEST_FIRST, ids=lambda path: path.stem)
+def test_a_notebook_in_the_hands_of_a_reader(path, page, lab, subtests, record_property):
+    """One run of all cells serves all that is tried on it; a subtest that fails stops none of the others."""
+    open_and_run(page, lab, lab.put(path.name, _fast(path)), minutes=15)
+    first = [_milliseconds(each) for each in page.locator(".gancomp-status").all_text_contents()]
+    moves = []
+    pictures(page, path.stem[:2])
+    with subtests.test("nothing is wider than its cell at 1280 pixels"):
+        assert too_wide(page) == []
+    for explorer in page.locator(".gancomp-explorer").all():
+        for control in explorer.locator(".noUi-handle, select, input[type=checkbox]").all():
+            with subtests.test("a control moves its picture", control=_name(control)):
+                moves += _moved(page, explorer, control)
+    with subtests.test("a question refuses no answer, and opens its reveal for one"):
+        _predict(page)
+    with subtests.test("an exercise says what is wrong, and what is right"):
+        _exercise(page, path, *MISTAKES[path.stem[:2]])
+    if page.get_by_text("How did I do?").count():
+        with subtests.test("the blind test wants a choice and counts"):
+            _blind_test(page)
+    with subtests.test("no serious violation of accessibility"):
+        assert violations(page, ".jp-OutputArea-output") == []
+    with subtests.test("nothing is wider than its cell at 800 pixels"):
+        page.set_viewport_size({"width": 800, "height": 1100})
+        pictures(page, path.stem[:2])
+        assert too_wide(page) == []
+    record_property("redraws", _speed(path.stem[:2], first, moves))
+
+
+def _fast(path):
+    """The committed notebook, set to the fast profile."""
+    notebook = files.read_notebook(path)
+    [parameters] = files.tagged(notebook, "parameters")
+    parameters.source = parameters.source.replace('PROFILE = "standard"', 'PROFILE = "fast"')
+    return notebook
+
+
+def _name(control):
+    """What stands beside a control: the text of the row it is in."""
+    row = control.locator("xpath=ancestor::*[normalize-space()][1]")
+    return " ".join(row.inner_text().split())[:40]
+
+
+def _milliseconds(status):
+    found = re.search(r"([\d.]+) ms\)$", status)
+    assert found, status
+    return float(found[1])
+
+
+def _moved(page, explorer, control):
+    """Move a control in every way it has, so that status and picture change: the milliseconds in kernel and browser."""
+    kind = control.evaluate("element => element.type || 'slider'")
+    if kind == "checkbox":
+        ways = [control.click]
+    elif kind == "select-one":
+        options = control.locator("option").all_text_contents()
+        others = [option for option in options if option != control.evaluate("e => e.selectedOptions[0].text")]
+        ways = [lambda: control.select_option(label=others[-1])]
+    else:
+        ways = _of_a_slider(page, control)
+    taken = []
+    for way in ways:
+        before, start = explorer.locator("img").first.get_attribute("src"), time.perf_counter()
+        said = redrawn(page, explorer, way)
+        taken.append((_milliseconds(said), 1000 * (time.perf_counter() - start)))
+        assert said.startswith("drawn: ")
+        assert explorer.locator("img").first.get_attribute("src") != before, f"the same picture after: {said}"
+    return taken
+
+
+def _of_a_slider(page, handle):
+    """By mouse, by two keys and by the number box."""
+    box = handle.locator("xpath=ancestor::*[.//input][1]").locator("input")
+    low, high = (float(box.get_attribute(end)) for end in ("min", "max"))
+
+    def type_a_number():
+        step = box.get_attribute("step")
+        step = float(step) if step and step != "any" else 0.01
+        box.fill(f"{low + round((high - low) / 3 / step) * step:g}")
+        page.keyboard.press("Tab")
+
+    return [
+        lambda: drag_to(page, handle, 0.8),
+        lambda: handle.press("Home"),
+        lambda: handle.press("End"),
+        type_a_number,
+    ]
+
+
+def _predict(page):
+    """The first question of the notebook: no answer is refused, any answer opens what waits for it."""
+    form = page.locator(".widget-vbox:has(> .widget-html:has-text('Predict first.'))").first
+    button = form.get_by_role("button", name="Record my prediction")
+    waiting = page.get_by_role("button", name="Show it without a guess").count()
+    button.click()
+    form.get_by_text(re.compile(r"Choose an answer first\.|Type a number first\.")).wait_for()
+    assert page.get_by_role("button", name="Show it without a guess").count() == waiting > 0
+    if form.get_by_role("radio").count():
+        form.get_by_role("radio").first.check()
+    else:
+        number = form.get_by_role("textbox")
+        number.fill(re.search(r"to ([\d.,]+)", number.get_attribute("placeholder"))[1].replace(",", ""))
+    button.click()
+    form.get_by_text("Recorded: ").wait_for()
+    page.get_by_text("Your prediction", exact=True).first.wait_for()
+
+
+def _exercise(page, path, name, right, wrong, hint):
+    cells = files.read_notebook(path).cells
+    [at] = [number for number, cell in enumerate(cells) if f"exercise:{name}" in files.tags(cell)]
+    [tried] = [number for number, cell in enumerate(cells) if f"check.{name}({name})" in cell.source]
+    cell, check = (page.locator(".jp-Notebook .jp-Cell").nth(number) for number in (at, tried))
+    [solutions] = (files.NOTEBOOKS / "solutions").glob(f"{path.stem}*")
+    [solution] = files.tagged(files.read_notebook(solutions), f"solution:{name}")
+    assert right in solution.source
+    for source, verdict, words in [
+        (solution.source.replace(right, wrong), "wrong", hint),
+        (solution.source, "passed", "Well done."),
+    ]:
+        cell.locator(".cm-content").click()
+        page.keyboard.press("ControlOrMeta+A")
+        page.keyboard.insert_text(source)
+        page.keyboard.press("Shift+Enter")
+        check.locator(".cm-content").click()
+        page.keyboard.press("Shift+Enter")
+        check.locator(".jp-OutputArea").get_by_text(f"{name}: {verdict}.").wait_for()
+        assert words in check.locator(".jp-OutputArea").inner_text()
+
+
+def _blind_test(page):
+    button = page.get_by_role("button", name="How did I do?")
+    test = page.locator(".jp-OutputArea-output").filter(has=button)
+    button.click()
+    test.get_by_text("Choose a maker under at least one picture first.").wait_for()
+    for menu in test.locator("select").all():
+        menu.select_option(label="real")
+    button.click()
+    test.get_by_text(re.compile(r"4 of 12 right")).wait_for()
+
+
+def _speed(number, first, moves):
+    if not moves:
+        return f"{number}: no picture that moves"
+    kernel, reader = zip(*moves, strict=True)
+    return (
+        f"{number}: {len(moves)} redraws, in the kernel median {statistics.median(kernel):.0f} ms, slowest "
+        f"{max(kernel):.0f} ms, first {max(first):.0f} ms; until seen, median {statistics.median(reader):.0f} ms"
+    )
