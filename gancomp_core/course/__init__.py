@@ -11,7 +11,7 @@ from gancomp_core.course.figures import (
     use_style,
 )
 from gancomp_core.course.output import show, show_table, tell
-from gancomp_core.course.pad.widget import DrawingPad, drawing_pad
+from gancomp_core.course.pad.widget import DrawingPad
 from gancomp_core.course.predictions import predict, reveal
 from gancomp_core.course.profiles import Profile
 from gancomp_core.course.widgets import Choice, Slider, Switch, drive_all_widgets, explore, small_multiples
@@ -25,7 +25,6 @@ __all__ = [
     "bar_by_layer",
     "blind_test",
     "check",
-    "drawing_pad",
     "drive_all_widgets",
     "explore",
     "generator_diagram",

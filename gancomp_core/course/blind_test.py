@@ -68,9 +68,6 @@ class BlindTest:
             lines.append(f"{html.escape(maker)}: recognized {mine.count(maker)} of {len(mine)} times")
         self.verdict.value = f'<p role="alert">{"<br>".join(lines)}</p>'
 
-    def static_twin(self) -> None:
-        """Nothing: readers without a kernel see the pictures in place of the test itself."""
-
     def as_html(self) -> str:
         """What readers without a kernel see: the pictures, with the answers folded away."""
         pictures = " ".join(

@@ -117,11 +117,6 @@ class DrawingPad(anywidget.AnyWidget):
         return f"<p>{images}</p><p>Run this cell in JupyterLab to draw: teacher and student paint while you do.</p>"
 
 
-def drawing_pad(teacher: Network | None = None, student: Network | None = None, task: str = "shoes") -> DrawingPad:
-    """A :class:`DrawingPad`, in the course's usual form of a function."""
-    return DrawingPad(teacher, student, task)
-
-
 class _Painter:
     """A network that paints one drawing, its times, and what it costs in words."""
 
