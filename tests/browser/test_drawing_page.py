@@ -35,16 +35,15 @@ def opened(new_page, address):
     def open_page(**options):
         page = new_page(offline=True, **options)
         page.goto(address)
-        painted(page, "student")
-        painted(page, "teacher")
+        painted(page)
         return page
 
     return open_page
 
 
-def painted(page, side):
-    """Wait until something is painted."""
-    page.wait_for_function(f"({PIXELS})(document.getElementById('{side}-picture'))[3] === 255")
+def painted(page):
+    """Wait until both pictures show what is drawn and both networks are warm."""
+    page.wait_for_function("document.querySelectorAll('[id$=-picture][aria-busy=false]').length === 2")
 
 
 def pixels(page, selector):
@@ -61,12 +60,14 @@ def drawn(page, size=32):
 
 
 def after(page, side, action):
-    """What a side paints once that differs from what it painted before ``action``."""
-    code = f"document.getElementById('{side}-picture').toDataURL()"
-    before = page.evaluate(code)
+    """What a side paints after ``action``, which must differ from what it painted before."""
+    painted(page)
+    before = pixels(page, f"#{side}-picture")
     action()
-    page.wait_for_function(f"before => {code} !== before", arg=before)
-    return pixels(page, f"#{side}-picture")
+    painted(page)
+    made = pixels(page, f"#{side}-picture")
+    assert (made != before).any(), f"the {side} paints what it painted before"
+    return made
 
 
 def drag(page, *points, size=32, button="left"):
@@ -209,8 +210,8 @@ def test_the_other_tasks_are_painted_in_their_colors(opened):
     page = opened()
     for task in demo.demo_tasks()[1:]:
         page.get_by_label(task["title"]).check(force=True)
+        painted(page)
         for side in ("student", "teacher"):
-            painted(page, side)
             made = pixels(page, f"#{side}-picture")
             assert made.shape[:2] == tuple(task["size"])
             assert made.std() > 0

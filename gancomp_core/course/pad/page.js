@@ -96,9 +96,19 @@ const tasks = DEMO.tasks.map((task) => {
 
 const state = { task: tasks[0], precision: "int8", budget: 0, dirty: false, student: null, wake: () => {} };
 const pad = new Pad(by("pad"), () => {
-  state.dirty = true;
-  state.wake();
+  askForPictures();
 });
+
+function askForPictures() {
+  state.dirty = true;
+  showBusy(true);
+  state.wake();
+}
+
+/** Whether the pictures still follow the drawing; screen readers and tests wait for the end of it. */
+function showBusy(busy) {
+  for (const side of ["teacher", "student"]) by(`${side}-picture`).setAttribute("aria-busy", busy);
+}
 
 function large(number, unit = "") {
   const [divisor, letter] = number >= 1e9 ? [1e9, "G"] : number >= 1e6 ? [1e6, "M"] : [1e3, "k"];
@@ -148,8 +158,7 @@ function showStudent() {
   by("budget").setAttribute("aria-valuetext", by("budget-text").textContent);
   showFacts("student", student);
   showTime("student", student);
-  state.dirty = true;
-  state.wake();
+  askForPictures();
 }
 
 function showTask(task) {
@@ -190,7 +199,9 @@ async function paintForever() {
     const done = student.warm && task.teacher.warm && !state.dirty;
     if (done && said !== student) by("said").textContent = text; // read aloud once a network, not at each stroke
     said = done ? student : said;
-    if (done) await new Promise((wake) => (state.wake = wake));
+    if (!done) continue;
+    showBusy(false);
+    await new Promise((wake) => (state.wake = wake));
   }
 }
 
