@@ -57,11 +57,15 @@ def main():
 
 
 def lab(python, arguments):
-    """Rooted in the checkout, so that a reader can open the library beside a notebook; asks for no news and updates."""
+    """Rooted in the checkout, so that a reader can open the library beside a notebook; asks for no news and updates.
+
+    A notebook that was only opened does not count as changed.
+    """
     first = "notebooks/00_start_here.ipynb"
     page = f"/lab/tree/{first}" if (HERE / first).exists() else "/lab"
     settings = f"--LabApp.app_settings_dir={HERE / 'tools' / 'lab_settings'}"
-    return call([python, "-m", "jupyterlab", f"--LabApp.default_url={page}", settings, *arguments])
+    files = "--ServerApp.contents_manager_class=tools.lab_contents.Contents"
+    return call([python, "-m", "jupyterlab", f"--LabApp.default_url={page}", settings, files, *arguments])
 
 
 def run(python, arguments):

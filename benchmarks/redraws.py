@@ -13,23 +13,23 @@ from gancomp_core.course import notebook_files as files
 from gancomp_core.course.run import run_notebooks
 from gancomp_core.errors import GancompError
 
-HEADER = ("notebook", "pictures that move", "redraws", "median", "slowest", "first pictures")
-SAID = re.compile(  # what drive_all_widgets() prints
-    r"(?P<redraws>\d+) redraws of (?P<explorers>\d+) explorers: median (?P<median>\d+ ms), "
-    r"slowest (?P<slowest>.*?); aim.*?first pictures: (?P<first>.*?); aim",
-    re.DOTALL,
+HEADER = ("picture", "first time", "redraws", "median", "slowest")
+SAID = re.compile(  # what drive_all_widgets() prints of each
+    r"(?P<title>[^\n]+): first picture (?P<first>[^\n]+?), (?P<redraws>\d+) redraws: median (?P<median>[^\n]+?), "
+    r"slowest (?P<slowest>[^\n]+)"
 )
 
 
 @dataclass(frozen=True)
 class Redraws:
-    """What one notebook said of its pictures."""
+    """What one notebook said of one of its pictures."""
 
     notebook: str
     said: re.Match[str]
 
     def cells(self) -> tuple[str, ...]:
-        return self.notebook, *self.said.group("explorers", "redraws", "median", "slowest", "first")
+        title, *times = self.said.group("title", "first", "redraws", "median", "slowest")
+        return f"{self.notebook[:2]} {title}", *times
 
 
 def run(budget: Budget) -> Iterator[Redraws]:
@@ -39,5 +39,5 @@ def run(budget: Budget) -> Iterator[Redraws]:
             [outcome] = run_notebooks([path], "fast", out=Path(folder), jobs=1, drive_widgets=True, html=False)
             if not outcome.passed:
                 raise GancompError(f"{path.name} stopped, so its pictures were not timed: {outcome.error}.")
-            if said := SAID.search(Path(folder, path.stem).with_suffix(".log").read_text(encoding="utf-8")):
-                yield Redraws(path.stem, said)
+            log = Path(folder, path.stem).with_suffix(".log").read_text(encoding="utf-8")
+        yield from (Redraws(path.stem, said) for said in SAID.finditer(log))

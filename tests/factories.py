@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gancomp_core.course import notebook_files
 from gancomp_core.data import Batch, Batches, PictureSet, Task, to_uint8
 from gancomp_core.errors import GancompError
 from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator, initialise
@@ -269,3 +270,20 @@ def finished_compression(teacher: Any, sources: Tensor, student: ResnetGenerator
         files={"float32": float32, "int8": int8}, frontier=pd.DataFrame(scored, columns=["macs", "score"]),
         minutes={"search": 0.4}, folder=folder, remarks=("Nothing was unusual.",),
     )  # fmt: skip
+
+
+# ---- notebooks ------------------------------------------------------------------------------------------------------
+
+
+def fixed_cells(notebook):
+    """Of each cell tagged 'nbval-check' its source and what it shows as far as that is text: the same everywhere."""
+    return [(cell.source, *_shown(cell)) for cell in notebook_files.tagged(notebook, "nbval-check")]
+
+
+def _shown(cell):
+    """A stream may come in several pieces."""
+    streams = "".join(output.text for output in cell.outputs if output.output_type == "stream")
+    others = [output for output in cell.outputs if output.output_type != "stream"]
+    return streams, [
+        output.get("ename") or {k: v for k, v in output.data.items() if "image" not in k} for output in others
+    ]

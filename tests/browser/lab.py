@@ -15,12 +15,19 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import nbformat
+import psutil
 from nbformat.v4 import new_code_cell, new_notebook
 
 from gancomp_core.files import REPOSITORY
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 STATUS = "window.jupyterapp?.shell.currentWidget?.context?.sessionContext?.session?.kernel?.status"
+CHANGED = """async () => {
+  const context = window.jupyterapp.shell.currentWidget.context, kernel = context.sessionContext.session.kernel;
+  await Promise.all([kernel.info, kernel.spec]);  // what JupyterLab writes into a notebook that is open
+  await new Promise(resolve => setTimeout(resolve));
+  return context.model.dirty;
+}"""
 SETTLED_MS = 300
 PATIENCE_MS = 180_000  # of a step that takes a second on a quiet machine
 TOO_WIDE = """() => [...document.querySelectorAll('.jp-Notebook .jp-Cell')].flatMap((cell, number) =>
@@ -105,6 +112,16 @@ class Lab:
             self._api(f"sessions/{session['id']}", method="DELETE")
         self.predictions.unlink(missing_ok=True)
 
+    def peak_mb(self):
+        """The most memory that a kernel took so far; what it takes now where the system does not say."""
+        kernels = [each for each in psutil.Process().children(recursive=True) if "ipykernel_launcher" in each.cmdline()]
+        peaks = []
+        for kernel in kernels:
+            status = Path(f"/proc/{kernel.pid}/status")
+            peak = status.exists() and re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+            peaks.append(int(peak[1]) / 1000 if peak else kernel.memory_info().rss / 1e6)
+        return max(peaks)
+
     def _api(self, path, method="GET"):
         return urllib.request.urlopen(urllib.request.Request(f"{self.address}/api/{path}", method=method)).read()
 
@@ -138,6 +155,7 @@ def running_lab(folder):
         "--IdentityProvider.token=",
         "--ServerApp.disable_check_xsrf=True",
         "--LabApp.expose_app_in_browser=True",
+        "--ServerApp.contents_manager_class=tools.lab_contents.Contents",  # as in `make lab`
     ]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command, cwd=folder / "notebooks", env=environment, stdout=log, stderr=log)
@@ -165,6 +183,11 @@ def open_notebook(page, lab, name):
     page.wait_for_function(f"{STATUS} === 'idle'")
 
 
+def changed(page):
+    """Whether JupyterLab takes the notebook for changed."""
+    return page.evaluate(CHANGED)
+
+
 def run_all(page, minutes=3.0):
     """Run all cells, wait until the kernel has nothing to do, and refuse errors and warnings among the outputs."""
     page.evaluate(
@@ -180,6 +203,12 @@ def run_all(page, minutes=3.0):
 def open_and_run(page, lab, name, minutes=3.0):
     open_notebook(page, lab, name)
     run_all(page, minutes)
+
+
+def saved(page, lab, name):
+    """The open notebook, as JupyterLab saves it."""
+    page.evaluate("window.jupyterapp.shell.currentWidget.context.save()")
+    return nbformat.read(lab.folder / "notebooks" / name, as_version=4)
 
 
 def drag(page, handle, right):

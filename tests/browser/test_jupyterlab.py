@@ -2,7 +2,7 @@
 
 import json
 
-from lab import drag, open_and_run, status_after
+from lab import changed, drag, open_and_run, open_notebook, status_after
 
 TINY = """
 import matplotlib.pyplot as plt
@@ -30,3 +30,11 @@ def test_a_slider_a_number_box_and_a_prediction_work_in_jupyterlab(page, lab):
     page.get_by_role("button", name="Record my prediction").click()
     page.wait_for_selector("text=Recorded: student, 70 % sure.")
     assert json.loads(lab.predictions.read_text())["predictions"][0]["answer"] == "student"
+
+
+def test_a_notebook_that_was_only_opened_is_not_changed(page, lab):
+    """Whatever version of Python it was written by."""
+    open_notebook(page, lab, lab.put("tiny.ipynb", ["1 + 1"]))
+    assert not changed(page)
+    page.evaluate("window.jupyterapp.commands.execute('notebook:insert-cell-below')")
+    assert changed(page)
