@@ -13,7 +13,7 @@ from factories import fixed_cells
 from gancomp_core.course import notebook_files as files
 
 COSTS = files.read_costs()
-TRIED = ["03"]  # the others run by papermill alone so far
+TRIED = ["02", "03", "06"]  # the others run by papermill alone so far
 LONGEST_FIRST = sorted(files.choose(TRIED), key=lambda path: -COSTS[path.stem]["fast"].minutes)
 MISTAKES = {  # an exercise of each notebook, what to change in its solution, and words of the hint for that mistake
     "00": ("separable_saving", "dense / (depthwise + pointwise)", "(depthwise + pointwise) / dense", "Upside down"),
@@ -85,14 +85,15 @@ def _name(control):
 
 
 def _move(page, explorer, control):
-    """Move a control in every way it has: each draws, and not always the same picture."""
+    """Move a control in every way it has, and back: each draws, and not always the same picture."""
     kind = control.evaluate("element => element.type || 'slider'")
     if kind == "checkbox":
-        ways = [control.click]
+        ways = [control.click, control.click]
     elif kind == "select-one":
-        options = control.locator("option").all_text_contents()
-        others = [option for option in options if option != control.evaluate("e => e.selectedOptions[0].text")]
-        ways = [lambda: control.select_option(label=others[-1])]
+        start = control.evaluate("element => element.selectedIndex")
+        last = control.locator("option").count() - 1
+        ways = [lambda: control.select_option(index=last if start < last else 0)]
+        ways.append(lambda: control.select_option(index=start))
     else:
         ways = _of_a_slider(page, control)
     picture = explorer.locator("img").first
@@ -105,16 +106,14 @@ def _move(page, explorer, control):
 
 
 def _of_a_slider(page, handle):
-    """By mouse to the other side, by keys to the ends, by the number box to a third of the way from the last end."""
+    """By mouse to the other side, by keys to the ends, by the number box to where it stood."""
     box = handle.locator("xpath=ancestor::*[.//input][1]").locator("input")
-    low, high = (float(box.get_attribute(end)) for end in ("min", "max"))
-    now, first, last = (float(handle.get_attribute(f"aria-value{which}")) for which in ("now", "min", "max"))
-    up = now < (first + last) / 2
+    start = box.input_value()
+    now, low, high = (float(handle.get_attribute(f"aria-value{which}")) for which in ("now", "min", "max"))
+    up = now < (low + high) / 2
 
     def type_a_number():
-        step = box.get_attribute("step")
-        step = float(step) if step and step != "any" else 0.01
-        box.fill(f"{low + round((high - low) * (1 if up else 2) / 3 / step) * step:g}")
+        box.fill(start)
         page.keyboard.press("Tab")
 
     ends = ["Home", "End"] if up else ["End", "Home"]
