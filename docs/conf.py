@@ -14,6 +14,7 @@ sys.path[:0] = [str(REPOSITORY), str(HERE)]
 
 import api_pages  # noqa: E402
 import landing  # noqa: E402
+import leaderboard  # noqa: E402
 import site_pages  # noqa: E402
 
 from gancomp_core import __version__  # noqa: E402
@@ -73,6 +74,10 @@ html_math_renderer = "mathml"
 
 def write_api_pages(*_: object) -> None:
     api_pages.write(HERE / "api")
+
+
+def write_leaderboard(*_: object) -> None:
+    leaderboard.write(HERE / "leaderboard.md")
 
 
 def copy_notebooks(*_: object) -> None:
@@ -143,6 +148,7 @@ def setup(app) -> None:
     app.add_html_math_renderer("mathml", (inline_formula, None), (display_formula, None))
     app.connect("config-inited", copy_notebooks)
     app.connect("config-inited", write_api_pages)
+    app.connect("config-inited", write_leaderboard)
     app.connect("config-inited", add_moving_figures)
     app.connect("autodoc-process-docstring", api_pages.describe_data)
     app.connect("missing-reference", api_pages.resolve)

@@ -315,7 +315,9 @@ def _agd_do(options: Namespace) -> None:
 
 
 def _add_benchmark(groups: Groups) -> None:
-    group = _group(groups, "benchmark", "all methods under one teacher and one clock: list, do, show, claims, power")
+    group = _group(
+        groups, "benchmark", "all methods under one teacher and one clock: list, do, add, show, claims, power"
+    )
     for parser in (
         _command(group, "list", _benchmark_list, "list the rows, and what of them is measured"),
         _command(
@@ -327,6 +329,9 @@ def _add_benchmark(groups: Groups) -> None:
         _command(group, "show", _benchmark_show, "print scores and costs of all rows"),
     ):
         parser.add_argument("tasks", nargs="*", metavar="TASK", help="for example edges2shoes; default: all")
+    add = _command(group, "add", _benchmark_add, "train, compress and score a method of your own, on five seeds")
+    add.add_argument("file", type=Path, metavar="FILE", help="a Python file; see docs/benchmark.md")
+    add.add_argument("--dry-run", action="store_true", help="check the file and print the plan")
     _command(group, "time", _benchmark_time, "measure latency and memory alone, in fifteen rounds")
     _command(group, "headline", _benchmark_headline, "write the headline's network and picture into data/results")
     claims = _command(group, "claims", _benchmark_claims, "print what the papers claim, and what holds here")
@@ -348,6 +353,21 @@ def _benchmark_do(options: Namespace) -> None:
     for task in options.tasks or TASKS:
         do(task)
     timed()  # last, with nothing else to do
+
+
+def _benchmark_add(options: Namespace) -> None:
+    from gancomp_core.lab.added import add_method, read_method
+    from gancomp_core.lab.benchmark import do_row, outcome, plan, row
+
+    print(plan(read_method(options.file)), flush=True)
+    if options.dry_run:
+        return
+    _say_when()
+    method = add_method(options.file)
+    do_row(row(method.task, method.name))
+    print(outcome(method))
+    print(f"'gancomp benchmark show {method.task}' prints it beside the others.")
+    print("Where its network is new, 'gancomp benchmark time' times all networks in turns.")
 
 
 def _benchmark_show(options: Namespace) -> None:

@@ -211,12 +211,9 @@ def distilled(
     Returns:
         The outcome.
     """
-    model, architecture = zoo.load(teacher), architecture_of(network)
+    model = zoo.load(teacher)
     settings = model.card["settings"]
-    if begin == "l1":
-        student: Any = warm_start(only(architecture), model.generator).extract()
-    else:
-        student = build(architecture, job.experiment.seed)
+    student = begun(network, begin, model, job.experiment.seed)
     if taps:
         terms = {name: {**given, "taps": taps} if name == "feature_kd" else given for name, given in terms.items()}
     paired = job.task.paired
@@ -229,6 +226,14 @@ def distilled(
         discriminator=model.discriminator if critic == "teacher" else None,
         callbacks=job.callbacks,
     )
+
+
+def begun(network: Spec, begin: str, model: zoo.ZooModel, seed: int) -> Any:
+    """A student before its training: "random", or "l1" for the teacher's most important channels."""
+    architecture = architecture_of(network)
+    if begin == "l1":
+        return warm_start(only(architecture), model.generator).extract().requires_grad_(True)
+    return build(architecture, seed)
 
 
 @kind("agd", trains=True)

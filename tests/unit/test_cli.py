@@ -17,7 +17,7 @@ COMMANDS = {
     "runs": ("list", "do", "show"),
     "search": ("list", "do"),
     "agd": ("list", "do"),
-    "benchmark": ("list", "do", "show", "time", "headline", "claims"),
+    "benchmark": ("list", "do", "add", "show", "time", "headline", "claims"),
     "course": ("run", "editions", "predictions"),
 }
 

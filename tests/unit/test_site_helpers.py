@@ -5,10 +5,13 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from docutils.core import publish_doctree
 from nbformat.v4 import new_markdown_cell, new_notebook
 from PIL import Image
+
+from gancomp_core.lab.benchmark import TASKS, table
 
 pytest.importorskip("sphinx")
 
@@ -163,3 +166,15 @@ def test_binder_installs_the_pinned_pytorch(repository):
     pinned = (repository / "constraints.txt").read_text().split("torch==")[1].split()[0]
     assert f"pytorch={pinned}" in (repository / ".binder" / "environment.yml").read_text()
     assert "--constraint constraints.txt" in (repository / ".binder" / "postBuild").read_text()
+
+
+def test_the_leaderboard_has_every_row_and_escapes_names(docs, tmp_path):
+    leaderboard = docs("leaderboard")
+    leaderboard.write(tmp_path / "leaderboard.md")
+    text = (tmp_path / "leaderboard.md").read_text("utf-8")
+    found = pd.concat([table(task) for task in TASKS])
+    assert text.count("<tr data-about=") == len(found)
+    assert f"{found.macs.max() / 1e6:,.1f}</td>" in text
+    named = found.reset_index().assign(task="edges2shoes", method='<b>"')
+    assert "<b>" not in leaderboard.rows(named)
+    assert "&lt;b&gt;" in leaderboard.filters(named.assign(form="<b>"))

@@ -6,6 +6,7 @@
     gancomp benchmark time              # latency and memory alone, in fifteen rounds, resumable
     gancomp benchmark show edges2shoes
     gancomp benchmark headline          # write its shipped files again: ONNX network and picture
+    gancomp benchmark add my_method.py  # a method of your own beside the others
     gancomp benchmark claims            # what the papers claim, and what holds here
     gancomp benchmark power             # how many more seeds the undecided claims take
 
@@ -16,7 +17,7 @@ Teachers are tried in compressed weights, too: half precision, weight-only int8,
 
 from gancomp_core.lab.benchmark.claims import Claim, claims, decided, effects, ledger, power, write_claims
 from gancomp_core.lab.benchmark.compressed import WEIGHT_FORMS
-from gancomp_core.lab.benchmark.doing import do, progress, summary
+from gancomp_core.lab.benchmark.doing import do, do_row, outcome, plan, progress, summary
 from gancomp_core.lab.benchmark.pages import for_readme, in_notebook, page, said, write_pages
 from gancomp_core.lab.benchmark.pictures import headline_files, headline_picture, write_headline
 from gancomp_core.lab.benchmark.published import Published, costs, milliseconds, published
@@ -45,6 +46,7 @@ __all__ = [
     "decided",
     "differences",
     "do",
+    "do_row",
     "effects",
     "for_readme",
     "headline",
@@ -53,7 +55,9 @@ __all__ = [
     "in_notebook",
     "ledger",
     "milliseconds",
+    "outcome",
     "page",
+    "plan",
     "power",
     "progress",
     "published",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 
+import pandas as pd
+
 from gancomp_core.lab import results
+from gancomp_core.lab.added import Method
 from gancomp_core.lab.benchmark.compressed import in_forms, in_int8
-from gancomp_core.lab.benchmark.rows import HEADLINES, Row, rows
-from gancomp_core.lab.benchmark.tables import headline, table
+from gancomp_core.lab.benchmark.rows import BEGUN, HEADLINES, Row, row, rows
+from gancomp_core.lab.benchmark.tables import by_seed, differences, headline, scores, table
 from gancomp_core.lab.benchmark.timing import THREADS, timings
+from gancomp_core.lab.catalogue import SIZES
 from gancomp_core.lab.experiment import Experiment
-from gancomp_core.lab.recording import record
+from gancomp_core.lab.recording import architecture, record
 
 log = logging.getLogger("gancomp")
 
@@ -26,26 +30,64 @@ def _parts(row: Row) -> dict[str, list[Experiment]]:
 
 def do(task: str) -> None:
     """Train what is not trained of a task, and compress what is not compressed."""
-    for row in rows(task):
-        for part in _parts(row).values():
-            for experiment in part:
-                log.info("%s: %s", row.label, experiment)
-                record(experiment)
+    for each in rows(task):
+        do_row(each)
+
+
+def do_row(of: Row) -> None:
+    """Train and compress what is missing of one row."""
+    for part in _parts(of).values():
+        for experiment in part:
+            log.info("%s: %s", of.label, experiment)
+            record(experiment)
+
+
+def plan(method: Method) -> str:
+    """What adding a method will do: its trainings, and how long those of the row that it is compared with took."""
+    other = compared_with(method.task)
+    took = pd.Series([found["minutes"] for each in other.experiments if (found := results.row(each.key))], dtype=float)
+    first, seeds = method.experiments[0], len(method.experiments)
+    spent = architecture(first).cost(SIZES[method.task], SIZES[method.task])
+    return (
+        f"{method.name}: {method.about}\n"
+        f"{seeds} trainings of {first.steps:,} steps on {method.task}, each of a network of {spent.macs / 1e6:.1f} M "
+        f"MACs and {spent.params:,} parameters; then {other.int8} files in int8.\n"
+        f"A training of '{other.label}' took {took.median():.1f} minutes where it was recorded."
+    )
+
+
+def compared_with(task: str) -> Row:
+    """The row that an added method is paired with: students that begin as it does and imitate nothing."""
+    found = {each.label: each for each in rows(task)}
+    return found.get(BEGUN) or found["from scratch"]
+
+
+def outcome(method: Method) -> str:
+    """How a method scores, and the difference from the row that it is paired with."""
+    other, of = compared_with(method.task), row(method.task, method.name)
+    score = "fd" if scores(of)["fd"].notna().any() else "kid"
+    ours = by_seed(of, score)
+    apart = differences(method.task, method.name, other.label, score)
+    return (
+        f"{method.name}: {score.upper()} {ours.mean():.4g} +- {ours.std():.2g} over {len(ours)} seeds, "
+        f"{apart.mean:+.1f} +- {apart.half_width:.1f} % against '{other.label}' "
+        f"(95 % interval over {apart.seeds} paired seeds)."
+    )
 
 
 def progress(task: str) -> list[str]:
     """A line for each row of a task: what of it is recorded."""
-    recorded, of = set(results.rows().key), timings()
+    recorded, turns = set(results.rows().key), timings()
     lines = []
-    for row in rows(task):
+    for of in rows(task):
         said = [
             f"{sum(each.key in recorded for each in part)} of {len(part)} {what}"
-            for what, part in _parts(row).items()
+            for what, part in _parts(of).items()
             if part
         ]
-        clocked = all(of[1, row.network, threads].key in recorded for threads in THREADS)
+        clocked = all(turns[1, of.network, threads].key in recorded for threads in THREADS)
         said.append("timed" if clocked else "not timed on this machine")
-        lines.append(f"{task}, {row.label}: {', '.join(said)}")
+        lines.append(f"{task}, {of.label}: {', '.join(said)}")
     return lines
 
 

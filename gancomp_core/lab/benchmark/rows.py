@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 
 from gancomp_core.errors import GancompError
 from gancomp_core.files import Json
-from gancomp_core.lab import results
+from gancomp_core.lab import added, results
 from gancomp_core.lab.catalogue import LIST, SIZES, Query, whole
 from gancomp_core.lab.experiment import Experiment, key_of
 from gancomp_core.lab.networks import values_of
@@ -59,12 +59,13 @@ def rows(task: str) -> list[Row]:
     """The rows of a task, the teacher first; raises :class:`GancompError` with the list of tasks."""
     if task not in TASKS:
         raise GancompError(f"The benchmark has no task '{task}'; choose one of {', '.join(TASKS)}.")
-    return list(_rows(task, results.state()))
+    return list(_rows(task, (results.state(), added.state())))
 
 
 @lru_cache
 def _rows(task: str, state: object) -> tuple[Row, ...]:
-    return tuple(_row(task, label, dict(query)) for label, query in LIST["benchmark"][task].items())
+    shipped = (_row(task, label, dict(query)) for label, query in LIST["benchmark"][task].items())
+    return (*shipped, *(Row(task, each.name, each.experiments) for each in added.methods(task)))
 
 
 def _row(task: str, label: str, query: Json) -> Row:
