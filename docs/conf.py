@@ -153,6 +153,7 @@ def setup(app) -> None:
     app.connect("autodoc-process-docstring", api_pages.describe_data)
     app.connect("missing-reference", api_pages.resolve)
     app.add_post_transform(site_pages.FileLinks)
+    app.add_post_transform(site_pages.NumberColumns)
     app.add_config_value("repository", "", "html")
     app.add_config_value("branch", "main", "html")
     app.connect("html-page-context", finish_page, priority=900)  # after furo's own, which makes the sidebar

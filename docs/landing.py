@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 from nbformat import NotebookNode
 from PIL import Image, ImageChops, ImageDraw, ImageFont
 
+from gancomp_core.course import Choice, Slider, states
 from gancomp_core.course.notebook_files import choose, read_costs, read_notebook
+from gancomp_core.course.pad.demo import demo_folder, demo_tasks, lines, network_file
 from gancomp_core.errors import GancompError
-from gancomp_core.files import REPOSITORY, data_root
+from gancomp_core.files import REPOSITORY, Json, data_root
 from gancomp_core.lab.benchmark import Headline, headline
 from gancomp_core.lab.benchmark.pages import said
+from gancomp_core.measure import OnnxGenerator
 
 PHOTOS = REPOSITORY / "docs" / "compress_256.webp"  # three rows of squares: given, teacher, student
 SHOES = data_root() / "results" / "headline.webp"  # four rows of 34 pixels: edges, teacher, student, real
+SHOWN, CELL = 6, 64  # drawings in the figure with the budget, and pixels of the side of each
 WIDEST = 1.9  # width over height of a card's picture: what is wider is cut at the right
 
 #: The picture of each notebook's card: how its alt text begins. A notebook without it shows its first picture.
@@ -84,6 +90,7 @@ def context(folder: Path) -> dict[str, object]:
     return {
         "figures": figures(best),
         "scenes": scenes(best, f"{fewer} times fewer multiplications, {faster} times faster", folder),
+        "budget": budget(),
         "cards": [card(path, folder) for path in choose([])],
         "claims": ledger_counts(),
         "seven_lines": seven_lines((REPOSITORY / "README.md").read_text(encoding="utf-8")),
@@ -171,6 +178,59 @@ def mosaic(cells: list[Image.Image], across: int) -> Image.Image:
     for i, cell in enumerate(cells):
         whole.paste(cell, (i % across * side, i // across * side))
     return whole
+
+
+def budget() -> str:
+    """Drawings, what the drawing page's teacher paints, what the largest network that fits does."""
+    tasks = {task["title"]: networks(task) for task in demo_tasks()}
+    within = {math.ceil(10 * each["percent"]) / 10 for task in tasks.values() for each in task}
+    lowest = max(min(each["percent"] for each in task) for task in tasks.values())
+
+    def chosen(at: dict[str, states.Value]) -> Json:
+        return max(
+            (each for each in tasks[at["paint"]] if each["percent"] <= at["budget"]), key=lambda each: each["macs"]
+        )
+
+    def words(at: dict[str, states.Value]) -> str:
+        this = chosen(at)
+        less = f", {100 / this['percent']:.0f} times fewer than the teacher's" if this["kind"] == "student" else ""
+        cost = f"{this['macs'] / 1e6:.1f} million multiplications a picture{less}; a file of {this['bytes'] / 1000:,.0f} kB"
+        return f"{this['title']}: {cost}."
+
+    def draw(at: dict[str, states.Value]) -> bytes:
+        buffer = io.BytesIO()
+        teacher = tasks[at["paint"]][0]
+        mosaic([*teacher["given"], *teacher["painted"], *chosen(at)["painted"]], SHOWN).save(buffer, "png")
+        return buffer.getvalue()
+
+    positions = sorted(each for each in within if each >= lowest)
+    controls = {
+        "budget": Slider("Budget", positions[0], 100.0, positions[0], unit="% of the teacher", positions=positions),
+        "paint": Choice("Paint", list(tasks)),
+    }
+    return states.figure(states.drawn_ahead("Drawings, the teacher, and the network that fits", words, draw, controls))
+
+
+def networks(task: Json) -> list[Json]:
+    """The teacher and the 8-bit students of a drawing task with what they paint, and percent of the teacher's MACs."""
+    drawings = [lines(demo_folder() / each["file"]) for each in task["examples"][:SHOWN]]
+    given = 1 - 2 * np.stack(drawings)[:, None].astype(np.float32)
+    found = [each for each in task["networks"] if each["kind"] == "teacher" or each["precision"] == "int8"]
+    for each in found:
+        painted = OnnxGenerator(network_file(each), threads=1)(given).numpy()
+        each |= {
+            "percent": 100 * each["macs"] / found[0]["macs"],
+            "given": [cell(pixels) for pixels in given],
+            "painted": [cell(pixels) for pixels in painted],
+        }
+    return found
+
+
+def cell(pixels: np.ndarray) -> Image.Image:
+    """A picture [C, H, W] in [-1, 1] as a square of the figure."""
+    levels = np.broadcast_to((pixels.clip(-1, 1) + 1) * 127.5, (3, *pixels.shape[1:]))
+    picture = Image.fromarray(levels.transpose(1, 2, 0).round().astype(np.uint8))
+    return picture.resize((CELL, CELL), Image.Resampling.NEAREST)
 
 
 def card(path: Path, folder: Path) -> Card:

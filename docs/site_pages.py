@@ -20,6 +20,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 FIRST_CELL = """!git clone --depth 1 {address}
 %cd {name}
 !pip install --quiet -e ".[lab]\""""
+NUMBER = re.compile(r"\W{0,2}\d[\W\d_]*(?:[^\W\d_]{1,4}[\W\d_]*){0,2}")  # as in tables: "1,204 kB", "3.1 to 4.0 ms"
+NOTHING = ("", "-", "\N{EN DASH}", "none", "nan")
 LONGEST = 200  # characters of a description: what search engines and previews show
 
 
@@ -165,6 +167,23 @@ class FileLinks(SphinxPostTransform):
         kind = "tree" if (REPOSITORY / path).is_dir() else "blob"
         address = f"{checked_repository(self.config.repository)}/{kind}/{self.config.branch}/{path.as_posix()}"
         return nodes.reference("", "", words, refuri=address + (f"#{anchor}" if anchor else ""), internal=False)
+
+
+class NumberColumns(SphinxPostTransform):
+    """Columns of numbers get the class "number", which aligns them at the right."""
+
+    default_priority = 900
+
+    def run(self, **options: object) -> None:
+        for table in self.document.findall(nodes.tgroup):
+            rows = [list(row.findall(nodes.entry)) for row in table.findall(nodes.row)]
+            if len({len(row) for row in rows}) > 1:
+                continue  # cells that span columns
+            for cells in list(zip(*rows, strict=True))[1:]:  # the first names the rows
+                words = [cell.astext().strip() for cell in cells if not isinstance(cell.parent.parent, nodes.thead)]
+                if any(map(NUMBER.fullmatch, words)) and all(w in NOTHING or NUMBER.fullmatch(w) for w in words):
+                    for cell in cells:
+                        cell["classes"].append("number")
 
 
 def _page_of(path: Path, env: BuildEnvironment) -> str | None:

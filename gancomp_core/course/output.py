@@ -61,6 +61,7 @@ def show_table(frame: pd.DataFrame, digits: int = 2) -> None:
     """Display a table with numbers rounded to ``digits`` and empty cells where there is no value."""
     rounded = frame.round(digits)
     html_table = rounded.to_html(na_rep="", float_format=lambda value: f"{value:,.{digits}f}", border=0)
+    html_table = html_table.replace("<th></th>", "<td></td>")  # a header says something
     display({"text/html": html_table, "text/plain": rounded.to_string(na_rep="")}, raw=True)
 
 

@@ -23,9 +23,9 @@ STATIC = Path(__file__).parent / "static"  #: explorer.js and explorer.css
 MOST_STATES = 60  # pictures of an explorer
 MOST_STOPS = 13  # positions of a slider that names none
 LARGEST = 400_000  # characters of base64 that an explorer may take
-_TALLEST = 16_383  # pixels a WebP may be high
+_WIDEST = 16_383  # pixels a WebP may be wide
 _MOVED = ("title", "controls", "frames", "alts", "columns", "rows", "width", "height")  # what explorer.js reads
-_LOSSY = ((1.0, 90), (1.0, 75), (1.0, 60), (0.8, 60), (0.65, 60), (0.5, 50), (0.35, 50))  # scale and WebP quality
+_LOSSY = ((1.0, 90), (1.0, 75), (1.0, 60), (1.0, 40), (0.8, 45), (0.65, 50), (0.5, 50), (0.35, 50))  # scale, quality
 
 Value = float | str | bool  #: of a control
 
@@ -98,7 +98,7 @@ def drawn_ahead(
         }
         for name, control in controls.items()
     ]  # fmt: skip
-    columns = math.ceil(len(kept) * size[1] / _TALLEST)
+    columns = math.ceil(len(kept) / math.ceil(len(kept) / (_WIDEST // size[0])))
     return {
         "title": title, "controls": described, "frames": frames, "alts": [alt(setting) for setting in settings],
         "columns": columns, "rows": math.ceil(len(kept) / columns), "width": size[0], "height": size[1],
@@ -147,7 +147,7 @@ def _packed(pictures: Sequence[Image.Image], columns: int) -> str:
     sprite = _sprite(pictures, columns)
     few = sprite.quantize(256)
     if distance(sprite, few) <= UNSEEN:
-        packed = _webp(few.convert("RGB"), lossless=True, quality=50, method=3)
+        packed = _webp(few.convert("RGB"), lossless=True, quality=80, method=3)
         if len(packed) <= LARGEST:
             return packed
     for scale, quality in _LOSSY:
@@ -158,7 +158,7 @@ def _packed(pictures: Sequence[Image.Image], columns: int) -> str:
 
 
 def _sprite(pictures: Sequence[Image.Image], columns: int, scale: float = 1.0) -> Image.Image:
-    """Column by column: a lossless WebP refers to the picture above, and so pays only for what differs."""
+    """Side by side: a lossless WebP refers to what is near on the left, and so pays only for what differs there."""
     rows = math.ceil(len(pictures) / columns)
     width, height = (max(round(side * scale), 1) for side in pictures[0].size)
     sheet = Image.new("RGB", (columns * width, rows * height), "white")

@@ -126,8 +126,8 @@ def test_noise_stays_below_the_limit_and_keeps_its_grid():
     assert (sprite.width % stored["columns"], sprite.height % stored["rows"]) == (0, 0)
 
 
-def test_tall_pictures_stand_in_columns(monkeypatch):
-    monkeypatch.setattr(states, "_TALLEST", 200)
+def test_wide_pictures_stand_in_rows(monkeypatch):
+    monkeypatch.setattr(states, "_WIDEST", 200)
     stored = explorer().states
     assert (stored["columns"], stored["rows"]) == (3, 4)
     assert np.abs(shown(stored, place=10).mean() - 255) < 1.5
