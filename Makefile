@@ -6,7 +6,7 @@ NOTEBOOKS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help lab run test lint bench site demo app zoo zoo-check install clean
+.PHONY: help lab run test lint kills bench site demo app zoo zoo-check install clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: ## Every test; ARGS="-k cost" or ARGS=tests/unit/test_files.py for some of
 
 lint: ## Style, types and layers (part of the tests too)
 	@$(PYTHON) make.py lint
+
+kills: ## Kill all long work at random moments, and do it by four processes at once (nightly, about 20 minutes)
+	@$(PYTHON) make.py kills $(ARGS)
 
 bench: ## Side-by-side measurements behind benchmarks/README.md
 	@$(PYTHON) make.py bench $(ARGS)

@@ -28,6 +28,7 @@ def main():
         "run": run,
         "test": test,
         "lint": lint,
+        "kills": kills,
         "bench": bench,
         "site": site,
         "demo": demo,
@@ -106,6 +107,11 @@ def lint(python, arguments):
         [python, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
     ]
     return max([call(tool) for tool in tools])
+
+
+def kills(python, arguments):
+    script = [python, "tests/faults/kills.py"]
+    return call([*script, *(arguments or ["56"])]) or call([*script, "0", "--together", "4"])
 
 
 def bench(python, arguments):

@@ -270,11 +270,21 @@ def _runs_show(options: Namespace) -> None:
 # --- searches -------------------------------------------------------------------------------------------------------
 
 
+def _named(options: Namespace, section: str, command: str) -> list[str]:
+    """The experiments that were named, or all: hours of work, so nobody begins them by leaving a name out."""
+    from gancomp_core.lab import names
+
+    if not (options.all or options.names):
+        options.parser.error(f"name a search, or pass --all; 'gancomp {command} list' prints the names")
+    return names(section) if options.all else options.names
+
+
 def _add_search(groups: Groups) -> None:
     group = _group(groups, "search", "the recorded searches in supernets: list, do")
     _command(group, "list", _search_list, "list the searches")
     do = _command(group, "do", _search_do, "do searches and record the networks they evaluated")
-    do.add_argument("names", nargs="*", metavar="SEARCH", help='for example "edges2shoes/small space"; default: all')
+    do.add_argument("names", nargs="*", metavar="SEARCH", help='for example "edges2shoes/small space"')
+    do.add_argument("--all", action="store_true", help="every search")
 
 
 def _search_list(options: Namespace) -> None:
@@ -282,10 +292,10 @@ def _search_list(options: Namespace) -> None:
 
 
 def _search_do(options: Namespace) -> None:
-    from gancomp_core.lab import do, frontier, names
+    from gancomp_core.lab import do, frontier
 
     _say_when()
-    for name in options.names or names("searches"):
+    for name in _named(options, "searches", "search"):
         do(name, "searches")
         print(frontier(name))
 
@@ -294,7 +304,8 @@ def _add_agd(groups: Groups) -> None:
     group = _group(groups, "agd", "the recorded searches by gradient descent (AGD), and at random: list, do")
     _command(group, "list", _agd_list, "list the searches")
     do = _command(group, "do", _agd_do, "search for operators and widths, and record how the preferences moved")
-    do.add_argument("names", nargs="*", metavar="SEARCH", help="for example photos_x4; default: all")
+    do.add_argument("names", nargs="*", metavar="SEARCH", help="for example photos_x4")
+    do.add_argument("--all", action="store_true", help="every search")
 
 
 def _agd_list(options: Namespace) -> None:
@@ -302,10 +313,10 @@ def _agd_list(options: Namespace) -> None:
 
 
 def _agd_do(options: Namespace) -> None:
-    from gancomp_core.lab import agd_search_of, do, names
+    from gancomp_core.lab import agd_search_of, do
 
     _say_when()
-    for name in options.names or names("agd"):
+    for name in _named(options, "agd", "agd"):
         do(name, "agd")
         found = agd_search_of(name)
         print(f"{name}: {found.architecture} ({found.row['minutes']} minutes)")
@@ -460,6 +471,8 @@ def _course_run(options: Namespace) -> int:
 
     if options.write and (options.parameter or options.profile == "full"):
         options.parser.error("--write keeps outputs and costs of plain runs: leave out -p and --profile full")
+    if options.parameter and not options.notebooks:  # `-p SEED 00` takes the notebook for the value
+        options.parser.error("-p takes a name and a value: name the notebooks too, as in 'course run 03 -p SEED 1'")
     return run_and_report(
         options.notebooks,
         options.profile,

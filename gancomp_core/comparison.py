@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from gancomp_core.data import Task
 from gancomp_core.errors import GancompError
+from gancomp_core.files import scratch
 from gancomp_core.measure import (
     OnnxGenerator,
     cost,
@@ -190,9 +190,9 @@ def compare(
         _check(each, example.source, example.target, task)
     shape = tuple(example.source.shape)
     table = []
-    with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
+    with scratch() as folder:
         for each in contestants:
-            table.append(each.costs(shape) | each.times(shape, Path(folder)) | each.scores(task, split, n))
+            table.append(each.costs(shape) | each.times(shape, folder) | each.scores(task, split, n))
     columns = ("macs", "params", "bytes", "ms", "p95_ms", "torch_ms", "torch_p95_ms", *SCORES, "psnr_y")
     frame = pd.DataFrame(table, index=[each.name for each in contestants])
     frame = frame.reindex(columns=[name for name in columns if name in frame or name not in (*SCORES, "psnr_y")])

@@ -6,16 +6,20 @@ import contextlib
 import errno
 import hashlib
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from gancomp_core.errors import GancompError
 
 Json = dict[str, Any]  # an object of JSON: whoever reads it checks what it needs of it
 REPOSITORY = Path(__file__).resolve().parent.parent
+_MACHINE = hashlib.sha256(platform.node().encode()).hexdigest()[:8]  # folders may be shared by several
 
 
 def path_from_environment(variable: str) -> Path | None:
@@ -49,7 +53,8 @@ def sha256(path: Path) -> str:
 def atomic_write(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path next to ``path``; rename it over ``path`` when the block ends without an error.
 
-    A kill at any moment leaves either the old file or the new one, never half a file.
+    A kill at any moment leaves either the old file or the new one, never half a file. It may leave the temporary file,
+    which the next write of the same path removes.
 
     Raises:
         GancompError: When the folder cannot be written to or the disk is full; nothing is left behind then.
@@ -57,7 +62,8 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        _sweep(path.parent, begins := f".{path.name}.{_MACHINE}-")
+        handle, name = tempfile.mkstemp(prefix=f"{begins}{os.getpid()}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
         raise _explained(error, path) from error
@@ -74,6 +80,54 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """Yield a temporary folder, removed when the block ends; those of killed processes are removed on the way in."""
+    _sweep(Path(tempfile.gettempdir()), begins := f"gancomp-{_MACHINE}-")
+    with tempfile.TemporaryDirectory(prefix=f"{begins}{os.getpid()}.") as folder:
+        yield Path(folder)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time is in the block, the others wait; a lock ends with its process, however that ends.
+
+    Args:
+        path: The file of the lock, which stays.
+
+    Raises:
+        GancompError: When it cannot be written.
+    """
+    held = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held.acquire()
+    except OSError as error:
+        raise _explained(error, path) from error
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def _sweep(folder: Path, begins: str) -> None:
+    """Remove what begins so, goes on with the number of a process of this machine, and outlived that process."""
+    with contextlib.suppress(OSError):
+        for entry in [entry for entry in os.scandir(folder) if entry.name.startswith(begins)]:
+            number = entry.name.removeprefix(begins).partition(".")[0]
+            if number.isdecimal() and not _runs(int(number)):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    os.unlink(entry.path)
+
+
+def _runs(process: int) -> bool:
+    import psutil  # here and not above: few need it
+
+    return psutil.pid_exists(process)
 
 
 def write_between(path: Path, begins: str, ends: str, text: str) -> None:

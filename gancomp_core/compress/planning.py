@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from gancomp_core.compress.pictures import FEWEST, HELD, PictureFacts, PictureFo
 from gancomp_core.compress.plan import Plan, Stage
 from gancomp_core.data import PictureSet, Task, to_float, to_uint8
 from gancomp_core.errors import GancompError, at_least, one_of
+from gancomp_core.files import scratch
 from gancomp_core.measure import Cost, OnnxCost, cost, onnx_cost, onnx_latency, openvino_latency
 from gancomp_core.measure.onnx_export import check_opset
 from gancomp_core.measure.openvino_runtime import openvino_runtime
@@ -160,8 +160,8 @@ def _cost(teacher: Teacher, canvas: tuple[int, int]) -> dict[str, float]:
         if teacher.file is None:
             found: Cost | OnnxCost = cost(teacher.network, *canvas, teacher.in_channels)
         else:
-            with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
-                file = teacher.float_file(Path(folder) / "teacher.onnx", canvas)
+            with scratch() as folder:
+                file = teacher.float_file(folder / "teacher.onnx", canvas)
                 found = onnx_cost(file, (1, teacher.in_channels, *canvas))
     except GancompError:
         return {}
@@ -248,9 +248,9 @@ def _as_searched(limits: Limits, space: ArchitectureSpace, size: int, runtime: s
 
 def _measured(network: GeneratorArchitecture, size: int, limits: Limits, runtime: str) -> dict[str, float]:
     """A network's costs and those of its int8 file, which random weights do not change."""
-    with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
+    with scratch() as folder:
         shape = (1, network.in_channels, size, size)
-        file = export_int8(build(network), Path(folder) / "int8.onnx", torch.rand(shape) * 2 - 1)
+        file = export_int8(build(network), folder / "int8.onnx", torch.rand(shape) * 2 - 1)
         found = {"params": float(network.cost(size, size).params), "bytes": float(file.stat().st_size)}
         if limits.latency_ms is not None:
             timed = openvino_latency if runtime == "openvino" else onnx_latency

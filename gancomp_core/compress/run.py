@@ -28,7 +28,7 @@ from gancomp_core.compress.stages import LATE, Decisions, PairedScore, TimeLimit
 from gancomp_core.compress.teachers import Teacher, open_teacher
 from gancomp_core.data import Task
 from gancomp_core.errors import GancompError
-from gancomp_core.files import atomic_write
+from gancomp_core.files import Json, atomic_write, locked
 from gancomp_core.measure import OnnxGenerator, export_onnx
 from gancomp_core.methods.architecture_search import Frontier
 from gancomp_core.methods.quantization import export_int8, kernel_sensitivity, psnr_to_float
@@ -76,15 +76,20 @@ def compress(
     """
     opened = teacher if isinstance(teacher, Teacher) else open_teacher(teacher, probe=probe(pictures))
     folder = _made_folder(Path(os.path.expanduser(out)))
-    asked = {"asked": budget, "minutes": minutes, "runtime": runtime, "opset": opset, "seed": seed}
+    how = {"budget": budget, "minutes": minutes, "runtime": runtime, "opset": opset, "seed": seed}
+    with locked(folder / "pictures" / "lock"):  # two at once would paint into the same arrays
+        return _continued(opened, pictures, folder, size, how)
+
+
+def _continued(opened: Teacher, pictures: Path | str, folder: Path, size: int | None, how: Json) -> Finished:
+    """What is missing of a compression."""
+    asked = {name.replace("budget", "asked"): value for name, value in how.items()}
     if (folder / "plan.json").exists():
         plan = Plan.load(folder / "plan.json")
         _check_same(plan, opened, scan(pictures, opened.in_channels).facts.identity, asked, size, folder)
         say(f"Going on in {folder}.")
     else:
-        plan = make_plan(
-            opened, pictures, budget=budget, minutes=minutes, size=size, runtime=runtime, opset=opset, seed=seed
-        )
+        plan = make_plan(opened, pictures, size=size, **how)
         plan.save(folder / "plan.json")
     say(str(plan))
     free = shutil.disk_usage(folder).free / 1e9

@@ -5,14 +5,15 @@ Each notebook runs in its own process through papermill; its executed copy, HTML
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import math
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -24,8 +25,8 @@ from nbformat import NotebookNode
 from gancomp_core.course import notebook_files as files
 from gancomp_core.course import web_page
 from gancomp_core.course.profiles import Profile
-from gancomp_core.errors import at_least
-from gancomp_core.files import REPOSITORY, cache_root
+from gancomp_core.errors import GancompError, at_least, one_of
+from gancomp_core.files import REPOSITORY, cache_root, scratch
 
 OUT = REPOSITORY / "build" / "notebooks"
 MEMORY_EACH = 3_000_000_000  # bytes set aside for a notebook when deciding how many run side by side
@@ -50,7 +51,8 @@ class Outcome:
 @dataclass
 class _Running:
     source: Path
-    executed: Path
+    executed: Path  # what papermill writes, cell by cell
+    result: Path
     process: subprocess.Popen[bytes]
     log: IO[bytes]
     started: float
@@ -83,24 +85,34 @@ def run_notebooks(
 
     Returns:
         The outcome of each.
+
+    Raises:
+        GancompError: Before anything runs, for parameters that a notebook does not have or that are of another kind,
+            and for a folder that cannot be written to.
     """
     Profile.named(profile)
+    for notebook in notebooks:
+        check_parameters(notebook, parameters)
     if jobs is not None:
         at_least(1, jobs, "--jobs", "leave it out to have it chosen by cores and memory")
     jobs = min(jobs or default_jobs(), len(notebooks))
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GancompError(f"The folder {out} cannot be made ({error.strerror}); give another --out.") from error
     waiting = list(notebooks)
     running: list[_Running] = []
     outcomes: list[Outcome] = []
-    with tempfile.TemporaryDirectory(prefix="gancomp-run-") as scratch:
-        environment = _environment(Path(scratch), threads=max(_cores() // max(jobs, 1), 1))
+    with scratch() as folder:
+        environment = _environment(folder, threads=max(_cores() // max(jobs, 1), 1))
         environment |= {"GANCOMP_STATES": "1"} if states else {}
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:
                     source = waiting.pop(0)
-                    given = _driven(source, Path(scratch)) if drive_widgets else source
-                    running.append(_start(source, given, out, environment, [("PROFILE", profile), *parameters]))
+                    given = _driven(source, folder) if drive_widgets else source
+                    asked = [("PROFILE", profile), *parameters]
+                    running.append(_start(source, given, folder / "executed", out, environment, asked))
                     print(f"{running[-1].source.stem}: running in the {profile} profile", flush=True)
                 time.sleep(POLL_SECONDS)
                 for job in [job for job in running if not _still_running(job)]:
@@ -193,10 +205,41 @@ def run_and_report(
     return 0 if all(outcome.passed for outcome in outcomes) else 1
 
 
+# --- parameters -----------------------------------------------------------------------------------------------------
+
+
+def check_parameters(notebook: Path, parameters: Sequence[tuple[str, str]]) -> None:
+    """Refuse a parameter that a notebook does not have, and a value of another kind than the one that stands there."""
+    if not parameters:
+        return
+    kinds = {name: kind for cell in files.tagged(files.read_notebook(notebook), "parameters")
+             for name, kind in _kinds(cell.source)}  # fmt: skip
+    for name, value in parameters:
+        kind = kinds[one_of(name, kinds, f"parameter of {notebook.stem} named")]
+        try:
+            if kind is not str and not 0 <= kind(value) < math.inf:
+                raise ValueError
+        except ValueError as error:
+            number = "whole number" if kind is int else "number"
+            raise GancompError(f"{name} is {value!r}, and {notebook.stem} takes a {number} from 0 there.") from error
+
+
+def _kinds(source: str) -> Iterator[tuple[str, type[int] | type[float] | type[str]]]:
+    """Names that a cell of parameters sets, each with the kind of its value."""
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Assign):
+            targets, values = ([*each.elts] if isinstance(each, ast.Tuple) else [each]
+                               for each in (statement.targets[0], statement.value))  # fmt: skip
+            for target, value in zip(targets, values, strict=True):
+                held = [node.value for node in ast.walk(value) if isinstance(node, ast.Constant)]
+                text, whole = any(isinstance(each, str) for each in held), isinstance(value, ast.Constant)
+                yield ast.unparse(target), str if text else int if whole and isinstance(held[0], int) else float
+
+
 # --- one execution --------------------------------------------------------------------------------------------------
 
 
-def _environment(scratch: Path, threads: int) -> dict[str, str]:
+def _environment(folder: Path, threads: int) -> dict[str, str]:
     """Kernels find this library, share the cores, hold widget errors fatal, leave the learner's answers alone."""
     path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
     inherited = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}  # kernels choose their own
@@ -204,35 +247,38 @@ def _environment(scratch: Path, threads: int) -> dict[str, str]:
         "PYTHONPATH": path,
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
         "GANCOMP_STRICT_WIDGETS": "1",
-        "GANCOMP_PREDICTIONS": str(scratch / "predictions.json"),
+        "GANCOMP_PREDICTIONS": str(folder / "predictions.json"),
+        "JUPYTER_RUNTIME_DIR": str(folder / "jupyter"),  # where kernels leave files when they are killed
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # else the kernel warns in every log
     }
 
 
 def _start(
-    source: Path, given: Path, out: Path, environment: dict[str, str], parameters: Sequence[tuple[str, str]]
-) -> _Running:
-    """Start papermill on ``given``, which is ``source`` or a copy of it with one more cell."""
-    executed = out / source.name
-    executed.unlink(missing_ok=True)
+    source: Path, given: Path, folder: Path, out: Path, environment: dict[str, str],
+    parameters: Sequence[tuple[str, str]],
+) -> _Running:  # fmt: skip
+    """Start papermill, which writes to ``folder``, on ``given``: the ``source`` or a copy of it with one more cell."""
+    folder.mkdir(exist_ok=True)
+    executed, result = folder / source.name, out / source.name
+    result.unlink(missing_ok=True)
     asked = [word for pair in parameters for word in ("-p", *pair)]
     command = [sys.executable, "-m", "papermill", str(given), str(executed), *asked]
     command += ["--kernel", "python3", "--cwd", str(source.parent), "--log-output", "--no-progress-bar"]
-    log = executed.with_suffix(".log").open("wb")
+    log = result.with_suffix(".log").open("wb")
     # a session of its own, so that Ctrl-C reaches this process alone and it can end the kernels in good order
     process = subprocess.Popen(
         command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=os.name == "posix"
     )
-    return _Running(source, executed, process, log, time.monotonic())
+    return _Running(source, executed, result, process, log, time.monotonic())
 
 
-def _driven(source: Path, scratch: Path) -> Path:
+def _driven(source: Path, folder: Path) -> Path:
     """A copy of the notebook with a last cell that drives every widget."""
     notebook = files.read_notebook(source)
     lines = "from gancomp_core.course import drive_all_widgets\n\n_ = drive_all_widgets()"
     notebook.cells.append(nbformat.v4.new_code_cell(lines, metadata={"tags": ["drive-widgets"]}))
-    files.write_notebook(notebook, scratch / source.name)
-    return scratch / source.name
+    files.write_notebook(notebook, folder / source.name)
+    return folder / source.name
 
 
 def _still_running(job: _Running) -> bool:
@@ -262,15 +308,16 @@ def _finish(job: _Running, html: bool) -> Outcome:
     minutes = (time.monotonic() - job.started) / 60
     grown = max(_folder_bytes(cache_root()) - job.cache_before, 0)
     outcome = Outcome(job.source.stem, minutes, job.peak / 1e6, grown / 1e6)
-    notebook = files.read_notebook(job.executed) if job.executed.exists() else None
+    notebook = None
+    with contextlib.suppress(GancompError):  # papermill did not begin, or was killed while it wrote
+        notebook = files.read_notebook(job.executed)
     if job.process.returncode != 0:
-        outcome.error = (notebook and _first_error(notebook)) or f"see {job.executed.with_suffix('.log')}"
+        outcome.error = (notebook and _first_error(notebook)) or f"see {job.result.with_suffix('.log')}"
     if notebook is not None:
         plain = files.cleaned(notebook)
-        if not outcome.error:
-            files.write_notebook(plain, job.executed)
+        files.write_notebook(notebook if outcome.error else plain, job.result)
         if html:
-            web_page.write(plain, job.executed.with_suffix(".html"), folder=job.source.parent)
+            web_page.write(plain, job.result.with_suffix(".html"), folder=job.source.parent)
     return outcome
 
 
@@ -282,7 +329,10 @@ def _first_error(notebook: NotebookNode) -> str:
         number, code = number + (not added), code + (not added and cell.cell_type == "code")
         for output in cell.get("outputs", []):
             if output.output_type == "error":
-                where = "while every widget was driven" if added else f"cell {number} (In [{code}])"
+                where = f"cell {number} (In [{code}])"
+                if added:
+                    driven = "drive-widgets" in files.tags(cell)
+                    where = "while every widget was driven" if driven else "in the parameters that were given"
                 return f"{where}: {output.ename}: {(output.evalue.splitlines() or [''])[0]}"
     return ""
 

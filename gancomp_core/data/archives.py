@@ -54,6 +54,8 @@ def unpack(archive: Path, folder: Path, marker: dict[str, str]) -> None:
     """
     temporary = folder.with_name(f".{folder.name}.unpacking")
     shutil.rmtree(temporary, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        temporary.unlink()  # a link or a file that stands in the way; never what a link leads to
     try:
         temporary.mkdir(parents=True)
         with _damage_explained(archive):

@@ -6,11 +6,14 @@ fingerprint it; pictures are decoded when first asked for, and kept as uint8 whi
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import logging
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -19,7 +22,7 @@ from gancomp_core.data import picture_files
 from gancomp_core.data.picture_files import LazyPictures
 from gancomp_core.data.pictures import PictureSet
 from gancomp_core.data.tasks import Task
-from gancomp_core.errors import GancompError
+from gancomp_core.errors import GancompError, shown
 
 LAYOUTS = """
     "AB": source left, target right      "paired": same names twice      "unpaired"
@@ -32,10 +35,14 @@ LAYOUTS = """
 KEPT_BYTES = 512 * 2**20  # decoded pictures kept in memory, over all splits and both sides
 STRIDE = 4  # the generators halve the picture twice
 SMALLEST = 8  # below it nothing is left for the generators to pad
+LARGEST = 4096  # pixels; one batch of larger pictures fills the memory
+#: Files that hold pictures, or may, and that are not read.
+OTHER_SUFFIXES = ".avif .cr2 .dng .exr .heic .heif .jfif .jp2 .jpe .jxl .nef .pbm .pgm .pnm .ppm .psd .raw .svg .tga"
 SPLITS = ("train", "search", "test")
 
 _Side = Sequence["_Part"]
 _Sides = tuple[_Side, _Side]
+log = logging.getLogger("gancomp")
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ class _Part:
     """A picture, or half of one: where it lies and how big it is, upright, in pixels."""
 
     path: Path
+    digest: str  # SHA-256 of the file
     width: int
     height: int
     half: int | None = None  # 0 left, 1 right
@@ -64,12 +72,13 @@ def folder_task(
     Splits come from the sub-folders ``train``, ``val`` (used as ``search``) and ``test``. With ``val`` alone, it is
     ``test``. What is missing is taken from ``train``: a tenth each, chosen by a hash of ``seed`` and the file's name,
     so a picture stays where it is when others are added (but in folders so small that a tenth is no picture: those
-    give one).
+    give one). What is left out, because it ends in another way, is in a sub-folder or is a later picture of an
+    animation, is logged as a warning.
 
     Args:
         path: The folder; ``~`` is expanded.
-        size: Height and width in pixels, a multiple of 4 from 8 on; pictures are resized to it by their shorter side
-            and cropped in the middle. None keeps them as they are, if all are equal squares.
+        size: Height and width in pixels, a multiple of 4 from 8 to 4096; pictures are resized to it by their shorter
+            side and cropped in the middle. None keeps them as they are, if all are equal squares.
         layout: One of those in :data:`LAYOUTS`; None finds out.
         channels: 1 (gray) or 3 (RGB), or a pair (source, target).
         seed: Of the choice of pictures for splits that are missing.
@@ -78,14 +87,18 @@ def folder_task(
     Raises:
         GancompError: Naming the file or folder that cannot be used.
     """
+    if not isinstance(path, str | Path):
+        raise GancompError(f"The folder is {path!r}; give its path as a text.")
     root = Path(os.path.expanduser(path))
     pair = _checked_channels(channels)
     _check_size(size)
     layout = layout or _detect(root)
-    if layout not in _READERS:
+    if not isinstance(layout, str) or layout not in _READERS:
         raise GancompError(f"There is no layout {layout!r}; the known ones are:{LAYOUTS}")
     scan = _Scan()
-    splits = _complete(_READERS[layout](root, scan), root, seed, paired=layout != "unpaired")
+    found = _READERS[layout](root, scan)
+    _check_apart(found, paired=layout != "unpaired")
+    splits = _complete(found, root, seed, paired=layout != "unpaired")
     if reverse:
         splits = {name: (target, source) for name, (source, target) in splits.items()}
     final = size or _common_size(part for sides in splits.values() for side in sides for part in side)
@@ -105,7 +118,8 @@ def folder_task(
 
 def _lazy(side: _Side, size: int, channels: int, kept: int) -> LazyPictures:
     def make(index: int) -> Tensor:
-        return picture_files.decode(side[index].path, size, channels, side[index].half)
+        part = side[index]
+        return picture_files.decode(part.path, size, channels, part.half, part.digest)
 
     return LazyPictures(len(side), (channels, size, size), make, kept)
 
@@ -118,6 +132,7 @@ class _Scan:
 
     def __init__(self) -> None:
         self.digests: list[str] = []
+        self.animated: list[Path] = []
 
     def pictures(self, folder: Path) -> list[_Part]:
         """The pictures of a folder in the order of their names; an empty folder is an error."""
@@ -126,16 +141,37 @@ class _Scan:
             raise GancompError(
                 f"The folder {folder} holds no pictures; pictures end in {', '.join(picture_files.SUFFIXES)}."
             )
-        return [self._part(file) for file in files]
+        others = [
+            entry
+            for entry in picture_files.entries(folder)
+            if not entry.name.startswith(".")
+            and (entry.suffix.lower() in OTHER_SUFFIXES.split() or picture_files.is_folder(entry))
+        ]
+        read = f"files of that folder that end in {', '.join(picture_files.SUFFIXES)} are read"
+        _warn(others, f"in {folder} were left out", read)
+        self.animated.clear()
+        parts = [self.part(file) for file in files]
+        _warn(self.animated, "hold several pictures each, of which the first was read", "save the others as files")
+        return parts
 
-    def _part(self, path: Path) -> _Part:
+    def part(self, path: Path) -> _Part:
         data = picture_files.read(path)
         self.digests.append(hashlib.sha256(data).hexdigest())
-        return _Part(path, *picture_files.upright_size(picture_files.opened(data, path)))
+        picture = picture_files.opened(data, path)
+        part = _Part(path, self.digests[-1], *picture_files.upright_size(picture))
+        with contextlib.suppress(Exception):  # Pillow raises anything for damaged bytes; decoding names them
+            self.animated += [path] if getattr(picture, "is_animated", False) else []
+        return part
+
+
+def _warn(paths: Sequence[Path], what: str, why: str) -> None:
+    """A warning about some files, where there are any, that names one of them."""
+    if paths:
+        log.warning("%d entries (such as %s) %s: %s.", len(paths), shown(paths[0].name), what, why)
 
 
 def _folders(folder: Path) -> set[str]:
-    return {entry.name for entry in picture_files.entries(folder) if entry.is_dir()}
+    return {entry.name for entry in picture_files.entries(folder) if picture_files.is_folder(entry)}
 
 
 def _detect(root: Path) -> str:
@@ -150,7 +186,7 @@ def _detect(root: Path) -> str:
     if not files and not folders:
         raise GancompError(f"The folder {root} holds no pictures; the known layouts are:{LAYOUTS}")
     if files:
-        first = _Scan()._part(files[0])
+        first = _Scan().part(files[0])
         if first.width == 2 * first.height:
             return "AB"
     raise GancompError(f"The folder {root} is in none of the known layouts, which are:{LAYOUTS}")
@@ -171,7 +207,10 @@ def _halves(parts: list[_Part]) -> _Sides:
             raise GancompError(
                 f"{part.path} is {part.width} pixels wide, an odd number, and cannot be two pictures side by side."
             )
-    left, right = ([_Part(part.path, part.width // 2, part.height, half) for part in parts] for half in (0, 1))
+    odd = [part.path for part in parts if part.width != 2 * part.height]
+    if len(odd) < len(parts):
+        _warn(odd, "are not twice as wide as high, as others are", "each was taken as two pictures side by side")
+    left, right = ([replace(part, width=part.width // 2, half=half) for part in parts] for half in (0, 1))
     return left, right
 
 
@@ -201,12 +240,13 @@ def _pairs(folder: Path, scan: _Scan) -> _Sides:
 def _by_stem(parts: list[_Part]) -> dict[str, _Part]:
     found: dict[str, _Part] = {}
     for part in parts:
-        if part.path.stem in found:
+        stem = unicodedata.normalize("NFC", part.path.stem)  # macOS writes é as two letters
+        if stem in found:
             raise GancompError(
-                f"{found[part.path.stem].path} and {part.path.name} share a name, so their partner is unclear; "
+                f"{found[stem].path} and {part.path.name} share a name, so their partner is unclear; "
                 "rename or remove one."
             )
-        found[part.path.stem] = part
+        found[stem] = part
     return found
 
 
@@ -228,6 +268,16 @@ _READERS: dict[str, Callable[[Path, _Scan], dict[str, _Sides]]] = {
 
 
 # --- splits and checks ------------------------------------------------------------------------------------------------
+
+
+def _check_apart(found: dict[str, _Sides], paired: bool) -> None:
+    """Refuse a picture, or pair of pictures, that two sub-folders hold: a score on what was trained on says nothing."""
+    seen: dict[object, tuple[str, _Part]] = {}
+    for name, sides in found.items():
+        for parts in zip(*sides, strict=True) if paired else ((part,) for side in sides for part in side):
+            split, part = seen.setdefault(tuple(each.digest for each in parts), (name, parts[0]))
+            if split != name:
+                raise GancompError(f"{part.path} and {parts[0].path} are the same picture; remove it from one folder.")
 
 
 def _complete(found: dict[str, _Sides], root: Path, seed: int, paired: bool) -> dict[str, _Sides]:
@@ -273,16 +323,16 @@ def _place(stem: str, seed: int) -> float:
 
 
 def _checked_channels(channels: int | tuple[int, int]) -> tuple[int, int]:
-    pair = (channels, channels) if isinstance(channels, int) else tuple(channels)
-    if len(pair) != 2 or not set(pair) <= {1, 3}:
+    pair = tuple(channels) if isinstance(channels, tuple | list) else (channels, channels)
+    if len(pair) != 2 or not all(type(number) is int and number in (1, 3) for number in pair):
         raise GancompError(f"channels is {channels!r}; it must be 1 (gray), 3 (RGB) or a pair of these, as in (1, 3).")
     return pair[0], pair[1]
 
 
 def _check_size(size: int | None) -> None:
-    if size is not None and (size < SMALLEST or size % STRIDE):
+    if size is not None and (type(size) is not int or not SMALLEST <= size <= LARGEST or size % STRIDE):
         raise GancompError(
-            f"The size {size} is not possible; it must be a multiple of {STRIDE} and at least {SMALLEST}, "
+            f"The size {size!r} is not possible; it must be a multiple of {STRIDE} from {SMALLEST} to {LARGEST}, "
             "for example 64."
         )
 

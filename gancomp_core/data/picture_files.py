@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import torch
 from PIL import Image, ImageOps, TiffImagePlugin
 from torch import Tensor
 
-from gancomp_core.errors import GancompError
+from gancomp_core.errors import GancompError, shown
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # by content, not by name: EPS would start Ghostscript
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -63,6 +65,16 @@ def entries(folder: Path) -> list[Path]:
         raise GancompError(f"{folder} is a file; name the folder that holds the pictures.") from error
     except PermissionError as error:
         raise GancompError(f"No permission to list the folder {folder}; change its permissions.") from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero in it
+        raise GancompError(f"The folder '{shown(str(folder))}' cannot be listed; check its name.") from error
+
+
+def is_folder(entry: Path) -> bool:
+    """Whether this is a folder; raises :class:`GancompError` where the folder around it does not say."""
+    try:
+        return entry.is_dir()
+    except PermissionError as error:
+        raise GancompError(f"No permission to look into the folder {entry.parent}; change its permissions.") from error
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -71,11 +83,13 @@ def pictures_in(folder: Path) -> list[Path]:
     return [
         entry
         for entry in entries(folder)
-        if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and not entry.is_dir()
+        if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and not is_folder(entry)
     ]
 
 
-def decode(path: Path, size: int | tuple[int, int], channels: int, half: int | None = None) -> Tensor:
+def decode(
+    path: Path, size: int | tuple[int, int], channels: int, half: int | None = None, digest: str | None = None
+) -> Tensor:
     """One file as uint8 [channels, height, width]: upright, on white, resized until it covers that, center cropped.
 
     Args:
@@ -83,12 +97,16 @@ def decode(path: Path, size: int | tuple[int, int], channels: int, half: int | N
         size: Height and width of the result in pixels, one number where they are equal.
         channels: 1 (gray) or 3 (RGB).
         half: 0 or 1 takes the left or right half of the picture.
+        digest: SHA-256 that the file must have, in hexadecimal.
 
     Raises:
-        GancompError: Naming the file, if it cannot be decoded.
+        GancompError: Naming the file, if it cannot be decoded or is another one.
     """
     height, width = (size, size) if isinstance(size, int) else size
-    picture = opened(read(path), path)
+    data = read(path)
+    if digest is not None and hashlib.sha256(data).hexdigest() != digest:
+        raise GancompError(f"{path} has changed since its task was made; make the task again.")
+    picture = opened(data, path)
     try:
         upright = picture if _orientation(picture) == 1 else ImageOps.exif_transpose(picture)
         picture = _on_white(_eight_bit(upright, path)).convert("L" if channels == 1 else "RGB")
@@ -129,7 +147,17 @@ def opened(data: bytes, path: Path) -> Image.Image:
         raise GancompError(f"{path} is no picture, or one that Pillow cannot read; {_REPLACE}.") from error
     if picture.width * picture.height > MAX_PIXELS:
         raise _too_big(path)
+    if picture.format == "PNG" and "exif" not in picture.info and (found := _late_exif(data)):
+        picture.info["exif"] = found
     return picture
+
+
+def _late_exif(data: bytes) -> bytes | None:
+    """EXIF data that stands behind the pixels of a PNG, where Pillow finds it only by decoding all of them."""
+    at = data.rfind(b"eXIf")
+    length = int.from_bytes(data[at - 4 : at]) if at > 8 else 0
+    chunk, checksum = data[at : at + 4 + length], data[at + 4 + length : at + 8 + length]
+    return b"Exif\0\0" + chunk[4:] if length and zlib.crc32(chunk).to_bytes(4) == checksum else None
 
 
 def _too_big(path: Path) -> GancompError:
@@ -157,14 +185,26 @@ def _orientation(picture: Image.Image) -> int:
 
 def _eight_bit(picture: Image.Image, path: Path) -> Image.Image:
     if picture.mode.startswith("I"):  # I;16, I;16B, and I, in which some versions of Pillow open 16-bit PNG
-        values = np.asarray(picture).astype(np.int64)
-        if values.min() < 0 or values.max() > 65_535:
-            raise GancompError(f"{path} has values outside 0 to 65535; save it with 8 or 16 bits per channel.")
-        return Image.fromarray((values / 257).round().astype(np.uint8))  # 65535 = 255 * 257
+        return _deep_gray(picture, path)
     if picture.mode.startswith("F"):
         raise GancompError(f"{path} holds floating-point values; save it with 8 or 16 bits per channel.")
     picture.load()
     return picture
+
+
+def _deep_gray(picture: Image.Image, path: Path) -> Image.Image:
+    """Gray of 12 or 16 bits in 8, as other gray is read: upright values, the transparent one white."""
+    values, most, inverted = np.asarray(picture), 65_535, False
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        most = 4095 if picture.tag_v2.get(258) == (12,) else most
+        inverted = picture.tag_v2.get(262) == 0  # the format's way to say that 0 is white
+    if values.min() < 0 or values.max() > most:
+        raise GancompError(f"{path} has values outside 0 to {most}; save it with 8 or 16 bits per channel.")
+    shades = (np.arange(most + 1) / (most / 255)).round().astype(np.uint8)
+    shades = 255 - shades if inverted else shades
+    if isinstance(clear := picture.info.get("transparency"), int) and clear <= most:
+        shades[clear] = 255
+    return Image.fromarray(np.stack([shades[row] for row in values]))  # by rows: whole, it would take gigabytes
 
 
 def _on_white(picture: Image.Image) -> Image.Image:

@@ -216,14 +216,15 @@ def weights_of(model: str) -> Spec:
     """SHA-256 of each network of a shipped model, as its card says."""
     path = files.data_root() / "zoo" / model / "card.json"
     try:
-        return _weights(path, path.stat().st_mtime_ns)
+        about = path.stat()
+        return _weights(path, (about.st_size, about.st_ino, about.st_mtime_ns))
     except FileNotFoundError:
         zoo.card(model)  # which explains it
         raise
 
 
 @lru_cache
-def _weights(path: Path, changed: int) -> Spec:
+def _weights(path: Path, state: tuple[int, int, int]) -> Spec:
     found: Spec = json.loads(path.read_text(encoding="utf-8"))["files"]
     return found
 

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from gancomp_core import zoo
+from gancomp_core import files, zoo
 from gancomp_core.data import Task, load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.files import Json
@@ -30,10 +30,7 @@ log = logging.getLogger("gancomp")
 
 def record(experiment: Experiment) -> Json:
     """The row of an experiment: from the table when it was done before, else by doing it now and recording it."""
-    if (row := results.row(experiment.key)) is not None:
-        return row
-    with results.lock(experiment.folder / "lock"):  # another process may do it while this one waits
-        return results.once(experiment, lambda: _done(experiment))
+    return results.once(experiment, lambda: _done(experiment))
 
 
 def _done(experiment: Experiment) -> Mapping[str, JSON]:
@@ -61,7 +58,7 @@ def generator_of(experiment: Experiment) -> nn.Module:
         if not isinstance(network, Mapping):
             return model.generator
         return cast(ElasticGenerator, model.generator).extract(architecture_of(network)).eval()
-    with results.lock(experiment.folder / "lock"):
+    with files.locked(experiment.folder / "lock"):
         trained = Job(experiment, [Checkpoint(experiment.folder / "training.ckpt")]).train()
     return trained.averaged["generator"].eval()
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pandas as pd
-from filelock import FileLock
 
 from gancomp_core import files
 from gancomp_core.errors import GancompError
@@ -37,19 +36,22 @@ def artefact(experiment: Experiment, suffix: str) -> Path:
     return path().parent / "artefacts" / f"{experiment.key[:16]}{suffix}"
 
 
-def state() -> tuple[Path, int, int]:
-    """What changes when the table does: its path, time and size."""
+State: TypeAlias = tuple[Path, int, int, int]
+
+
+def state() -> State:
+    """What changes when the table does, whatever the clock says: its path, size, number on the disk, and time."""
     try:
         about = path().stat()
     except FileNotFoundError:
-        return path(), 0, 0
-    return path(), about.st_mtime_ns, about.st_size
+        return path(), 0, 0, 0
+    return path(), about.st_size, about.st_ino, about.st_mtime_ns
 
 
 @lru_cache(maxsize=2)
-def _table(state: tuple[Path, int, int]) -> pd.DataFrame:
-    file, changed, _ = state
-    if not changed:
+def _table(state: State) -> pd.DataFrame:
+    file, size, *_ = state
+    if not size:
         return pd.DataFrame(columns=["key", "kind", "task"])
     try:
         return pd.read_parquet(file)
@@ -60,12 +62,12 @@ def _table(state: tuple[Path, int, int]) -> pd.DataFrame:
 
 
 @lru_cache(maxsize=2)
-def _by_key(state: tuple[Path, int, int]) -> dict[str, int]:
+def _by_key(state: State) -> dict[str, int]:
     return {key: place for place, key in enumerate(_table(state).key)}
 
 
 @lru_cache(maxsize=64)
-def _part(state: tuple[Path, int, int], kinds: tuple[str, ...], task: str | None) -> pd.DataFrame:
+def _part(state: State, kinds: tuple[str, ...], task: str | None) -> pd.DataFrame:
     part = _table(state)
     if kinds and len(part):
         part = part[part.kind.isin(kinds)]
@@ -102,7 +104,7 @@ def row(key: str) -> Json | None:
 
 
 @lru_cache(maxsize=4096)
-def _row(state: tuple[Path, int, int], key: str) -> Json | None:
+def _row(state: State, key: str) -> Json | None:
     place = _by_key(state).get(key)
     return None if place is None else dict(_table(state).iloc[place].dropna().to_dict())
 
@@ -110,7 +112,7 @@ def _row(state: tuple[Path, int, int], key: str) -> Json | None:
 def once(experiment: Experiment, make: Callable[[], Mapping[str, JSON]]) -> Json:
     """The row of an experiment, made and recorded where it is not there yet.
 
-    It is written as soon as it is made, atomically, by one process at a time.
+    One process makes it while others that ask for the same row wait; it is written atomically as soon as it is made.
 
     Args:
         experiment: The experiment.
@@ -121,12 +123,15 @@ def once(experiment: Experiment, make: Callable[[], Mapping[str, JSON]]) -> Json
     """
     if (found := row(experiment.key)) is not None:
         return found
-    made = {**identity(experiment), **make(), **provenance()}
-    with lock(path().with_suffix(".lock")):
-        whole = {name: "Int64" for name, value in made.items() if type(value) is int}
-        together = pd.concat([_table(state()), pd.DataFrame([made])], ignore_index=True).astype(whole)
-        with files.atomic_write(path()) as temporary:
-            together.drop_duplicates("key", keep="last").to_parquet(temporary, index=False, compression="zstd")
+    with files.locked(experiment.folder / "lock"):
+        if (found := row(experiment.key)) is not None:  # another process was first
+            return found
+        made = {**identity(experiment), **make(), **provenance()}
+        with files.locked(path().with_suffix(".lock")):
+            whole = {name: "Int64" for name, value in made.items() if type(value) is int}
+            together = pd.concat([_table(state()), pd.DataFrame([made])], ignore_index=True).astype(whole)
+            with files.atomic_write(path()) as temporary:
+                together.drop_duplicates("key", keep="last").to_parquet(temporary, index=False, compression="zstd")
     return made
 
 
@@ -139,17 +144,6 @@ def identity(experiment: Experiment) -> dict[str, JSON]:
         "protocol": experiment.version,
         "weights": canonical(experiment.weights) if experiment.weights else None,
     }
-
-
-def lock(path: Path) -> FileLock:
-    """A lock for one process at a time, in a file next to ``path``."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise GancompError(
-            f"The folder {path.parent} cannot be made ({error.strerror}); set GANCOMP_CACHE to another one."
-        ) from error
-    return FileLock(path)
 
 
 def provenance() -> dict[str, str]:

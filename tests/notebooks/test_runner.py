@@ -18,6 +18,7 @@ from gancomp_core.files import REPOSITORY
 pytestmark = pytest.mark.notebooks
 
 PARAMETERS = ('PROFILE = "standard"\nSEED = 0', "parameters")
+OTHERS = ('PROFILE = "standard"\nSEED = 0\nSHARE = 1 / 20\nLOW, HIGH = 1e6, 2e6\nOUT = ""', "parameters")
 EXPLORER = """
 import matplotlib.pyplot as plt
 from gancomp_core.course import Slider, explore, predict, reveal, show
@@ -125,13 +126,46 @@ def test_ctrl_c_ends_every_kernel(make_notebook, tmp_path):
         (["42"], "no notebook '42'"),
         (["--profile", "huge"], "no profile 'huge'"),
         (["--jobs", "0"], "--jobs is a whole number from 1"),
+        (["--out", os.devnull], "cannot be made"),
+        (["0", "-p", "SEEDS", "1"], "no parameter of 00_tiny named 'SEEDS'; choose one of 'PROFILE', 'SEED'"),
+        (["0", "-p", "x y", "1"], "no parameter of 00_tiny named 'x y'"),
+        (["0", "-p", "SEED", "a"], "SEED is 'a', and 00_tiny takes a whole number from 0 there"),
+        (["0", "-p", "SEED", "1.5"], "SEED is '1.5', and"),
+        (["0", "-p", "SEED", "-1"], "SEED is '-1', and"),
+        (["0", "-p", "SHARE", "x"], "SHARE is 'x', and 00_tiny takes a number from 0 there"),
+        (["0", "-p", "HIGH", "inf"], "HIGH is 'inf', and"),
     ],
 )
 def test_a_wrong_call_is_answered_by_one_sentence(arguments, words, make_notebook, monkeypatch, capsys):
-    path = make_notebook(PARAMETERS)
+    path = make_notebook(OTHERS)
     monkeypatch.setattr(files.choose, "__defaults__", (path.parent,))
     assert main(["course", "run", *arguments]) == 1
     assert words in capsys.readouterr().err
+
+
+def test_parameters_of_every_kind_are_taken(make_notebook):
+    values = {"SEED": "3", "SHARE": "0.5", "LOW": "1e5", "HIGH": "7", "OUT": "3", "PROFILE": "fast"}
+    run.check_parameters(make_notebook(OTHERS), list(values.items()))
+
+
+@pytest.mark.parametrize(
+    ("tag", "where"),
+    [("injected-parameters", "in the parameters that were given"), ("drive-widgets", "while every widget was driven")],
+)
+def test_an_error_in_a_cell_that_was_added_is_told_with_its_place(tag, where):
+    cell = {"cell_type": "code", "metadata": {"tags": [tag]}, "outputs": []}
+    cell["outputs"] = [{"output_type": "error", "ename": "NameError", "evalue": "name 'a' is not defined"}]
+    assert (
+        run._first_error(files.nbformat.from_dict({"cells": [cell]})) == f"{where}: NameError: name 'a' is not defined"
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no SIGKILL")
+def test_a_notebook_that_was_killed_half_way_fails_and_leaves_no_half_file(make_notebook, tmp_path):
+    kill = "import os, signal, psutil\nos.kill(psutil.Process().ppid(), signal.SIGKILL)"
+    [outcome] = run.run_notebooks([make_notebook(PARAMETERS, (kill, None))], out=tmp_path / "out", html=False)
+    assert outcome.error.startswith("see ")
+    assert all(path.suffix == ".log" or files.read_notebook(path) for path in (tmp_path / "out").iterdir())
 
 
 def test_a_folder_without_notebooks_is_told(tmp_path):

@@ -68,6 +68,9 @@ def test_a_command_that_is_not_finished_explains_itself(arguments, capsys):
         (["benchmark", "time", "edges2shoes"], "unrecognized"),
         (["benchmark", "headline", "--write"], "unrecognized"),
         (["course", "run", "--write", "--profile", "full"], "leave out -p"),
+        (["course", "run", "-p", "SEED", "00"], "name the notebooks too"),
+        (["search", "do"], "name a search, or pass --all"),
+        (["agd", "do"], "name a search, or pass --all"),
     ],
 )
 def test_a_wrong_call_ends_with_2_and_the_usage(arguments, words, capsys):

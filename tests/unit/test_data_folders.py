@@ -2,9 +2,13 @@
 
 import contextlib
 import os
+import re
 import shutil
+import struct
 import sys
 import tempfile
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from factories import refused
 from gancomp_core.data import Batches, folder_task
 from gancomp_core.data import folders as folders_module
 from gancomp_core.data.picture_files import SUFFIXES, decode
@@ -31,17 +36,17 @@ def save_ab(path, height=16, left=(255, 0, 0), right=(0, 0, 255)):
     picture.save(path)
 
 
-def paired_folder(root, count=10, **options):
+def paired_folder(root, count=10, blue=0, **options):
     for index in range(count):
-        save(root / "source" / f"{index:03}.png", colour=(index, 0, 0), **options)
-        save(root / "target" / f"{index:03}.png", colour=(0, index, 0), **options)
+        save(root / "source" / f"{index:03}.png", colour=(index, 0, blue), **options)
+        save(root / "target" / f"{index:03}.png", colour=(0, index, blue), **options)
     return root
 
 
 def unpaired_folder(root, **counts):
-    for side, count in counts.items():
+    for green, (side, count) in enumerate(counts.items()):
         for index in range(count):
-            save(root / side / f"{index}.png")
+            save(root / side / f"{index}.png", colour=(200, green, 50))
     return root
 
 
@@ -129,13 +134,13 @@ def test_new_pictures_do_not_move_old_ones_to_another_split(tmp_path):
 
 def test_given_splits_are_used(tmp_path):
     for name, count in (("train", 7), ("val", 3), ("test", 2)):
-        paired_folder(tmp_path / name, count)
+        paired_folder(tmp_path / name, count, blue=count)
     assert [len(part) for part in splits(folder_task(tmp_path))] == [7, 3, 2]
 
 
 def test_val_without_test_is_the_test_split(tmp_path):
     ab_folder(tmp_path / "train", 20)
-    ab_folder(tmp_path / "val", 4)
+    ab_folder(tmp_path / "val", 4, left=(0, 255, 0))
     task = folder_task(tmp_path)
     assert len(task.test) == 4
     assert len(task.train) + len(task.search) == 20
@@ -150,6 +155,29 @@ def test_fingerprint_follows_content_and_options(tmp_path):
     save(tmp_path / "source" / "004.png", colour=(9, 9, 9))
     prints.add(folder_task(tmp_path).fingerprint)
     assert len(prints) == 5
+
+
+@pytest.mark.parametrize("layout", ["AB", "paired", "unpaired"])
+def test_a_picture_that_two_sub_folders_hold_is_named(tmp_path, layout):
+    for name in ("train", "test"):
+        if layout == "unpaired":
+            unpaired_folder(tmp_path, **{f"{name}A": 3, f"{name}B": 3})
+        else:
+            {"AB": ab_folder, "paired": paired_folder}[layout](tmp_path / name, 3)
+    with refused(r"train.*png and .*test.*png are the same picture"):
+        folder_task(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["64", 64.0, (64, 64), True, 4100, 10**6])
+def test_a_size_of_another_kind_or_without_measure_is_refused(tmp_path, value):
+    with refused(r"multiple of 4 from 8 to 4096"):
+        folder_task(paired_folder(tmp_path, 3), size=value)
+
+
+@pytest.mark.parametrize("path", [None, 3, b"x", "a\0b", "x/" * 3000])
+def test_a_path_that_is_none_is_refused(path):
+    with refused("give its path as a text|cannot be listed"):
+        folder_task(path)
 
 
 # --- sizes -----------------------------------------------------------------------------------------------------------
@@ -173,7 +201,7 @@ def test_pictures_the_generators_cannot_take_are_refused_without_size(tmp_path, 
 
 @pytest.mark.parametrize("size", [0, -4, 2, 4, 30])
 def test_size_must_be_a_multiple_of_four_and_at_least_eight(tmp_path, size):
-    with pytest.raises(GancompError, match=f"size {size} is not possible; it must be a multiple of 4 and at least 8"):
+    with pytest.raises(GancompError, match=f"size {size} is not possible; it must be a multiple of 4 from 8 to 4096"):
         folder_task(paired_folder(tmp_path), size=size)
 
 
@@ -235,6 +263,67 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path, suffix):
     assert np.array_equal(decode(tmp_path / f"deep.{suffix}", 8, 1)[0].numpy(), expected)
 
 
+def png(bits, kind, row, *chunks):
+    """A PNG of 16 x 16 equal pixels, chunk by chunk; those of ``chunks`` with a small name last come after it."""
+
+    def packed(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    pixels = packed(b"IDAT", zlib.compress((b"\0" + row) * 16))
+    head = packed(b"IHDR", struct.pack(">IIBBBBB", 16, 16, bits, kind, 0, 0, 0))
+    before, after = (b"".join(packed(*chunk) for chunk in chunks if (chunk[0] == b"eXIf") == late) for late in (0, 1))
+    return b"\x89PNG\r\n\x1a\n" + head + before + pixels + after + packed(b"IEND", b"")
+
+
+def test_a_transparent_gray_of_sixteen_bits_is_laid_on_white(tmp_path):
+    (tmp_path / "clear.png").write_bytes(
+        png(16, 0, struct.pack(">16H", *[1000] * 8, *[2000] * 8), (b"tRNS", struct.pack(">H", 1000)))
+    )
+    assert decode(tmp_path / "clear.png", 16, 1)[0, 0].tolist() == [255] * 8 + [8] * 8
+
+
+def test_an_orientation_that_stands_behind_the_pixels_is_applied(tmp_path):
+    about = Image.Exif()
+    about[0x0112] = 6  # lies on its side
+    exif = about.tobytes().removeprefix(b"Exif\0\0")
+    (tmp_path / "late.png").write_bytes(png(8, 0, bytes([0] * 8 + [200] * 8), (b"eXIf", exif)))
+    assert decode(tmp_path / "late.png", 16, 1)[0, :, 3].tolist() == [0] * 8 + [200] * 8
+
+
+@pytest.mark.parametrize(("bits", "value", "shade"), [(16, 60_000, 22), (12, 3000, 187)])
+def test_deep_gray_of_tiff_is_read_by_its_own_measure(tmp_path, bits, value, shade):
+    Image.fromarray(np.full((16, 16), value, np.uint16)).save(tmp_path / "a.tif", tiffinfo={262: 0, 258: 16})
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    if bits == 12:  # rows of two values in three bytes, which Pillow reads and does not write
+        data = tiff_of_12_bits(value)
+    (tmp_path / "a.tif").write_bytes(data)
+    assert decode(tmp_path / "a.tif", 16, 1).unique().tolist() == [shade]
+
+
+def tiff_of_12_bits(value):
+    """16 x 16 pixels of one value."""
+    pair = (value << 12 | value).to_bytes(3, "big")
+    tags = {256: 16, 257: 16, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: 16, 279: 16 * 24}
+    body = pair * 8 * 16
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, number) for tag, number in tags.items())
+    return b"II*\0" + struct.pack("<I", 8 + len(body)) + body + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def test_sixteen_bits_take_little_memory(tmp_path):
+    Image.fromarray(np.zeros((4000, 4000), np.uint16)).save(tmp_path / "large.png")
+    tracemalloc.start()
+    decode(tmp_path / "large.png", 16, 1)
+    assert tracemalloc.get_traced_memory()[1] < 4 * 4000**2 * 2, "two bytes a pixel, and their copies"
+    tracemalloc.stop()
+
+
+def test_names_are_the_same_however_a_system_spells_accents(tmp_path):
+    folder = paired_folder(tmp_path, 3)
+    for side, accent in (("source", "caf\u00e9"), ("target", "cafe\u0301")):
+        (folder / side / "000.png").rename(folder / side / f"{accent}.png")
+    assert sum(len(part) for part in splits(folder_task(folder))) == 3
+
+
 def test_floating_point_and_32_bit_pictures_are_refused(tmp_path):
     Image.fromarray(np.zeros((8, 8), np.float32)).save(tmp_path / "float.tif")
     Image.fromarray(np.full((8, 8), 10**6, np.int32)).save(tmp_path / "wide.tif")
@@ -268,6 +357,22 @@ def test_channels_may_differ_between_the_sides_and_other_numbers_are_refused(tmp
     for wrong in (2, 4, (1, 2), (1, 1, 1)):
         with pytest.raises(GancompError, match=r"must be 1 \(gray\), 3 \(RGB\)"):
             folder_task(tmp_path, channels=wrong)
+
+
+def test_what_is_left_out_is_told(tmp_path, caplog):
+    """Endings that are not read, sub-folders, later pictures of an animation, and a photo among pairs."""
+    folder = ab_folder(tmp_path / "mine", 4)
+    (folder / "phone.HEIC").write_bytes(b"x")
+    (folder / "notes.txt").write_text("no picture")
+    save(folder / "more" / "5.png")
+    frames = [Image.new("RGB", (32, 16), colour) for colour in ("red", "blue")]
+    frames[0].save(folder / "moves.gif", save_all=True, append_images=frames[1:])
+    save(folder / "photo.png", width=32, height=32)
+    assert len(folder_task(folder, size=16, layout="AB").train) == 4
+    told = "\n".join(caplog.messages)
+    assert re.search(r"2 entries \(such as more\) in .*mine were left out: .* end in \.bmp", told)
+    assert re.search(r"1 entries \(such as moves\.gif\) hold several pictures each, of which the first was read", told)
+    assert re.search(r"1 entries \(such as photo\.png\) are not twice as wide as high, as others are", told)
 
 
 def test_files_that_are_no_pictures_by_name_are_passed_over(tmp_path):
@@ -450,6 +555,23 @@ def test_unreadable_file_and_unreadable_folder_are_named():
         with as_somebody_else(), pytest.raises(GancompError, match="No permission to list the folder .*source"):
             folder_task(root)
         (root / "source").chmod(0o755)
+
+
+def test_a_folder_that_may_not_be_entered_is_named():
+    with tempfile.TemporaryDirectory() as name:  # others may not even enter pytest's tmp_path
+        root = paired_folder(Path(name))
+        root.chmod(0o744)
+        with as_somebody_else(), pytest.raises(GancompError, match=f"No permission to .* the folder {root}"):
+            folder_task(root)
+        root.chmod(0o755)
+
+
+def test_a_file_that_is_another_one_later_is_named(tmp_path):
+    task = folder_task(paired_folder(tmp_path))
+    for path in (tmp_path / "target").iterdir():
+        save(path, colour=(1, 2, 3))
+    with refused(r"target.*png has changed since its task was made"):
+        task.train.batch(slice(0, 1))
 
 
 def test_a_file_that_goes_away_later_is_named(tmp_path):

@@ -832,6 +832,23 @@ def test_an_archive_that_tries_to_escape_is_refused_and_deleted_after_its_downlo
     assert not list(tmp_path.rglob("evil.txt"))
 
 
+@pytest.mark.parametrize("kind", ["file", "link", "dangling link"])
+def test_what_stands_at_the_place_of_unpacking_is_in_nobodys_way(tmp_path: Path, kind: str) -> None:
+    """Planted by another user of a shared cache: what a link leads to stays as it is."""
+    victim, planted = tmp_path / "victim", tmp_path / ".set.unpacking"
+    victim.mkdir()
+    (victim / "mine").touch()
+    if kind == "file":
+        planted.touch()
+    else:
+        planted.symlink_to(victim if kind == "link" else tmp_path / "nowhere")
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr("a.txt", "a")
+    archives.unpack(tmp_path / "set.zip", tmp_path / "set", {})
+    assert (tmp_path / "set" / "a.txt").read_text() == "a"
+    assert [path.name for path in victim.iterdir()] == ["mine"]
+
+
 def test_what_a_killed_unpacking_left_behind_is_cleared_away(server: Server, cache: Path) -> None:
     server.files["facades.tar.gz"] = File(facades())
     (cache / ".facades.unpacking" / "facades" / "train").mkdir(parents=True)

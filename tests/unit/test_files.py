@@ -105,6 +105,37 @@ def test_process_killed_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> Non
         assert len(set(content)) == 1, "two versions are mixed"
 
 
+def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its half-written file and its temporary folder; those of processes that run stay."""
+    monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path))
+    target = tmp_path / "weights.bin"
+    writer = child(
+        "import tempfile, time\n"
+        "tempfile.tempdir = sys.argv[2]\n"
+        "with files.scratch() as folder, files.atomic_write(sys.argv[1]) as temporary:\n"
+        "    (folder / 'part').write_bytes(b'x')\n"
+        "    print('half-way', flush=True)\n"
+        "    time.sleep(60)\n",
+        target, tmp_path,
+    )  # fmt: skip
+    assert writer.stdout is not None
+    assert writer.stdout.readline().strip() == "half-way"
+    for left in (2, 0):
+        with files.scratch(), files.atomic_write(target) as temporary:
+            temporary.write_bytes(b"new")
+        assert len(os.listdir(tmp_path)) == 1 + left
+        writer.kill()
+        writer.communicate()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such permissions")
+def test_a_lock_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(GancompError) as caught, files.locked(tmp_path / "file" / "lock"):
+        pass
+    assert is_one_sentence(str(caught.value))
+
+
 # ---- disk full ----------------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import math
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gancomp_core.compress.pictures import visible
 from gancomp_core.data import Pictures, Task, to_float
+from gancomp_core.files import scratch
 from gancomp_core.measure import (
     Latency,
     OnnxGenerator,
@@ -225,8 +225,8 @@ def measure(finished: Finished) -> Numbers:
         The numbers, with a sentence for everything that could not be measured.
     """
     task, notes = finished.task, Notes()
-    with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
-        given = contestants(finished, Path(folder), notes)
+    with scratch() as folder:
+        given = contestants(finished, folder, notes)
         times = _times(given, finished.plan, notes)
         rows = {each.key: _costs(each) | {"times": tuple(times[each.key])} for each in given}
         side = finished.plan.size

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,7 +13,7 @@ from torch import nn
 
 from gancomp_core import files
 from gancomp_core.errors import GancompError
-from gancomp_core.files import Json
+from gancomp_core.files import Json, scratch
 from gancomp_core.measure import Cost, cost, export_onnx, onnx_latency
 from gancomp_core.methods.quantization import export_int8
 from gancomp_core.nets import (
@@ -143,9 +141,9 @@ def milliseconds(name: str, threads: int = 1, repeats: int = 3) -> dict[str, flo
     shape = (1, getattr(network.architecture, "in_channels", 3), network.height, network.width)
     # ranges of a small picture do for timing
     small = torch.rand(1, shape[1], 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
-        floating = export_onnx(generator, Path(folder) / "float32.onnx", small.shape)
-        whole = export_int8(generator, Path(folder) / "int8.onnx", small, floating=floating)
+    with scratch() as folder:
+        floating = export_onnx(generator, folder / "float32.onnx", small.shape)
+        whole = export_int8(generator, folder / "int8.onnx", small, floating=floating)
         how: Json = {"threads": threads, "repeats": repeats, "warmup": 1, "min_seconds": 0.0}
         ways = {"float32": floating, "int8": whole}
         return {form: onnx_latency(path, shape, **how).median_ms for form, path in ways.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,7 @@ import pandas as pd
 
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
-from gancomp_core.files import Json
+from gancomp_core.files import Json, scratch
 from gancomp_core.lab import results
 from gancomp_core.lab.benchmark.compressed import CALIBRATION, WEIGHT_FORMS
 from gancomp_core.lab.benchmark.rows import TASKS, TEACHER, Row, rows
@@ -119,8 +118,8 @@ class _Turn:
 
 
 def _measure(numbers: Sequence[int], experiments: Mapping[tuple[int, str, int], Experiment]) -> None:
-    with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
-        turns = {network: _turn(row, Path(folder) / network) for network, row in _networks().items()}
+    with scratch() as folder:
+        turns = {network: _turn(row, folder / network) for network, row in _networks().items()}
         for number in numbers:
             log.info("round %d of %d through %d networks", number, ROUNDS, len(turns))
             for (network, threads), row in _round(number, turns).items():

@@ -21,7 +21,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +33,7 @@ from onnx import NodeProto, TensorProto, helper
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
+from gancomp_core.files import scratch
 from gancomp_core.measure.onnx_export import OPSET, OnnxGenerator, export_onnx, silence
 from gancomp_core.measure.onnx_runtime import onnx_runtime
 from gancomp_core.measure.running import measuring
@@ -163,8 +163,8 @@ def fitted(
             f"a tensor of shape {list(calibration.shape)}; take some dozens of the training set."
         )
     calibration, told = calibration.detach().cpu().float(), progress or _untold
-    with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
-        prepared, span = Path(folder) / "float.onnx", UNIT
+    with scratch() as folder:
+        prepared, span = folder / "float.onnx", UNIT
         told("float file", 0.0)
         if isinstance(generator, nn.Module):
             graph = Graph(Path(floating or export_onnx(generator, prepared, tuple(calibration.shape), opset=opset)))
@@ -308,8 +308,8 @@ def fill_range(graph: Graph, node: NodeProto, values: Tensor, estimator: RangeEs
 def collect(graph: Graph, tensors: Sequence[str], pictures: Tensor, progress: Progress = _untold) -> dict[str, Tensor]:
     """Values [C, K] of tensors by channel: evenly spread ones, and the extremes of every picture [C, H, W]."""
     found: dict[str, list[Tensor]] = {tensor: [] for tensor in tensors}
-    with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
-        probe = graph.save(Path(folder) / "probe.onnx", also=tensors)
+    with scratch() as folder:
+        probe = graph.save(folder / "probe.onnx", also=tensors)
         generator = OnnxGenerator(probe, threads=torch.get_num_threads())
     count = generator.session.get_inputs()[0].shape[0]
     batch_size = count if isinstance(count, int) else BATCH  # a file may take so many pictures alone

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from onnx import helper
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError
+from gancomp_core.files import scratch
 from gancomp_core.measure import psnr
 from gancomp_core.measure.onnx_cost import kernel_macs
 from gancomp_core.measure.onnx_export import OPSET, OnnxGenerator
@@ -149,14 +149,14 @@ def kernel_sensitivity(ready: Fitted, pictures: Tensor) -> pd.DataFrame:
     expected = OnnxGenerator(ready.file)(pictures)
     macs = kernel_macs(onnx.load(str(ready.file)), pictures[:1].numpy())
     total, found = sum(macs.values()), []
-    with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
+    with scratch() as folder:
         for done, (name, layer) in enumerate(ready.layers.items()):
             ready.progress("sensitivity", done / len(ready.layers))
             graph = Graph(ready.file)
             node = next(each for each in graph.nodes if each.name == name)
             share = macs[node.output[0]] / total
             _round_alone(graph, node, ready)
-            made = OnnxGenerator(graph.save(Path(folder) / "alone.onnx"))(pictures)
+            made = OnnxGenerator(graph.save(folder / "alone.onnx"))(pictures)
             error = float((made - expected).square().mean())
             found.append((layer, name, share, error, float(psnr(made, expected).mean()), error / share))
     return pd.DataFrame(found, columns=["layer", "node", "share", "mse", "psnr", "worth"])
