@@ -127,7 +127,7 @@ def _sweep(folder: Path, begins: str) -> None:
 def _runs(process: int) -> bool:
     import psutil  # here and not above: few need it
 
-    return psutil.pid_exists(process)
+    return bool(psutil.pid_exists(process))
 
 
 def write_between(path: Path, begins: str, ends: str, text: str) -> None:

@@ -217,7 +217,7 @@ def check_parameters(notebook: Path, parameters: Sequence[tuple[str, str]]) -> N
     for name, value in parameters:
         kind = kinds[one_of(name, kinds, f"parameter of {notebook.stem} named")]
         try:
-            if kind is not str and not 0 <= kind(value) < math.inf:
+            if kind is not str and not 0 <= float(kind(value)) < math.inf:
                 raise ValueError
         except ValueError as error:
             number = "whole number" if kind is int else "number"
