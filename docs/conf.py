@@ -34,7 +34,7 @@ copyright = f"2026, {author}"
 release = version = __version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["notebooks/solutions/**", "**/.*"]
+exclude_patterns = ["notebooks/solutions/**", "translations/**", "**/.*"]
 nb_execution_mode = "off"  # the notebooks are committed executed; the site shows what was committed
 nb_code_prompt_show = "Show the code"  # of cells tagged hide-input
 nb_code_prompt_hide = "Hide the code"
