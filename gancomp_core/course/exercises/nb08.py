@@ -318,6 +318,10 @@ VERDICT = Exercise(
         # beyond 0 only for a standard deviation over n
         (_seeds(93.2, 97.9, 96.9, 93.5, 100.5), _FLAT, "lower", 3.0),
         (_seeds(96.0, 90.0, 97.0, 91.0, 94.0), _FLAT, "lower", 3.0),
+        # beyond 0 for 4 degrees of freedom, not for 3; within d by a hundredth of it; less than 1 %
+        (_seeds(94.5, 100.0, 96.0, 98.5, 97.0), _FLAT, "lower", 3.0),
+        (_NEAR, _FLAT, "lower", 0.482),
+        (_seeds(100.5, 100.6, 100.4, 100.5, 100.55), _FLAT, "higher", 3.0),
         # three common seeds
         (_seeds(91.0, 92.5, 93.0, 91.5, 92.0, first=2), _seeds(100.0, 100.5, 99.5, 100.0, 101.0), "lower", 3.0),
         # the same seeds in different order

@@ -437,6 +437,9 @@ WHY_NOT_SHIP = Exercise(
         (_report(teacher_half={"psnr": 28.4}, student_int8={"ms": 3.2}, student={"ms": 3.5}),),
         (_report(teacher_half={"psnr": 28.5, "ms": 1.5}),),  # as good as the float student, slower than the int8 one
         (_report(teacher_half=None, student_int8={"ms": 4.5}, student={"ms": 9.0}),),
+        # just beyond a limit, or exactly at it
+        (_report(student_int8={"psnr": 27.2, "variety": 0.0225}),),
+        (_report(kid=(0.080, 0.080), student_int8={"psnr": 28.0}, student={"psnr": 29.0}),),
     ],
     mutants={
         "A report may give several reasons; return all of them, and not the first alone.": lambda report: why_not_ship(
@@ -590,6 +593,13 @@ def _positive(seed: int) -> tuple[Rebuild, Choices, Tensor, Tensor]:
     return rebuild, choices, picture, rebuild(padding="zeros")(picture)
 
 
+def _one_sided(seed: int, last: str) -> tuple[Rebuild, Choices, Tensor, Tensor]:
+    """A network whose pictures are never dark, so that each end is brighter than another at every pixel."""
+    rebuild, choices, picture, _ = _case(seed)
+    rebuild.first, rebuild.second = 0.02 * rebuild.first.abs(), rebuild.second.abs()
+    return rebuild, choices, picture.abs(), rebuild(last=last)(picture.abs())
+
+
 WRONG_ASSUMPTION = Exercise(
     reference=wrong_assumption,
     kind=_pairs,
@@ -601,6 +611,8 @@ WRONG_ASSUMPTION = Exercise(
         _case(5, padding="zeros", last="sigmoid"),
         _case(6, padding="zeros", activation="leaky_relu", last="none"),
         _positive(7),
+        _one_sided(10, "none"),
+        _one_sided(11, "sigmoid"),
     ],
     refusals=[
         Refusal(
