@@ -2,7 +2,7 @@
 
     python tools/mutants.py                     # every group, and the solutions of the exercises
     python tools/mutants.py costs exercises     # some of them
-    python tools/mutants.py --all dwt           # every mutant of a module, not a sample
+    python tools/mutants.py --sample 0 dwt      # every mutant of a module, not a sample
     python tools/mutants.py dwt --again LOG     # those alone that a former output calls survivors
 
 A mutant is a module with one operator, constant, condition, argument or call changed in one function. Tests are
@@ -244,7 +244,8 @@ def chosen(some: list[Mutant], seed: str, sample: int | None, again: set[str]) -
     """At most ``sample`` of them, the same ones each time, in their order; of those named, if any are."""
     if again or sample is None or len(some) <= sample:
         return [each for each in some if not again or each.name in again]
-    return [some[place] for place in sorted(random.Random(seed).sample(range(len(some)), sample))]
+    order = random.Random(seed).sample(range(len(some)), len(some))  # a smaller sample is a part of a larger one
+    return [some[place] for place in sorted(order[:sample])]
 
 
 # ---- a mutant in a running process ----------------------------------------------------------------------------------
@@ -505,7 +506,9 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("groups", nargs="*", help=f"of {', '.join([*GROUPS, EXERCISES])}; all by default")
-    parser.add_argument("--all", action="store_true", help=f"every mutant, not {SAMPLE} of a module")
+    parser.add_argument(
+        "--sample", type=int, default=SAMPLE, help="mutants of a module; %(default)s by default, 0: all"
+    )
     parser.add_argument("--again", metavar="LOG", help="only the survivors that this output of a former run names")
     options = parser.parse_args()
     if unknown := set(options.groups) - {*GROUPS, EXERCISES}:
@@ -515,7 +518,7 @@ def main() -> int:
     reasons = yaml.safe_load(SURVIVORS.read_text(encoding="utf-8")) or {} if SURVIVORS.exists() else {}
     log = Path(options.again).read_text(encoding="utf-8") if options.again else ""
     again = {name.partition("  [")[0] for name in re.findall(r"^    survived[^:]*: (.*)$", log, re.M)}
-    choose, good = partial(chosen, sample=None if options.all else SAMPLE, again=again), True
+    choose, good = partial(chosen, sample=options.sample or None, again=again), True
     for group in options.groups or [*GROUPS, EXERCISES]:
         told = Report(group, reasons)
         if group == EXERCISES:

@@ -64,16 +64,16 @@ def test_psnr_and_ssim_are_those_of_scikit_image(channels):
     ]
     expected = [peak_signal_noise_ratio(y, x, data_range=2) for x, y in pairs]
     np.testing.assert_allclose(psnr(made, target), expected, rtol=1e-5)
-    wang = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 2}
-    maps = [structural_similarity(y, x, channel_axis=2, full=True, **wang)[1] for x, y in pairs]
-    expected = [each[5:-5, 5:-5].mean() for each in maps]  # where the window lies within the picture
-    np.testing.assert_allclose(ssim(made, target), expected, atol=2e-4)
+    wang = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 2, "channel_axis": 2}
+    mirrored = [[np.pad(side, ((5, 5), (5, 5), (0, 0)), mode="reflect") for side in pair] for pair in pairs]
+    expected = [structural_similarity(y, x, **wang) for x, y in mirrored]  # leaves the 5 pixels out
+    np.testing.assert_allclose(ssim(made, target), expected, atol=2e-5)
 
 
 @pytest.fixture(scope="module")
 def integers(tmp_path_factory):
     """An int8 file, pictures, and what onnxruntime paints of them."""
-    x = smooth(2, 3, 16, 16)
+    x = smooth(2, 3, 32, 32)
     path = export_int8(random_resnet(), tmp_path_factory.mktemp("int8") / "int8.onnx", x)
     return path, x, OnnxGenerator(path)(x)
 
@@ -165,9 +165,9 @@ def test_the_benchmark_table_is_what_plain_sums_over_the_recorded_rows_give():
         if form != "float32" or not (runs := [results.row(each.key) for each in of[label].experiments]) or None in runs:
             continue
         for score in ("fd", "kid", "psnr", "ssim", "perceptual"):
-            values = [float(each[f"{score}_last"]) for each in runs]
+            values = [float(each.get(f"{score}_last", math.nan)) for each in runs]
             mean = sum(values) / len(values)
-            assert shown[score] == pytest.approx(mean, rel=1e-9)
-            if len(values) > 1:
+            assert shown[score] == pytest.approx(mean, rel=1e-9, nan_ok=True)
+            if len(values) > 1 and not math.isnan(mean):
                 spread = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
                 assert shown[f"{score}_spread"] == pytest.approx(spread, rel=1e-6)

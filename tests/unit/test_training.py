@@ -201,6 +201,26 @@ def test_averaged_weights_lie_between_start_and_end():
     assert at_once.averaged["generator"].weight.equal(at_once.models["generator"].weight)
 
 
+class Noted(Callback):
+    """The generator's weights before the first step and after each."""
+
+    def begin(self, training):
+        self.seen = [training.networks["generator"].weight.detach().clone()]
+
+    def after_step(self, training):
+        self.seen.append(training.networks["generator"].weight.detach().clone())
+
+
+def test_averaged_weights_are_the_sum_over_all_steps_that_their_decay_says():
+    noted = Noted()
+    average = trained(None, noted, ema=0.6, steps=20).averaged["generator"].weight
+    decays = [min(0.6, step / (9 + step)) for step in range(1, 21)]  # 0.1, 2 / 11, ..., 0.6 from step 14 on
+    shares = [math.prod(decays), *((1 - decay) * math.prod(decays[step:]) for step, decay in enumerate(decays, 1))]
+    assert sum(shares) == pytest.approx(1)
+    expected = sum(share * weight for share, weight in zip(shares, noted.seen, strict=True))
+    torch.testing.assert_close(average, expected)
+
+
 class Exploding:
     """A term that is multiplied once, at the eighth step."""
 
