@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 from nbformat import NotebookNode
 from wrong_answers import WRITTEN_IN_ANOTHER_WAY, WRONG_ANSWERS
 
@@ -12,6 +13,7 @@ from gancomp_core.course.checks import exercises, judge
 from gancomp_core.course.notebook_files import NOTEBOOKS, read_notebook, tagged
 
 EXERCISES = sorted(exercises().values(), key=lambda task: (task.notebook, task.name))
+EXPLANATIONS = yaml.safe_load(Path(__file__).with_name("explanations.yml").read_text(encoding="utf-8"))
 IMPORTS = "import math, statistics, time\nimport numpy as np\nimport torch\nfrom torch import nn\n"
 
 
@@ -64,7 +66,10 @@ def test_a_mutant_gets_its_hint(task):
 def test_other_wrong_answers_are_refused_in_words_of_their_own(task):
     said = {fault: judge(task, answer) for fault, answer in WRONG_ANSWERS[task.name].items()}
     assert {fault: result.status for fault, result in said.items()} == dict.fromkeys(said, "wrong")
-    assert all(len(result.message.split()) >= 6 for result in said.values()), "a refusal says what to look at"
+    assert said.keys() == EXPLANATIONS[task.name].keys()
+    assert {fault: EXPLANATIONS[task.name][fault] in result.message for fault, result in said.items()} == dict.fromkeys(
+        said, True
+    ), "the explanation is another one"
     words = [result.message for result in said.values() if result.message not in task.mutants]
     assert len({*words}) == len(said), "told apart in nothing, from each other or from a mutant"
     assert len(task.mutants) + len(said) >= 5

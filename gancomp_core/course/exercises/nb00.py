@@ -20,6 +20,9 @@ CONV_MACS = Exercise(
         Group([(32, 32, 3, 8, 6, 32), (12, 18, 1, 9, 7, 3)]),
     ],
     mutants={
+        "A picture need not be square: it has height * width pixels.": lambda i, o, k, h, w, g=1: (
+            i * o * k * k * h * h // g
+        ),
         "Exactly twice too many: one multiply-accumulate is a multiplication *and* its addition, counted once. You "
         "have FLOPs; half of them are the MACs.": lambda i, o, k, h, w, g=1: 2 * i * o * k * k * h * w // g,
         "One factor `kernel` is missing: the kernel is a square, kernel * kernel weights for each pair of "
@@ -59,6 +62,8 @@ SEPARABLE_SAVING = Exercise(
     reference=separable_saving,
     inputs=[(256, 256, 3), (64, 128, 3), (24, 40, 5), (16, 8, 1)],
     mutants={
+        "9 is what a 3 x 3 kernel comes near to with very many output channels; compute the ratio from c_in, c_out and "
+        "kernel.": lambda i, o, k: 9.0,
         "Upside down: how many times *fewer* MACs does the separable layer need? Dense divided by "
         "separable.": lambda i, o, k: (i * k * k + i * o) / (i * o * k * k),
         "That is the fraction saved; wanted is the ratio, dense divided by separable (8.7 reads as '8.7 times "

@@ -100,6 +100,12 @@ BLOCKS_THAT_RUN = Exercise(
     kind=places,
     inputs=[(3, 6), (6, 6), (3, 9), (6, 9), (4, 6), (5, 6), (7, 9), (8, 9)],
     mutants={
+        "These are the blocks that are left out; wanted are the ones that stay.": lambda d, f: [
+            block for block in range(f) if block not in blocks_that_run(d, f)
+        ],
+        "The right blocks, but the last one first; list them in the order in which they run.": lambda d, f: (
+            blocks_that_run(d, f)[::-1]
+        ),
         "These are the first blocks of the whole network, "
         "so the last third loses all of its own; keep the first blocks of *each* third.": lambda d, f: list(range(d)),
         "These are the last blocks of the whole network; keep the first blocks of each third.": lambda d, f: list(

@@ -61,6 +61,9 @@ CYCLE_LOSS = Exercise(
     ],
     gradients=("there", "back"),
     mutants={
+        "That is a map of differences; a loss is one number, so take the mean of each map.": lambda x, y, there, back: (
+            (back(there(x)) - x).abs() + (there(back(y)) - y).abs()
+        ),
         "Only one of the two ways is there: the sources return. "
         "The targets have to return as well, there(back(y)).": lambda x, y, there, back: F.l1_loss(back(there(x)), x),
         "Only one of the two ways is there: the targets return. "
@@ -138,6 +141,9 @@ PSEUDO_PAIR_LOSS = Exercise(
     gradients=("student", "teacher"),
     exact=False,
     mutants={
+        "That is a loss for each picture; take the mean over the pictures as well.": lambda s, t, x: (
+            (s(x) - _paint(t, x)).abs().mean((1, 2, 3))
+        ),
         "Your teacher paints in training mode, so its BatchNorm measures this very batch instead of using what it has "
         "learned (and "
         "dropout would throw dice): call teacher.eval() first.": lambda s, t, x: F.l1_loss(s(x), t.train()(x).detach()),

@@ -38,7 +38,14 @@ LOGIT_LOSS = Exercise(
         (noise(n, channels, 6, 4, seed=seed), noise(n, channels, 6, 4, seed=50 + seed), temperature)
         for seed, (n, channels, temperature) in enumerate([(2, 3, 1.0), (3, 2, 4.0), (2, 4, 0.5)])
     ],
+    gradients=("student",),
     mutants={
+        "You compare the pixels themselves; make a distribution of each channel's pixels first, by softmax, and take "
+        "the KL divergence of the two.": lambda s, t, T: (s - t).abs().mean(),
+        "F.kl_div wants the *logarithm* of its first argument, log_softmax; you give it the "
+        "probabilities.": lambda s, t, T: (
+            T**2 * F.kl_div(_soft(s, T).exp(), _soft(t, T).exp(), reduction="none").sum(-1).mean()
+        ),
         "The two are exchanged: the teacher's "
         "distribution is p, in front, and the student's is q, the one to move.": lambda s, t, T: logit_loss(t, s, T),
         "The factor temperature ** 2 is missing; "

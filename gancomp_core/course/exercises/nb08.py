@@ -333,6 +333,8 @@ VERDICT = Exercise(
         ),
     ],
     mutants={
+        "You never decide anything: an interval that lies wholly on one side of zero shows the claim or contradicts "
+        "it.": lambda ours, theirs, claimed, d: UNDECIDED,
         "An interval that excludes zero on the *other* "
         "side contradicts the claim; the sign of the mean decides.": _ruling(side=lambda mean, claimed: abs(mean)),
         "You take every claim for 'lower'; with 'higher' the interval must lie above zero.": _ruling(
