@@ -6,7 +6,7 @@ NOTEBOOKS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help lab run test lint kills bench site demo app zoo zoo-check install clean
+.PHONY: help lab run test lint kills mutants bench site demo app zoo zoo-check install clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ lint: ## Style, types and layers (part of the tests too)
 
 kills: ## Kill all long work at random moments, and do it by four processes at once (nightly, about 20 minutes)
 	@$(PYTHON) make.py kills $(ARGS)
+
+mutants: ## Mutation testing of exercises and core arithmetic (an hour or more); ARGS="dwt exercises" for some of it
+	@$(PYTHON) make.py mutants $(ARGS)
 
 bench: ## Side-by-side measurements behind benchmarks/README.md
 	@$(PYTHON) make.py bench $(ARGS)

@@ -29,6 +29,7 @@ def main():
         "test": test,
         "lint": lint,
         "kills": kills,
+        "mutants": mutants,
         "bench": bench,
         "site": site,
         "demo": demo,
@@ -112,6 +113,10 @@ def lint(python, arguments):
 def kills(python, arguments):
     script = [python, "tests/faults/kills.py"]
     return call([*script, *(arguments or ["56"])]) or call([*script, "0", "--together", "4"])
+
+
+def mutants(python, arguments):
+    return call([python, "tools/mutants.py", *arguments])
 
 
 def bench(python, arguments):

@@ -7,10 +7,12 @@ import torch
 
 from factories import a_task, pictures, refused, uint8_noise
 from gancomp_core.compress.report.numbers import HeldOut
-from gancomp_core.data import PictureSet
+from gancomp_core.data import PictureSet, load_task
 from gancomp_core.lab.benchmark.verdicts import seeds_to_show
-from gancomp_core.measure import band_errors, wavelet_transform
+from gancomp_core.measure import band_errors, evaluate_super_resolution, frechet_distance, kid, wavelet_transform
+from gancomp_core.measure.distances import subset_size
 from gancomp_core.measure.statistics import bootstrap_interval, paired_interval
+from gancomp_core.measure.super_resolution import bicubic, ssim_y
 
 # --- intervals
 
@@ -26,6 +28,33 @@ def test_a_negative_difference_is_shown_as_well_and_one_at_its_half_width_is_not
 
 def test_an_effect_of_any_size_takes_enough_seeds():
     assert seeds_to_show(0.01, 10.0) == 5
+
+
+# --- distances
+
+
+def test_a_distance_below_one_and_the_smallest_subsets_are_measured():
+    a = torch.randn(60, 3, dtype=torch.float64)
+    assert frechet_distance(a + 0.1, a) == pytest.approx(0.03, rel=1e-6)
+    assert kid(a, a + 5, subsets=3, subset_size=2)[0] > 0
+    a[7, 1] = float("nan")
+    with refused("NaN or infinite"):
+        frechet_distance(a, a)
+
+
+@pytest.mark.parametrize(("one", "other", "size"), [(2000, 3000, 500), (61, 100, 30), (100, 61, 30), (3, 1, 2)])
+def test_subsets_are_half_of_the_smaller_set_within_2_and_500(one, other, size):
+    assert subset_size(torch.zeros(one, 1), torch.zeros(other, 1)) == size
+
+
+def test_a_super_resolution_score_may_use_exactly_one_window_and_names_what_was_scored():
+    x = pictures(2, 1, 15, 15).clamp(-1, 1)
+    assert ssim_y(x, x, border=2) == pytest.approx(1)
+    with refused("leaves at least 11 x 11"):
+        ssim_y(x, x, border=3)
+    of = evaluate_super_resolution(lambda source: bicubic(source, 4), load_task("photos_x4"), "search")
+    assert (of.task, of.split, of.scale) == ("photos_x4", "search", 4)
+    assert list(of.table("crop").columns) == list(of.scores.columns)
 
 
 # --- wavelets
