@@ -1,4 +1,4 @@
-"""The mutator finds the places that it should, exchanges living code, and a few mutants of each exercise are refused."""
+"""The mutator finds the places that it should, exchanges living code, and each exercise refuses one of its mutants."""
 
 import ast
 import os
