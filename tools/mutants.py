@@ -48,45 +48,53 @@ SURVIVORS = ROOT / "tests" / "trust" / "survivors.yml"
 EXERCISES = "exercises"
 FOR_ALL = ("trust/test_sharp_cases", "trust/test_cross_checks")
 
-#: Modules of each group, and the tests that answer for them.
-GROUPS: dict[str, tuple[list[str], list[str]]] = {
-    "costs": (
-        ["measure/cost", "measure/onnx_cost", "nets/blueprint"],
-        ["unit/test_cost", "parity/test_costs", "unit/test_nets", "unit/test_nets_spade", "unit/test_onnx_export"],
-    ),
+#: Modules of each group, the tests that answer for them, and which of those (as pytest's -k).
+GROUPS: dict[str, tuple[list[str], list[str], str]] = {
+    "costs": (["measure/cost", "nets/blueprint"], ["unit/test_cost", "parity/test_costs"], ""),
+    "onnx costs": (["measure/onnx_cost"], ["unit/test_comparison"], "file or matrix or packed"),
     "distances": (
         ["measure/distances", "measure/similarity", "measure/super_resolution"],
         ["unit/test_quality", "unit/test_quality_perceptual", "unit/test_super_resolution_scores"],
+        "",
     ),
     "losses": (
-        ["train/objectives", "methods/feature_distillation", "methods/wavelet_distillation", "methods/pseudo_pairs"],
-        ["unit/test_training", "unit/test_distillation", "unit/test_feature_terms", "unit/test_pseudo_pairs",
-         "unit/test_wavelets", "unit/test_first_losses", "unit/test_training_super_resolution"],
+        ["train/objectives", "methods/feature_distillation", "methods/wavelet_distillation"],
+        ["unit/test_training", "unit/test_distillation", "unit/test_feature_terms", "unit/test_once_for_all"],
+        "objective or terms or judged or plain or compared or distillation or logit or bands or content or style or "
+        "difference or gradients or gram or variation or channels or critic",
     ),
-    "dwt": (["measure/wavelets"], ["unit/test_wavelets"]),
+    "dwt": (["measure/wavelets"], ["unit/test_wavelets"], ""),
     "elastic": (
-        ["nets/elastic", "nets/channel_groups", "nets/channel_config", "methods/once_for_all"],
-        ["unit/test_nets_elastic", "unit/test_channel_config", "unit/test_once_for_all"],
+        ["nets/elastic", "nets/channel_groups", "nets/channel_config"],
+        ["unit/test_nets_elastic", "unit/test_channel_config"],
+        "not onnx and not bfloat16",
     ),
     "search": (
         [f"methods/architecture_search/{name}" for name in
-         ("strategies", "candidates", "frontier", "budget", "predictor")] + ["nets/space", "nets/ranges"],
-        ["unit/test_architecture_search", "unit/test_architecture_search_networks", "unit/test_channel_config"],
+         ("strategies", "candidates", "frontier", "budget", "predictor")] + ["nets/space"],
+        ["unit/test_architecture_search", "unit/test_channel_config", "unit/test_nets_elastic"],
+        "budget or frontier or pareto or predictor or costs or evolution or controller or seed or space or twice or "
+        "evaluations or choices or limits or sampl",
     ),
-    "agd": (["methods/agd/choices", "nets/agd"], ["unit/test_agd"]),
+    "agd": (["methods/agd/choices"], ["unit/test_agd"], "macs or channels or widths or budget or price or first"),
     "quantization": (
-        [f"methods/quantization/{name}" for name in ("affine", "simulated", "int8", "small_weights", "sensitivity")],
+        [f"methods/quantization/{name}" for name in ("affine", "simulated", "sensitivity")],
+        ["unit/test_quantization"],
+        "maps or halves or range or bits or zeros or outlier or averages or shares or gradients or weight_of or "
+        "simulat or agds or calibrat or float_network or sensitiv or budget or pictures_lose or decay",
+    ),
+    "int8": (
+        [f"methods/quantization/{name}" for name in ("int8", "small_weights", "graph")],
         ["unit/test_quantization", "unit/test_int8_within"],
+        "",
     ),
-    "intervals": (["measure/statistics", "lab/benchmark/verdicts"], ["unit/test_statistics", "unit/test_verdicts"]),
+    "intervals": (["measure/statistics", "lab/benchmark/verdicts"], ["unit/test_statistics", "unit/test_verdicts"], ""),
     "ledger": (
-        ["lab/benchmark/claims", "course/ledger", "lab/benchmark/tables"],
+        ["lab/benchmark/claims", "lab/benchmark/tables", "course/ledger"],
         ["unit/test_claims", "unit/test_ledger", "unit/test_benchmark", "unit/test_verdicts"],
+        "not timed and not timing and not paints and not command",
     ),
-    "checks": (
-        ["course/exercise", "course/answers", "course/checks"],
-        ["unit/test_exercise", "notebooks/test_exercises", "unit/test_course_basics"],
-    ),
+    "checks": (["course/exercise", "course/answers"], ["unit/test_exercise", "notebooks/test_exercises"], ""),
 }  # fmt: skip
 
 
@@ -429,12 +437,13 @@ def try_tests(group: str, told: Report, choose: Callable[[list[Mutant], str], li
     """Try the mutants of a group on its tests."""
     import pytest
 
-    modules, tests = GROUPS[group]
+    modules, tests, among = GROUPS[group]
     trial = Trial([str(ROOT / "gancomp_core" / f"{each}.py") for each in modules], choose, told)
     with tempfile.TemporaryDirectory() as folder:
         options = ["-q", "-s", "-p", "no:cacheprovider", f"--basetemp={folder}/t", "-W", "ignore"]
         options += ["-o", "tmp_path_retention_policy=none", "-m", "not slow and not notebooks and not browser"]
         files = [str(ROOT / "tests" / f"{each}.py") for each in (*tests, *FOR_ALL)]
+        options += ["-k", f"cross_checks or sharp_cases or ({among})"] if among else []
         pytest.main([*options, *files], plugins=[trial])
     return told.good, told.tried, told.caught
 
