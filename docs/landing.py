@@ -194,8 +194,8 @@ def budget() -> str:
     def words(at: dict[str, states.Value]) -> str:
         this = chosen(at)
         less = f", {100 / this['percent']:.0f} times fewer than the teacher's" if this["kind"] == "student" else ""
-        cost = f"{this['macs'] / 1e6:.1f} million multiplications a picture{less}; a file of {this['bytes'] / 1000:,.0f} kB"
-        return f"{this['title']}: {cost}."
+        cost = f"{this['macs'] / 1e6:.1f} million multiplications a picture{less}"
+        return f"{this['title']}: {cost}; a file of {this['bytes'] / 1000:,.0f} kB."
 
     def draw(at: dict[str, states.Value]) -> bytes:
         buffer = io.BytesIO()
