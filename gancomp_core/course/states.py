@@ -22,7 +22,7 @@ STATES = "application/vnd.gancomp.states+json"  #: MIME type of an output that h
 STATIC = Path(__file__).parent / "static"  #: explorer.js and explorer.css
 MOST_STATES = 60  # pictures of an explorer
 MOST_STOPS = 13  # positions of a slider that names none
-LARGEST = 400_000  # characters of base64 that an explorer may take
+LARGEST = 600_000  # characters of base64 that an explorer may take
 _WIDEST = 16_383  # pixels a WebP may be wide
 _MOVED = ("title", "controls", "frames", "alts", "columns", "rows", "width", "height")  # what explorer.js reads
 _LOSSY = ((1.0, 90), (1.0, 75), (1.0, 60), (1.0, 40), (0.8, 45), (0.65, 50), (0.5, 50), (0.35, 50))  # scale, quality
@@ -119,7 +119,8 @@ def figure(stored: Json) -> str:
     for control in stored["controls"]:
         place = place * len(control["words"]) + control["start"]
     column, row = divmod(stored["frames"][place], stored["rows"])
-    window = f"max-width:{stored['width']}px;aspect-ratio:{stored['width']}/{stored['height']}"
+    wide, high = stored["width"], stored["height"]
+    window = f"max-width:{wide}px;min-width:min({wide}px,34rem);aspect-ratio:{wide}/{high}"
     cut = f"width:{stored['columns']}00%;left:-{column}00%;top:-{row}00%"
     moved = json.dumps({name: stored[name] for name in _MOVED}).replace("<", "\\u003c")
     return (

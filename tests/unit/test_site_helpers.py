@@ -1,12 +1,15 @@
 """What the site's own code makes: links, descriptions, buttons, cards and figures."""
 
 import importlib
+import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pandas as pd
 import pytest
+from docutils import nodes
 from docutils.core import publish_doctree
 from nbformat.v4 import new_markdown_cell, new_notebook
 from PIL import Image
@@ -178,3 +181,21 @@ def test_the_leaderboard_has_every_row_and_escapes_names(docs, tmp_path):
     named = found.reset_index().assign(task="edges2shoes", method='<b>"')
     assert "<b>" not in leaderboard.rows(named)
     assert "&lt;b&gt;" in leaderboard.filters(named.assign(form="<b>"))
+
+
+def test_every_formula_of_the_notebooks_becomes_mathml_with_no_macro_left(repository):
+    convert = pytest.importorskip("latex2mathml.converter").convert
+    for path in sorted((repository / "notebooks").glob("0*.ipynb")):
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "markdown":
+                for shown, inline in re.findall(r"\$\$(.+?)\$\$|(?<!\$)\$([^$\n]+)\$", cell.source, re.DOTALL):
+                    assert "\\" not in convert(shown or inline), (path.name, shown or inline)
+
+
+def test_columns_of_numbers_stand_at_the_right_and_the_first_names_the_rows(pages):
+    line = "= ======= ===== ========="
+    rows = [line, "n cost    seeds words", line, "1 3.1 ms  5     3 of it", "2 12.0 ms none  none here", line]
+    document = publish_doctree("\n".join(rows))
+    pages.NumberColumns.run(SimpleNamespace(document=document))
+    right = [entry.astext() for entry in document.findall(nodes.entry) if "number" in entry["classes"]]
+    assert right == ["cost", "seeds", "3.1 ms", "5", "12.0 ms", "none"]
