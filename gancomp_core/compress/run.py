@@ -28,8 +28,9 @@ from gancomp_core.compress.stages import LATE, Decisions, PairedScore, TimeLimit
 from gancomp_core.compress.teachers import Teacher, open_teacher
 from gancomp_core.data import Task
 from gancomp_core.errors import GancompError
-from gancomp_core.files import Json, atomic_write, locked
+from gancomp_core.files import Json, atomic_write, locked, scratch
 from gancomp_core.measure import OnnxGenerator, export_onnx
+from gancomp_core.measure.onnx_sizes import take_any_size
 from gancomp_core.methods.architecture_search import Frontier
 from gancomp_core.methods.quantization import export_int8, kernel_sensitivity, psnr_to_float
 from gancomp_core.methods.quantization.int8 import fitted
@@ -240,14 +241,24 @@ class Workshop:
         found = {name: self.folder / f"student-{name}.onnx" for name in ("float32", "int8")}
         if not all(path.exists() for path in found.values()):
             student, task = self.student, self.task
-            with self._stage("export"):
+            with self._stage("export"), scratch() as folder:
                 shape = (1, task.source_channels, self.plan.size, self.plan.size)
-                export_onnx(student, found["float32"], shape, opset=self.plan.opset)
+                whole = export_onnx(student, folder / "float32.onnx", shape, opset=self.plan.opset)
                 pictures = task.calibration(min(64, len(task.train)))
-                export_int8(
-                    student, found["int8"], pictures, floating=found["float32"], opset=self.plan.opset, progress=_told()
+                rounded = export_int8(
+                    student, folder / "int8.onnx", pictures, floating=whole, opset=self.plan.opset, progress=_told()
                 )
+                for name, path in (("float32", whole), ("int8", rounded)):
+                    if not self.teacher.only_multiples_of(self._step):
+                        take_any_size(path, self._step, self.teacher.scale)
+                    with atomic_write(found[name]) as temporary:
+                        shutil.copyfile(path, temporary)
         return found
+
+    @property
+    def _step(self) -> int:
+        """What the sides of a student's pictures are multiples of inside it."""
+        return 4 * self.teacher.scale.denominator
 
     @cached_property
     def checks(self) -> tuple[str, ...]:

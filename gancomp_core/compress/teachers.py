@@ -63,6 +63,10 @@ class Teacher(Source, Facts):
         built = box.digest if box else f"{getattr(self.network, 'architecture', '')} {digest(self.network)}"
         return hashlib.sha256(f"{built} {self.network!r} {self.code} {self.bfloat16}".encode()).hexdigest()[:16]
 
+    def only_multiples_of(self, step: int) -> bool:
+        """Whether the sides of all pictures that it takes are multiples of this."""
+        return all(side % step == 0 for side in self.fixed or (self.multiple,))
+
     def float_file(self, path: Path, canvas: tuple[int, int]) -> Path:
         """Write the teacher as one ONNX file, for costs, times and 8 bits: float32 [N, C, H, W] in [-1, 1] to the same.
 

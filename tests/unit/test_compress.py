@@ -248,7 +248,9 @@ def test_a_student_makes_pictures_as_large_as_its_teacher(folder, scale, tmp_pat
     pairs = shop.task.test.batch(slice(0, 2))
     assert shop.task.test.teacher[:2].shape == (2, 3, made, made)
     assert (teacher.paint(pairs.source) - pairs.target).abs().max() < 2 / 127.5
-    assert OnnxGenerator(shop.files["int8"])(pairs.source).shape == pairs.target.shape
+    painter = OnnxGenerator(shop.files["int8"])
+    assert painter(pairs.source).shape == pairs.target.shape
+    assert painter(pairs.source[..., :31, :30]).shape[2:] == (int(31 * scale), int(30 * scale))
     monkeypatch.setattr("gancomp_core.compress.run.FAITHFUL", 200.0)
     assert re.search(r"most of it in the layer [\w.]+ \(\d+\.\d dB alone\)", shop.checks[0])
 
