@@ -122,8 +122,9 @@ def quantization(folder: Path) -> None:
 def compression(folder: Path) -> None:
     """``gancomp compress``, by a plan that was made before: how long stages take would change it."""
     out, shared = folder / "out", folder.parent / "compression"
-    if not (out / "plan.json").exists():
-        shutil.copytree(shared / "begun", out, dirs_exist_ok=True)
+    for name in ("report.html", "plan.json"):
+        if not (out / name).exists():
+            _copy(shared / "begun" / name, out / name)
     teacher = f"{shared / 'teacher.py'}:teacher"
     asked = ["--pictures", str(shared / "pictures"), "--budget", "macs/5", "--minutes", "30", "--out", str(out)]
     assert cli.main(["compress", teacher, *asked]) == 0
@@ -146,11 +147,17 @@ def zoo_build(folder: Path) -> None:
     about = {**catalogue.LIST["models"]["edges2shoes/small_student"], "network": TINY, "steps": 20, "batch_size": 2}
     catalogue.LIST["models"]["edges2shoes/tiny"] = about
     _few_pictures(shipped_models.training, kinds)
-    card = dict(shipped_models.train("edges2shoes/tiny").card)
-    shutil.copytree(folder / "data/zoo/edges2shoes/tiny", folder / "out", dirs_exist_ok=True)
-    card["settings"] = {name: value for name, value in card["settings"].items() if name not in OF_THE_RUN}
+    card = shipped_models.train("edges2shoes/tiny").card
+    for path in (folder / "data/zoo/edges2shoes/tiny").iterdir():
+        _copy(path, folder / "out" / path.name)
     for name in ("card.json", "card.md"):
-        (folder / "out" / name).write_text(json.dumps(card["quality"] | card["files"]))
+        with files.atomic_write(folder / "out" / name) as temporary:
+            temporary.write_text(json.dumps(card["quality"] | card["files"]) + "\n")
+
+
+def _copy(path: Path, to: Path) -> None:
+    with files.atomic_write(to) as temporary:
+        shutil.copyfile(path, temporary)
 
 
 def _few_pictures(*modules: Any) -> None:
@@ -272,7 +279,7 @@ def _check_ended(process: Any, folder: Path) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a file that bears its final name can be read to its end."""
+    """Whether a file that has its final name can be read to its end."""
     data = path.read_bytes()
     try:
         match path.suffix:
@@ -300,11 +307,10 @@ def _is_whole(path: Path) -> bool:
 
 
 def broken(folder: Path) -> list[str]:
-    """Files that are half written, though they bear their final name."""
-    visible = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    parts = [path.relative_to(folder) for path in visible]
-    return [str(part) for part in parts if not any(name.startswith(".") for name in part.parts)
-            and part.parts[0] != "tmp" and "data" != part.parts[0] and not _is_whole(folder / part)]  # fmt: skip
+    """Files that are half written, though they have their final name."""
+    own = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    named = [part for part in own if part.parts[0] != "tmp" and not any(name.startswith(".") for name in part.parts)]
+    return [str(part) for part in named if not _is_whole(folder / part)]
 
 
 def left_behind(folder: Path) -> list[str]:
@@ -320,7 +326,7 @@ def left_behind(folder: Path) -> list[str]:
 
 def outcome(folder: Path) -> dict[str, str]:
     """What is compared: the digest of every result, but for what says how long it took or where it lies."""
-    skipped = ("minutes.json", "plan.json", "decisions.json", "predictions.json", "lock")
+    skipped = ("minutes.json", "painted.json", "plan.json", "decisions.json", "predictions.json", "lock")
     found = sorted(path for path in (folder / "out").rglob("*") if path.is_file() and path.name not in skipped)
     parts = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found
              if path.suffix not in (".pt", ".lock")}  # fmt: skip

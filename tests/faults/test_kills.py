@@ -9,8 +9,12 @@ import pytest
 KILLS = Path(__file__).with_name("kills.py")
 
 
-@pytest.mark.notebooks  # one of the jobs executes a notebook
-@pytest.mark.parametrize("how", [["10"], ["0", "data build", "table, answers", "quantization", "--together", "4"]])
+CHEAP = ["data build", "table, answers"]
+
+
+@pytest.mark.parametrize(
+    "how", [["10", *CHEAP, "training", "search", "quantization"], ["0", *CHEAP, "--together", "4"]]
+)
 def test_whatever_is_killed_or_done_twice_at_once_ends_as_if_nothing_had_happened(how):
     done = subprocess.run([sys.executable, KILLS, *how], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
