@@ -440,7 +440,7 @@ def drive_all_widgets() -> list[Timing]:
         slowest = max(mine, key=lambda timing: timing.spent.ms)
         print(
             f"{title}: first picture {explorer.first}, {len(mine)} redraws: median {middle}, "
-            f"slowest {slowest.spent.ms:.0f} ms at {slowest.control} {slowest.value}"
+            f"slowest {slowest.spent.ms:.0f} ms at {slowest.control} {_plain(slowest.value)}"
         )
     print(f"{len(timings)} redraws of {len(_LIVE)} explorers; aim {AIM_MS} ms, first pictures {AIM_FIRST_MS} ms")
     return timings
