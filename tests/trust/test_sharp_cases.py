@@ -71,6 +71,15 @@ def test_bands_of_one_picture_without_channels_and_of_the_smallest_one():
         np.testing.assert_allclose(wavelet_transform(x[:2, :2], wavelet, 1).low, pywt.dwt2(x[:2, :2], wavelet)[0])
 
 
+@pytest.mark.parametrize("size", [(6, 7), (7, 6), (9, 6), (6, 9)])
+def test_haars_short_cut_is_taken_only_where_both_sides_are_even(size):
+    x = pictures(*size).double()
+    low, details = pywt.dwt2(x.numpy(), "haar")
+    found = wavelet_transform(x, "haar", 1)
+    np.testing.assert_allclose(found.low, low)
+    np.testing.assert_allclose(torch.stack(found.details[0]), np.stack(details), atol=1e-12)
+
+
 def test_band_errors_are_shares_of_the_sizes_that_pywavelets_finds():
     made, real = (pictures(3, 1, 16, 16, seed=seed).double() for seed in (0, 1))
     (low_a, *rest_a), (low_b, *rest_b) = (pywt.wavedec2(x.numpy(), "haar", "symmetric", 3) for x in (made, real))

@@ -193,7 +193,7 @@ CLIPPING_RANGE = Exercise(
         for seed, (bits, shift) in enumerate([(2, 0.0), (3, 0.8), (4, -0.4), (6, 0.3)])
     ]
     # all on one side of 0, which is in the range nevertheless
-    + [(sign * (noise(3000, seed=4).abs() ** 3 + 2), [step / 20 for step in range(1, 21)], 3) for sign in (1, -1)],
+    + [(sign * (noise(3000, seed=4).abs() ** 3 + 2) / 8, [step / 20 for step in range(1, 21)], 3) for sign in (1, -1)],
     mutants={
         "You keep the whole range. At few bits a narrower one errs less, because all other values get finer steps; is "
         "the error "
