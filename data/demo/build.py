@@ -47,7 +47,7 @@ FOLDER = Path(__file__).resolve().parent
 TITLES = {"shoes": "Shoes", "emoji": "Emoji"}
 PENS = {"shoes": 1, "emoji": 3}  # pixels of a line that suits the sources
 TEACHER_BITS = 6  # of its weights, with a scale for each output channel
-CUT_BITS = 4  # of the ten behind the point of float16, in which students store their float weights: files pack better
+CUT_BITS = 5  # of the ten behind the point of float16, in which students store their float weights: files pack better
 #: Test pictures whose sources the page offers to begin with, and what they show.
 EXAMPLES = {
     "shoes": {
@@ -139,7 +139,7 @@ def network(demo: Demo, name: str, generator: Generator, kind: str) -> dict[str,
     else:
         with_small_weights(whole, path, TEACHER_BITS if kind == "teacher" else 16)
     likeness = psnr_to_float(path, generator, demo.task.test.batch(slice(0, 100)).source)
-    notes = {"teacher": f"weights stored in {TEACHER_BITS} bits", "float32": "weights stored in 12 bits"}
+    notes = {"teacher": f"weights stored in {TEACHER_BITS} bits", "float32": "weights stored in 11 bits"}
     return {
         "name": name,
         "title": "Teacher" if kind == "teacher" else f"Student {name.removeprefix('student')}",

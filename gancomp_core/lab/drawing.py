@@ -32,6 +32,7 @@ from gancomp_core.nets import (
 from gancomp_core.train import (
     Checkpoint,
     Game,
+    Objective,
     OptimizerGroup,
     TrainConfig,
     Trained,
@@ -50,8 +51,10 @@ TEACHER = ChannelConfig.uniform(24)
 #: What students may be: separable blocks, whose weights take little room, and ends as wide as the teacher's.
 CHANNELS = SearchSpace(((24, 16, 8),) * 2 + ((16, 12, 8),) + ((16, 12, 8, 4),) * 3 + ((24, 16, 8),) * 2)
 DEPTHS = (3, 6)
-#: What students and supernets minimize: targets are the teacher's pictures.
+#: What supernets minimize, and students of tasks without color: targets are the teacher's pictures.
 IMITATION = 50 * reconstruction()
+#: With the shipped teacher's discriminator: without both, a small network's colors are washed out and its lines faint.
+SHARP = gan() + IMITATION + 5 * perceptual()
 RATE = 1e-3  # of students and supernets
 BATCH = 4  # of students and supernets
 #: Students by name, with their steps. A search of 16 candidates for each budget, scored on 32 search pictures, found
@@ -64,11 +67,11 @@ SHOES = {
     "8_8_8_8_4_8_8_8 depth=3": 2000,
 }
 EMOJI = {
-    "24_8_8_8_8_16_16_16 depth=6": 1000,
-    "16_8_12_4_8_16_8_24 depth=3": 1000,
-    "8_8_8_8_12_16_8_16 depth=3": 1000,
-    "8_8_8_8_4_16_8_8 depth=3": 1000,
-    "8_8_8_4_4_8_8_8 depth=3": 1000,
+    "24_16_16_8_12_16_16_24 depth=3": 3000,
+    "24_8_8_8_8_16_16_16 depth=6": 1500,
+    "8_8_8_8_12_16_8_16 depth=3": 1500,
+    "16_8_8_4_4_8_8_8 depth=3": 1500,
+    "8_8_8_4_4_8_8_8 depth=3": 1500,
 }
 
 
@@ -84,6 +87,7 @@ class Demo:
         warp: Whether pictures are turned and scaled a little.
         batch_size: Pictures in a step of the teacher.
         steps: Of teacher and supernet.
+        students_minimize: Their objective.
         choices: Students, as :meth:`gancomp_core.nets.space.Space.name` calls them, and the steps of each.
     """
 
@@ -94,6 +98,7 @@ class Demo:
     warp: bool
     batch_size: int
     steps: tuple[int, int]
+    students_minimize: Objective
     choices: Mapping[str, int]
 
     @property
@@ -118,10 +123,15 @@ class Demo:
         def train(checkpoint: Checkpoint) -> Trained:
             return distil(
                 network.requires_grad_(True), None, self.task, config, objective=objective,
-                discriminator=model.models.get("discriminator"), callbacks=[checkpoint],
+                discriminator=self._discriminator, callbacks=[checkpoint],
             )  # fmt: skip
 
         return cast(Generator, self._made("teacher", network, train))
+
+    @property
+    def _discriminator(self) -> nn.Module | None:
+        """That of the shipped teacher, where there is one."""
+        return zoo.load(f"{self.of}/teacher").models.get("discriminator")
 
     @cached_property
     def taught(self) -> Task:
@@ -155,13 +165,16 @@ class Demo:
         network = self.supernet.extract(self.space.named(name))
 
         def train(checkpoint: Checkpoint) -> Trained:
-            return fit(self._imitation(network), self.taught, self._config(steps), [checkpoint])
+            return distil(
+                network.requires_grad_(True), None, self.taught, self._config(steps), objective=self.students_minimize,
+                discriminator=self._discriminator, callbacks=[checkpoint],
+            )  # fmt: skip
 
         log.info("%s, student %d: %s", self.name, number, name)
         return cast(Generator, self._made(f"student{number}", network, train))
 
     def _config(self, steps: int) -> TrainConfig:
-        return TrainConfig(steps, BATCH, lr=RATE, warp=self.warp)
+        return TrainConfig(steps, BATCH, lr=RATE, warp=self.warp, discriminator_width=16)
 
     def _imitation(self, network: nn.Module) -> Game:
         """A network learns the pictures of a task, without a discriminator."""
@@ -190,12 +203,12 @@ DEMOS = {
     for each in (
         Demo(
             name="shoes", of="edges2shoes", variants=3, perceptual=0, warp=False, batch_size=16,
-            steps=(4000, 4000),
+            steps=(4000, 4000), students_minimize=IMITATION,
             choices=SHOES,
         ),
         Demo(
             name="emoji", of="lines2gloss", variants=8, perceptual=10, warp=True, batch_size=8,
-            steps=(1800, 2000),
+            steps=(1800, 8000), students_minimize=SHARP,
             choices=EMOJI,
         ),
     )
