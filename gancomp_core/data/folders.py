@@ -45,7 +45,7 @@ _Sides = tuple[_Side, _Side]
 log = logging.getLogger("gancomp")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Part:
     """A picture, or half of one: where it lies and how big it is, upright, in pixels."""
 
