@@ -6,7 +6,7 @@ NOTEBOOKS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help lab run test lint kills mutants bench site demo app zoo zoo-check install clean
+.PHONY: help lab run test lint kills mutants fuzz bench site demo app zoo zoo-check install clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ kills: ## Kill all long work at random moments, and do it by four processes at o
 
 mutants: ## Mutation testing of exercises and core arithmetic (an hour or more); ARGS="dwt exercises" for some of it
 	@$(PYTHON) make.py mutants $(ARGS)
+
+fuzz: ## Damaged files and odd values, 10,000 for each reader; ARGS="pictures onnx --cases 500 --seed 7"
+	@$(PYTHON) make.py fuzz $(ARGS)
 
 bench: ## Side-by-side measurements behind benchmarks/README.md
 	@$(PYTHON) make.py bench $(ARGS)

@@ -31,6 +31,7 @@ def main():
         "kills": kills,
         "mutants": mutants,
         "bench": bench,
+        "fuzz": fuzz,
         "site": site,
         "demo": demo,
         "app": app,
@@ -121,6 +122,10 @@ def mutants(python, arguments):
 
 def bench(python, arguments):
     return call([python, "-m", "benchmarks", *arguments])
+
+
+def fuzz(python, arguments):
+    return call([python, "tests/fuzz/fuzzing.py", *arguments], PYTHONPATH=str(HERE / "tests"), OMP_NUM_THREADS="1")
 
 
 def site(python, arguments):

@@ -2,9 +2,18 @@
 
 from collections.abc import Iterable
 
+LONGEST = 700  # letters of a message; a name in it may be as long as a file
+
 
 class GancompError(ValueError):
-    """User error with a one-sentence message: the thing, what is allowed, the way out."""
+    """User error with a one-sentence message: the thing, what is allowed, the way out.
+
+    What is printed is one line, whatever names stand in it. A second argument follows it as it is: a table of ours.
+    """
+
+    def __str__(self) -> str:
+        said, *table = map(str, self.args or ("",))
+        return "".join([shown(said, LONGEST), *table])
 
 
 def one_of(value: str, allowed: Iterable[str], what: str) -> str:
@@ -41,9 +50,9 @@ def at_least(least: int, value: int, what: str, hint: str) -> int:
     return value
 
 
-def shown(name: str) -> str:
-    """A name out of a foreign file as it may stand in a message: without control characters, 80 letters at most."""
-    short = name if len(name) <= 80 else f"{name[:77]}..."
+def shown(name: str, most: int = 80) -> str:
+    """A foreign name as it may stand in a message: without control characters, its middle cut where it is too long."""
+    short = name if len(name) <= most else f"{name[: most - most // 4 - 3]}...{name[-(most // 4) :]}"
     return "".join(letter if letter.isprintable() else "?" for letter in short)
 
 

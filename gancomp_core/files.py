@@ -67,6 +67,8 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         os.close(handle)
     except OSError as error:
         raise _explained(error, path) from error
+    except RecursionError as error:  # of pathlib, for a thousand folders
+        raise _explained(OSError(errno.ENAMETOOLONG, "too many folders"), path) from error
     temporary = Path(name)
     try:
         yield temporary

@@ -44,7 +44,7 @@ def read_budget(text: str, teacher: Mapping[str, float]) -> Limits:
         GancompError: For a text that names no limit, names one twice, or wants a share of an unknown cost.
     """
     found: dict[str, float] = {}
-    for part in re.split(r",|\band\b", text):
+    for part in re.split(r",|\band\b", str(text)):
         name, value = _limit(part.strip(), text, teacher)
         if name in found:
             raise GancompError(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from gancomp_core.compress.value_ranges import USUAL, Evidence, between
 from gancomp_core.errors import GancompError, shown
 from gancomp_core.files import sha256
-from gancomp_core.measure.onnx_runtime import onnx_runtime
+from gancomp_core.measure.onnx_runtime import check_graph, onnx_runtime
 from gancomp_core.measure.running import first_line
 from gancomp_core.methods.quantization.graph import Array, Graph
 from gancomp_core.nets.ranges import RANGES
@@ -201,6 +201,7 @@ def _of_pixels(made: Tensor) -> bool:
 
 def _session(path: Path) -> Any:
     runtime = onnx_runtime()
+    check_graph(path)
     options = runtime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, torch.get_num_threads()
     try:

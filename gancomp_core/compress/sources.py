@@ -142,7 +142,7 @@ def _of_the_zoo(name: str) -> Source:
             f"or one of {', '.join(zoo.names())}."
         )
     model = zoo.load(name)
-    return Source(model.generator, name, "zoo", model.card["licence"], value_range=USUAL)
+    return Source(model.generator, name, "zoo", str(model.card.get("licence", UNKNOWN_LICENCE)), value_range=USUAL)
 
 
 # --- a function of the reader's

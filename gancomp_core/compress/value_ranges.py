@@ -26,7 +26,7 @@ def split_range(value_range: str) -> tuple[str, str]:
     Raises:
         GancompError: For a range of another name.
     """
-    takes, _, makes = value_range.partition(" -> ")
+    takes, _, makes = str(value_range).partition(" -> ")
     return one_of(takes, RANGES, "value range"), one_of(makes or takes, RANGES, "value range")
 
 

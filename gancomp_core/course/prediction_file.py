@@ -221,4 +221,5 @@ def _from_json(entry: Mapping[str, object]) -> Prediction:
     numbers = [number for number in (made.within, made.confidence, *words_allowed) if number is not None]
     if not all(isinstance(text, str) for text in texts) or not all(math.isfinite(number) for number in numbers):
         raise ValueError("it is no prediction")
+    "".join(texts).encode()  # raises UnicodeEncodeError, a ValueError, for what no file can hold
     return made

@@ -25,7 +25,7 @@ class Profile:
     @classmethod
     def named(cls, name: str) -> Profile:
         """The profile of that name; anything else raises :class:`GancompError`."""
-        if name not in _MEANING:
+        if name not in [*_MEANING]:  # of any kind: a cell may hold anything
             raise GancompError(
                 f"There is no profile {name!r}; set PROFILE in the parameters cell to one of "
                 f"{', '.join(repr(known) for known in _MEANING)}."

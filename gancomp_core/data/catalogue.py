@@ -43,9 +43,9 @@ def load_task(name: str) -> Task:
     Raises:
         GancompError: For an unknown name, for a missing or damaged file, and for a download that fails.
     """
-    if name.startswith(public.PREFIX):
+    if str(name).startswith(public.PREFIX):
         return _public(name, cache_root())
-    if name not in _SHIPPED:
+    if name not in [*_SHIPPED]:
         raise GancompError(
             f"There is no task '{name}'; the shipped ones are: {_listing()}, and folder_task(path) reads your own."
         )

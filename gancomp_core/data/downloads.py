@@ -135,6 +135,15 @@ def _address(archive: Archive, path: Path) -> str:
         raise GancompError(
             f"GANCOMP_MIRROR is '{mirror}'; it must be the address of a folder, for example https://example.org/sets."
         )
+    if (
+        mirror.startswith("http:")
+        and not archive.sha256
+        and not re.match(r"http://(127\.0\.0\.1|localhost)[:/]", mirror)
+    ):
+        raise GancompError(
+            f"'{archive.file}' has no published checksum, so only an encrypted mirror is trusted; set GANCOMP_MIRROR "
+            f"to an address that begins with https://, not to '{mirror}'."
+        )
     if not mirror and archive.base is None:
         raise GancompError(
             f"'{archive.file}' is not given away freely: register with the set's authors, then put the file to {path} "

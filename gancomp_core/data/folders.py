@@ -94,7 +94,7 @@ def folder_task(
     _check_size(size)
     layout = layout or _detect(root)
     if not isinstance(layout, str) or layout not in _READERS:
-        raise GancompError(f"There is no layout {layout!r}; the known ones are:{LAYOUTS}")
+        raise GancompError(f"There is no layout {layout!r}; the known ones are:", LAYOUTS)
     scan = _Scan()
     found = _READERS[layout](root, scan)
     _check_apart(found, paired=layout != "unpaired")
@@ -184,12 +184,12 @@ def _detect(root: Path) -> str:
         return "paired"
     files = picture_files.pictures_in(inner)
     if not files and not folders:
-        raise GancompError(f"The folder {root} holds no pictures; the known layouts are:{LAYOUTS}")
+        raise GancompError(f"The folder {root} holds no pictures; the known layouts are:", LAYOUTS)
     if files:
         first = _Scan().part(files[0])
         if first.width == 2 * first.height:
             return "AB"
-    raise GancompError(f"The folder {root} is in none of the known layouts, which are:{LAYOUTS}")
+    raise GancompError(f"The folder {root} is in none of the known layouts, which are:", LAYOUTS)
 
 
 def _split_folders(root: Path) -> dict[str, Path]:

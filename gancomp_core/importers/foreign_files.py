@@ -14,6 +14,7 @@ from gancomp_core.errors import GancompError, shown
 from gancomp_core.importers.pickles import Refused, Unreadable, read_pickled
 
 ZIP = b"PK\x03\x04"
+MAX_RATIO, RATIO_FROM = 8, 2**26  # unpacked to packed, from so many bytes on; torch.save does not compress
 LARGEST_FILE = 2**31  # bytes, unpacked; the published ResNet-9 has 46 million
 
 
@@ -148,6 +149,8 @@ def _other_archive(path: Path) -> str:
         return "cannot be read as weights: the archive is cut off or damaged; get the file again"
     if unpacked > LARGEST_FILE:  # a few kilobytes can unpack to more than the memory holds
         raise _too_large(path, unpacked)
+    if unpacked > max(RATIO_FROM, MAX_RATIO * path.stat().st_size):
+        return f"unpacks to more than {MAX_RATIO} times its size, which no weights do; get the file again"
     if any(name.endswith("constants.pkl") for name in names):
         return (
             "is a TorchScript program, not weights; if you trust it, save torch.jit.load(path).state_dict() and import "

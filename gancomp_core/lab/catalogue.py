@@ -29,6 +29,7 @@ PROTOCOLS |= {
 }
 #: The sections of experiments that have names, and what a name of each is called.
 SECTIONS = {"runs": "plan", "searches": "search", "agd": "search of AGD", "models": "model"}
+MOST_SEEDS = 1000
 NOT_SPECIFIED = ("each", "seeds", "kind", "summary", "pictures", "ships")
 
 
@@ -51,9 +52,17 @@ def planned(name: str, section: str = "runs") -> list[Experiment]:
         GancompError: For another name, with the list of names, and where a network comes from a search that is not
             recorded.
     """
-    if name not in LIST[section]:
+    if name not in names(section):
         raise GancompError(f"There is no {SECTIONS[section]} '{name}'; choose one of {', '.join(LIST[section])}.")
-    return list(_planned(name, json.dumps(LIST[section][name]), results.state()))
+    try:
+        return list(_planned(name, json.dumps(LIST[section][name]), results.state()))
+    except GancompError:
+        raise
+    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        raise GancompError(
+            f"The block '{name}' of experiments.yml cannot be read ({type(error).__name__}: {error}); compare it "
+            "with the blocks around it."
+        ) from error
 
 
 @lru_cache(maxsize=256)
@@ -70,7 +79,10 @@ def task_of(name: str) -> str:
 
 
 def _seeds(seeds: int | list[int]) -> Sequence[int]:
-    return seeds if isinstance(seeds, list) else range(seeds)
+    found = seeds if isinstance(seeds, list) else range(seeds)
+    if len(found) > MOST_SEEDS or not all(isinstance(seed, int) for seed in found):
+        raise ValueError(f"seeds are at most {MOST_SEEDS} whole numbers")
+    return found
 
 
 def _expanded(block: Json) -> Iterator[Json]:

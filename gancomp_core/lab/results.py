@@ -24,6 +24,7 @@ from gancomp_core.lab.experiment import JSON, Experiment, canonical
 from gancomp_core.measure import machine_class
 
 Rows: TypeAlias = pd.DataFrame
+COLUMNS = ("key", "name", "kind", "task", "spec")  # that every row has, as text
 
 
 def path() -> Path:
@@ -54,8 +55,11 @@ def _table(state: State) -> pd.DataFrame:
     if not size:
         return pd.DataFrame(columns=["key", "kind", "task"])
     try:
-        return pd.read_parquet(file)
-    except (ValueError, OSError) as error:  # pyarrow's errors are kinds of these
+        table = pd.read_parquet(file)
+        if missing := [name for name in COLUMNS if not pd.api.types.is_string_dtype(table[name])]:
+            raise TypeError(f"{missing[0]} is no text")
+        return table
+    except Exception as error:  # pyarrow and pandas raise many kinds
         raise GancompError(
             f"The table {file} cannot be read; 'git checkout -- data/results/{file.name}' restores the shipped one."
         ) from error

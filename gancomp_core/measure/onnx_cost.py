@@ -12,7 +12,7 @@ import numpy as np
 
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.onnx_export import Array, check_onnx_input, shape_refused
-from gancomp_core.measure.onnx_runtime import onnx_runtime
+from gancomp_core.measure.onnx_runtime import check_graph, onnx_runtime
 from gancomp_core.measure.running import first_line
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def onnx_cost(path: Path | str, input_shape: Sequence[int]) -> OnnxCost:
         raise GancompError(
             f"{path.name} is not an ONNX file ({first_line(error)}); write it again with export_onnx."
         ) from error
+    check_graph(path)
     shapes = _shapes(model, np.zeros(tuple(input_shape), np.float32), path.name)
     nodes = list(_multiplying(model))
     macs = sum(_macs(node, shapes) for node in nodes)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from gancomp_core import files
 from gancomp_core.errors import GancompError, at_least
-from gancomp_core.measure.onnx_runtime import onnx_runtime
+from gancomp_core.measure.onnx_runtime import check_graph, onnx_runtime
 from gancomp_core.measure.running import check_float32, check_input_shape, copied, device_of, evaluating, first_line
 from gancomp_core.nets.blocks import is_instance_norm
 
@@ -226,6 +226,7 @@ def _session(path: Path, threads: int | None) -> Any:
     onnxruntime = onnx_runtime()
     if not path.is_file():
         raise GancompError(f"There is no file {path}; write it with export_onnx first.")
+    check_graph(path)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
     if threads is not None:

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
+from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from gancomp_core.errors import GancompError
+from gancomp_core.errors import GancompError, shown
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto
+
+LARGEST_TENSOR = 2**28  # numbers that a graph may ask for in one tensor: 1 GB in float32
+ENDLESS = ("Loop", "Scan", "SequenceMap")
 
 #: From 1.29 on, onnxruntime queues events and sends them over the network, the first one when it is imported; this
 #: variable, read then, turns all of that off. Windows does not read it, but heeds ``disable_telemetry_events``.
@@ -34,3 +44,52 @@ def onnx_runtime(part: str = "") -> ModuleType:
         ) from error
     package.disable_telemetry_events()
     return importlib.import_module(f"onnxruntime.{part}") if part else package
+
+
+def check_graph(path: Path) -> None:
+    """Refuse what onnxruntime would run for ever, or into all memory; what else is wrong with a file it says itself.
+
+    Raises:
+        GancompError: For a graph with a loop, and for one with a tensor of more than 2**28 numbers.
+    """
+    import onnx  # slow to import, and only this needs it
+
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+        why = _danger(model) or _danger(onnx.shape_inference.infer_shapes(_light(model), data_prop=True))
+    except Exception:  # no ONNX file, or one whose shapes do not fit
+        return
+    if why:
+        raise GancompError(f"{path.name} {why}; export a generator of pictures without it.")
+
+
+def _danger(model: ModelProto) -> str:
+    for graph in _graphs(model.graph):
+        if loops := [node.op_type for node in graph.node if node.op_type in ENDLESS]:
+            return f"has a {loops[0]}, which may never end"
+        sizes = {each.name: each.dims for each in graph.initializer}
+        for value in (*graph.value_info, *graph.output):
+            sizes[value.name] = [side.dim_value for side in value.type.tensor_type.shape.dim]
+        for name, sides in sizes.items():
+            if math.prod(sides) > LARGEST_TENSOR:
+                return f"has a tensor '{shown(name)}' of {math.prod(sides):,} numbers; {LARGEST_TENSOR:,} are allowed"
+    return ""
+
+
+def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    yield graph
+    for attribute in (each for node in graph.node for each in node.attribute):
+        for inner in (attribute.g, *attribute.graphs):
+            if inner.node:
+                yield from _graphs(inner)
+
+
+def _light(model: ModelProto) -> ModelProto:
+    """Without the weights, which shapes do not depend on, and the shapes that the file states, which may be wrong."""
+    model.graph.ClearField("value_info")
+    for output in model.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    for tensor in model.graph.initializer:
+        if len(tensor.raw_data) > 1000:
+            tensor.ClearField("raw_data")
+    return model

@@ -167,14 +167,23 @@ class Architecture(ABC):
         Values without a family are those of a ResNet generator. Raises :class:`GancompError` for a family that is
         unknown or another one, and for values that do not describe a network of it.
         """
+        if not isinstance(values, Mapping):
+            raise GancompError(f"{str(values)[:80]!r} does not describe a network; write it with its as_dict().")
         name, own = values.get("family"), getattr(cls, "family", "")
         if name is not None and own and name != own:
             raise GancompError(f"A {cls.__name__} has family '{own}', not '{name}'.")
         name = name or own or "resnet"
-        if name not in FAMILIES:
+        if name not in [*FAMILIES]:
             raise GancompError(f"There is no family of networks {name!r}; choose one of {', '.join(sorted(FAMILIES))}.")
-        found = FAMILIES[name]._read({key: value for key, value in values.items() if key != "family"})
-        return cast(Self, found)
+        try:
+            return cast(Self, FAMILIES[name]._read({key: value for key, value in values.items() if key != "family"}))
+        except GancompError:
+            raise
+        except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+            raise GancompError(
+                f"{str(values)[:200]} does not describe a network ({type(error).__name__}: {error}); "
+                f"write it with {FAMILIES[name].__name__}.as_dict()."
+            ) from error
 
     @classmethod
     def _read(cls, values: Json) -> Self:
@@ -185,15 +194,12 @@ class Architecture(ABC):
                 f"A {cls.__name__} has no value '{unknown[0]}'; it has {', '.join(known)}, "
                 f"and {cls.__name__}.as_dict() writes them."
             )
-        try:
-            return cls(**values)
-        except GancompError:
-            raise
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        switches = {each.name for each in fields(cast("type[DataclassInstance]", cls)) if each.type == "bool"}
+        if wrong := [name for name in values if name in switches and not isinstance(values[name], bool)]:
             raise GancompError(
-                f"{values} does not describe a network ({type(error).__name__}: {error}); "
-                f"write it with {cls.__name__}.as_dict()."
-            ) from error
+                f"The value '{wrong[0]}' of a {cls.__name__} is true or false, not {values[wrong[0]]!r}."
+            )
+        return cls(**values)
 
 
 class Generator(nn.Module):

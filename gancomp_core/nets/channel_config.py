@@ -165,6 +165,6 @@ def search_space(name: str) -> SearchSpace:
     Raises:
         GancompError: For an unknown name, with the list of names.
     """
-    if name not in SEARCH_SPACES:
+    if name not in [*SEARCH_SPACES]:
         raise GancompError(f"There is no search space {name!r}; choose one of {', '.join(SEARCH_SPACES)}.")
     return SEARCH_SPACES[name]

@@ -17,7 +17,7 @@ from gancomp_core.nets.blocks import ResidualBlock, rescaled, resized
 from gancomp_core.nets.blueprint import Blueprint, Channels, Draft, Padding
 from gancomp_core.nets.channel_config import ChannelConfig, end_widths, inner_widths, kept_blocks, third_of
 from gancomp_core.nets.staged import GeneratorArchitecture
-from gancomp_core.nets.values import check_scale
+from gancomp_core.nets.values import check_scale, check_whole
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,12 @@ class ResnetArchitecture(GeneratorArchitecture, family="resnet"):
     full_multiple = 4
 
     def __post_init__(self) -> None:
-        if self.blocks not in range(1, 33):
+        if self.blocks not in range(1, 33) or not isinstance(self.blocks, int):
             raise GancompError(
                 f"A ResNet generator has 1 to 32 residual blocks, not {self.blocks}; 9 is the published depth."
             )
-        if min(self.in_channels, self.out_channels) < 1:
-            raise GancompError(
-                f"Pictures have at least one channel, not {self.in_channels} in and {self.out_channels} out; "
-                "use 1 for gray, 3 for color."
-            )
+        check_whole("in_channels", self.in_channels, 1, 1024, "1 for gray, 3 for color")
+        check_whole("out_channels", self.out_channels, 1, 1024, "1 for gray, 3 for color")
         self._check_common()
         check_scale(self.scale)
         given = self.separable

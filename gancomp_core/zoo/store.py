@@ -23,7 +23,7 @@ from gancomp_core.zoo.weights import Damaged, read_network
 
 GRID = "grid.webp"
 WEIGHTS = ".safetensors"  # what a file of weights is called behind the name of its network
-CARD_KEYS = {"name", "task", "architecture", "settings", "data", "cost", "quality", "files"}
+CARD = {"name": str, "task": str, "architecture": dict, "settings": dict, "data": str, "cost": dict, "quality": dict}
 
 
 @dataclass(frozen=True)
@@ -173,8 +173,8 @@ def read_card(folder: Path) -> Json:
     """The model card in a folder as plain values; raises :class:`GancompError` for one that is damaged."""
     path = folder / "card.json"
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(card, dict) or not CARD_KEYS <= card.keys() or not _names_networks(card["files"]):
+        card: Json = json.loads(path.read_text(encoding="utf-8"))
+        if not _is_card(card):
             raise ValueError("it is not a model card")
     except OSError as error:
         raise GancompError(
@@ -183,6 +183,13 @@ def read_card(folder: Path) -> Json:
     except (ValueError, RecursionError) as error:
         raise GancompError(f"The model card {path} is damaged; 'git checkout -- data/zoo' restores it.") from error
     return card
+
+
+def _is_card(card: object) -> bool:
+    """Whether a value has what is read of a card, each of its kind."""
+    if not isinstance(card, dict) or not all(isinstance(card.get(key), kind) for key, kind in CARD.items()):
+        return False
+    return card["cost"].get("pixels", 32) in range(1, 2**14) and _names_networks(card.get("files"))
 
 
 def _names_networks(files: object) -> bool:

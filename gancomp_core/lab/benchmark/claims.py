@@ -85,17 +85,31 @@ class Claim:
         given = {key: value for key, value in self.test.items() if key != "kind"}
         if (kind := self.test.get("kind")) not in KINDS:
             raise GancompError(f"The claim '{self.claim}' is of kind '{kind}'; choose one of {', '.join(KINDS)}.")
-        return KINDS[kind](**given)
+        try:
+            return KINDS[kind](**given)
+        except GancompError:
+            raise
+        except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+            raise GancompError(
+                f"The test of the claim '{self.claim}' cannot be done ({type(error).__name__}: {error}); compare "
+                f"its entries with those of other claims of the kind '{kind}'."
+            ) from error
 
 
 def claims() -> list[Claim]:
     """The ledger as it is written down; raises :class:`GancompError` where the file cannot be read."""
     try:
-        return [Claim(**each) for each in yaml.safe_load(_path().read_text(encoding="utf-8"))]
-    except (OSError, yaml.YAMLError, TypeError) as error:
+        text = _path().read_text(encoding="utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.CSafeLoader)):
+            raise ValueError("it has aliases, with which a small file can stand for an endless one")
+        found = [Claim(**each) for each in yaml.safe_load(text)]
+        if not all(isinstance(each.test, dict) and isinstance(each.notes, list | tuple) for each in found):
+            raise ValueError("a test or notes of another kind")
+        return found
+    except (OSError, yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
         raise GancompError(
-            f"The claims in {_path()} cannot be read ({error}); 'git checkout -- data/claims.yml' restores the shipped "
-            "file."
+            f"The claims in {_path()} cannot be read ({' '.join(str(error).split())[:200]}); 'git checkout -- "
+            "data/claims.yml' restores the shipped file."
         ) from error
 
 

@@ -36,7 +36,7 @@ from gancomp_core.errors import GancompError
 from gancomp_core.files import scratch
 from gancomp_core.measure.onnx_export import OPSET, OnnxGenerator, export_onnx, silence
 from gancomp_core.measure.onnx_runtime import onnx_runtime
-from gancomp_core.measure.running import measuring
+from gancomp_core.measure.running import first_line, measuring
 from gancomp_core.methods.quantization.affine import (
     AffineMap,
     Range,
@@ -97,11 +97,27 @@ def export_int8(
     Raises:
         GancompError: For pictures that cannot calibrate this network, and for a network that cannot be exported.
     """
-    with fitted(
+    with foreign_explained(generator), fitted(
         generator, calibration, estimator=estimator, integer_tail=integer_tail, floating=floating, opset=opset,
         progress=progress,
     ) as ready:  # fmt: skip
         return ready.write(path, reduce_range=reduce_range)
+
+
+@contextlib.contextmanager
+def foreign_explained(generator: nn.Module | Path | str) -> Iterator[None]:
+    """What goes wrong inside is said in a sentence where it is about an ONNX file of anyone's."""
+    try:
+        yield
+    except GancompError:
+        raise
+    except Exception as error:  # of onnx, onnxruntime and numpy, for graphs that make no sense
+        if isinstance(generator, nn.Module):
+            raise
+        raise GancompError(
+            f"{Path(generator).name} cannot be written in 8 bits ({first_line(error)[:200]}); export the network "
+            "again, with standard operators alone."
+        ) from error
 
 
 @dataclass(frozen=True)

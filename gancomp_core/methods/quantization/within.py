@@ -20,7 +20,7 @@ from gancomp_core.measure.onnx_cost import kernel_macs
 from gancomp_core.measure.onnx_export import OPSET, OnnxGenerator
 from gancomp_core.methods.quantization.affine import RangeEstimator, min_max, mse, rows, symmetric
 from gancomp_core.methods.quantization.graph import Graph
-from gancomp_core.methods.quantization.int8 import Fitted, Progress, fitted, kernel_output
+from gancomp_core.methods.quantization.int8 import Fitted, Progress, fitted, foreign_explained, kernel_output
 from gancomp_core.methods.quantization.report import psnr_to_float
 
 PROBED = 8  # pictures on which closeness is measured
@@ -99,7 +99,7 @@ def export_int8_within(
     if not 0 <= most_float <= 1:
         raise GancompError(f"The share of MACs that may stay float is 0 to 1, not {most_float:g}; 0.5 is the default.")
     known = {"estimator": estimator, "floating": floating, "opset": opset, "progress": progress}
-    with fitted(generator, calibration, **known) as ready:  # type: ignore[arg-type]
+    with foreign_explained(generator), fitted(generator, calibration, **known) as ready:  # type: ignore[arg-type]
         probes = ready.calibration[:PROBED]
 
         def write(in_float: Sequence[str] = ()) -> float:
