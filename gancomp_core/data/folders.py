@@ -72,8 +72,8 @@ def folder_task(
     Splits come from the sub-folders ``train``, ``val`` (used as ``search``) and ``test``. With ``val`` alone, it is
     ``test``. What is missing is taken from ``train``: a tenth each, chosen by a hash of ``seed`` and the file's name,
     so a picture stays where it is when others are added (but in folders so small that a tenth is no picture: those
-    give one). What is left out, because it ends in another way, is in a sub-folder or is a later picture of an
-    animation, is logged as a warning.
+    give one). Warnings name what is left out, because it ends in another way, is in a sub-folder or is a later picture
+    of an animation, and pictures that two sub-folders hold.
 
     Args:
         path: The folder; ``~`` is expanded.
@@ -271,13 +271,14 @@ _READERS: dict[str, Callable[[Path, _Scan], dict[str, _Sides]]] = {
 
 
 def _check_apart(found: dict[str, _Sides], paired: bool) -> None:
-    """Refuse a picture, or pair of pictures, that two sub-folders hold: a score on what was trained on says nothing."""
-    seen: dict[object, tuple[str, _Part]] = {}
+    """Warn of a picture, or pair of pictures, that two sub-folders hold, as some published sets do."""
+    seen: dict[object, str] = {}
+    doubled = []
     for name, sides in found.items():
         for parts in zip(*sides, strict=True) if paired else ((part,) for side in sides for part in side):
-            split, part = seen.setdefault(tuple(each.digest for each in parts), (name, parts[0]))
-            if split != name:
-                raise GancompError(f"{part.path} and {parts[0].path} are the same picture; remove it from one folder.")
+            if seen.setdefault(tuple(each.digest for each in parts), name) != name:
+                doubled.append(parts[0].path)
+    _warn(doubled, f"are in two of the folders {', '.join(found)}", "scores on what was trained on say little")
 
 
 def _complete(found: dict[str, _Sides], root: Path, seed: int, paired: bool) -> dict[str, _Sides]:

@@ -18,7 +18,7 @@ Color = tuple[int, int, int]
 class Task:
     """Pictures to translate from source to target.
 
-    No picture is in two splits.
+    No picture is in two splits, unless files of a reader's folder hold it twice, of which a warning tells.
 
     Attributes:
         name: Name of the task.
