@@ -3,7 +3,7 @@
 ``python tests/faults/kills.py 50`` (``make kills``) shares so many kills out among all jobs; names behind the number
 choose some of them. It prints a table, and ends with 1 where a result differs, a file is half written or something
 stays behind. Every job is real work of the library in a process of its own, with data, cache, temporary folder and
-results in one folder. Where the system can fork, a process begins with everything imported, so that a kill meets work
+results in one folder. On Linux a process is forked and begins with everything imported, so that a kill meets work
 and not imports.
 """
 
@@ -227,7 +227,7 @@ JOBS: dict[str, Callable[[Path], None]] = {
 
 # ---- processes -------------------------------------------------------------------------------------------------------
 
-START = multiprocessing.get_context("fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn")
+START = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 
 
 def _begin(job: Callable[[Path], None], folder: Path, process: str = "all", processes: int = 1) -> None:
