@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from gancomp_core.course import notebook_files
 from gancomp_core.data import Batch, Batches, PictureSet, Task, to_uint8
@@ -194,6 +195,23 @@ def assert_same_weights(one: Trained, other: Trained) -> None:
         for name, model in getattr(one, models).items():
             for key, tensor in model.state_dict().items():
                 assert torch.equal(tensor, getattr(other, models)[name].state_dict()[key]), (models, name, key)
+
+
+def weights_digest(network: nn.Module) -> str:
+    """A digest of the names and bytes of all weights."""
+    found = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        found.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def bits_depend_on() -> str:
+    """The machine and the torch that recorded values are equal on, to the last bit, with one thread."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text().splitlines() if about.exists() else []
+    known = dict(reversed([line.split("\t: ", 1) for line in lines if "\t: " in line]))
+    model = " ".join(known.get(key, "") for key in ("model name", "cpu family", "model\t"))
+    return f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, {model}"
 
 
 # ---- what is refused, and what is damaged ---------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
     python tools/class_load.py 30                  # one cache for all, a file of predictions for each
     python tools/class_load.py 30 --together       # one file of predictions too
+    python tools/class_load.py 30 --cells 4        # opening it: to the first cell that paints with a network
 
 Every kernel is one that JupyterLab would start. Memory is proportional (PSS on Linux, elsewhere USS), so that libraries
 which all kernels share count once. No more kernels are started once free memory falls under ``--keep-free``.
@@ -70,11 +71,11 @@ class Class:
     damaged: list[str]
 
 
-def cells_of(notebook: str) -> list[str]:
-    """The code cells of a notebook, set to the fast profile; the last one is :data:`ANSWER`."""
+def cells_of(notebook: str, first: int | None = None) -> list[str]:
+    """The (first) code cells of a notebook, set to the fast profile, and :data:`ANSWER`."""
     (path,) = files.choose([notebook])
     code = [cell.source for cell in files.read_notebook(path).cells if cell.cell_type == "code"]
-    return [source.replace('PROFILE = "standard"', 'PROFILE = "fast"') for source in code] + [ANSWER]
+    return [source.replace('PROFILE = "standard"', 'PROFILE = "fast"') for source in code[:first]] + [ANSWER]
 
 
 def learn(
@@ -144,31 +145,29 @@ def memory(pid: int) -> int:
 
 def teach(
     count: int,
-    notebook: str = "00",
+    cells: list[str],
     *,
     together: bool = False,
     stagger: float = 1.0,
     minutes: float = 10,
     keep_free: float = 2e9,
     threads: int = 1,
-    cells: list[str] | None = None,
 ) -> Class:
     """Let a class run a notebook.
 
     Args:
         count: Students.
-        notebook: Its number.
+        cells: The code that each runs, cell by cell; "{n}" in it stands for the student's number.
         together: Whether all write one file of predictions.
         stagger: Seconds from one start to the next.
         minutes: After these, whoever is not done has failed.
         keep_free: Bytes of free memory under which no more kernels are started.
         threads: OMP_NUM_THREADS of each kernel.
-        cells: Other code cells than the notebook's.
 
     Returns:
         What it took.
     """
-    cells, deadline = cells or cells_of(notebook), time.monotonic() + 60 * minutes
+    deadline = time.monotonic() + 60 * minutes
     students: list[Student] = []
     most, least_free, over = 0, psutil.virtual_memory().available, threading.Event()
     with tempfile.TemporaryDirectory(prefix="gancomp-class-") as folder, ThreadPoolExecutor(count) as kernels:
@@ -252,6 +251,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("count", type=int)
     parser.add_argument("--notebook", default="00")
+    parser.add_argument("--cells", type=int, help="only the first code cells")
     parser.add_argument("--together", action="store_true", help="one file of predictions for all")
     parser.add_argument("--stagger", type=float, default=1.0, help="seconds between two starts")
     parser.add_argument("--minutes", type=float, default=10)
@@ -259,8 +259,8 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1, help="OMP_NUM_THREADS of each kernel")
     given = parser.parse_args()
     taught = teach(
-        given.count, given.notebook, together=given.together, stagger=given.stagger, minutes=given.minutes,
-        keep_free=1e9 * given.keep_free, threads=given.threads,
+        given.count, cells_of(given.notebook, given.cells), together=given.together, stagger=given.stagger,
+        minutes=given.minutes, keep_free=1e9 * given.keep_free, threads=given.threads,
     )  # fmt: skip
     print(report(taught))
     return int(bool(taught.damaged) or any(each.failure for each in taught.students))

@@ -266,7 +266,7 @@ def build_generator(values: Json) -> nn.Module:
 
 def check_picture(x: Tensor, channels: int, multiple: int, smallest: int, title: str = "generator") -> None:
     """Raise :class:`GancompError` unless ``x`` is [N, channels, H, W] with H and W multiples of ``multiple``."""
-    if torch.compiler.is_exporting():  # an exported graph has symbolic sizes
+    if torch.compiler.is_compiling():  # an exported graph has symbolic sizes
         return
     sizes = x.shape[2:]
     if x.ndim != 4 or x.shape[1] != channels or any(size % multiple or size < smallest for size in sizes):
@@ -279,7 +279,7 @@ def check_picture(x: Tensor, channels: int, multiple: int, smallest: int, title:
 
 def check_numbers(x: Tensor, weight: Tensor, title: str = "generator") -> None:
     """Raise :class:`GancompError` unless pictures are in the precision of the weights, or autocast sees to it."""
-    if torch.compiler.is_exporting() or x.dtype == weight.dtype:
+    if torch.compiler.is_compiling() or x.dtype == weight.dtype:
         return
     if not x.is_floating_point():
         raise GancompError(

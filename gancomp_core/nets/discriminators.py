@@ -106,7 +106,7 @@ class MultiScaleDiscriminator(nn.Module):
 
 
 def _check(x: Tensor, channels: int, smallest: int, name: str) -> None:
-    if torch.compiler.is_exporting():  # an exported graph has symbolic sizes
+    if torch.compiler.is_compiling():  # an exported graph has symbolic sizes
         return
     if x.ndim != 4 or x.shape[1] != channels or min(x.shape[2:]) < smallest:
         raise GancompError(

@@ -23,7 +23,7 @@ CELLS = [
 @pytest.mark.notebooks
 @pytest.mark.parametrize("together", [False, True], ids=["a file of predictions each", "one for all"])
 def test_a_class_shares_a_cache_and_loses_no_answer(together: bool) -> None:
-    taught = teach(3, cells=CELLS, together=together, stagger=0)
+    taught = teach(3, CELLS, together=together, stagger=0)
     assert [student.failure for student in taught.students] == ["", "", ""], report(taught)
     assert taught.damaged == []
     assert all(student.first_picture and student.most_memory > 1e7 for student in taught.students)

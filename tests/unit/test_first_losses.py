@@ -1,14 +1,13 @@
 """Every method's first 20 steps equal those recorded in first_losses.json: losses, AGD's preferences, final weights.
 
-Recorded with one thread and full precision: ``python tests/unit/test_first_losses.py`` records them again, which is
-right only when a method is meant to train differently. On the processor and torch that recorded them they are equal to
-the last bit; elsewhere rounding differs, and 20 steps of a game amplify it.
+Recorded with one thread and full precision: ``PYTHONPATH=tests python tests/unit/test_first_losses.py`` records them
+again, which is right only when a method is meant to train differently. On the processor and torch that recorded them
+they are equal to the last bit; elsewhere rounding differs, and 20 steps of a game amplify it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from factories import bits_depend_on, weights_digest
 from gancomp_core import nets
 from gancomp_core.data import PictureSet, Task
 from gancomp_core.data.photos import shrink
@@ -208,15 +208,6 @@ METHODS: dict[str, Callable[[], Trained | agd.Search]] = {
 }  # fmt: skip
 
 
-def machine() -> str:
-    """What bits depend on, besides the number of threads."""
-    about = Path("/proc/cpuinfo")
-    lines = about.read_text().splitlines() if about.exists() else []
-    known = dict(reversed([line.split("\t: ", 1) for line in lines if "\t: " in line]))
-    model = " ".join(known.get(key, "") for key in ("model name", "cpu family", "model\t"))
-    return f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, {model}"
-
-
 def record(name: str) -> dict[str, Any]:
     """The losses of a method by term, what AGD preferred, and a digest of the weights at the end."""
     threads = torch.get_num_threads()
@@ -229,15 +220,8 @@ def record(name: str) -> dict[str, Any]:
     losses = {str(term): table[term].astype(object).where(table[term].notna(), None).tolist() for term in table}
     if isinstance(found, agd.Search):
         looks = found.history.groupby("step").first()
-        return {"losses": losses | looks[["macs", "price"]].to_dict("list"), "weights": weights(found.supernet)}
-    return {"losses": losses, "weights": " ".join(weights(model) for model in found.averaged.values())}
-
-
-def weights(network: nn.Module) -> str:
-    found = hashlib.sha256()
-    for name, tensor in network.state_dict().items():
-        found.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()[:16]
+        return {"losses": losses | looks[["macs", "price"]].to_dict("list"), "weights": weights_digest(found.supernet)}
+    return {"losses": losses, "weights": " ".join(weights_digest(model) for model in found.averaged.values())}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -245,7 +229,7 @@ def test_first_losses_are_those_recorded(name: str, tmp_path: Path, monkeypatch:
     monkeypatch.setenv("GANCOMP_CACHE", str(tmp_path))
     recorded = json.loads(RECORDED.read_text())
     found, wanted = json.loads(json.dumps(record(name))), recorded["methods"][name]
-    if machine() == recorded["machine"]:
+    if bits_depend_on() == recorded["machine"]:
         assert found == wanted
         return
     assert set(found["losses"]) == set(wanted["losses"])
@@ -267,4 +251,4 @@ if __name__ == "__main__":
         os.environ["GANCOMP_CACHE"] = folder
         methods = {name: record(name) for name in METHODS}
     lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(found)}" for name, found in methods.items())
-    RECORDED.write_text(f'{{"machine": {json.dumps(machine())},\n "methods": {{\n{lines}\n}}}}\n')
+    RECORDED.write_text(f'{{"machine": {json.dumps(bits_depend_on())},\n "methods": {{\n{lines}\n}}}}\n')
