@@ -219,7 +219,7 @@ def check_parameters(notebook: Path, parameters: Sequence[tuple[str, str]]) -> N
         try:
             if kind is not str and not 0 <= float(kind(value)) < math.inf:
                 raise ValueError
-        except ValueError as error:
+        except (OverflowError, ValueError) as error:
             number = "whole number" if kind is int else "number"
             raise GancompError(f"{name} is {value!r}, and {notebook.stem} takes a {number} from 0 there.") from error
 

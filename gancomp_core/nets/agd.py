@@ -251,7 +251,7 @@ class AgdArchitecture(Architecture, family="agd"):
     @classmethod
     def parse(cls, kind: str, text: str, in_channels: int = 3, out_channels: int = 3) -> AgdArchitecture:
         """A derived network from what ``str`` says of it: "stem conv7x7 10, down1 down 16, ..."."""
-        layers = [part.split() for part in text.split(",")]
+        layers = [part.split() for part in str(text).split(",")]
         if any(len(layer) != 3 or not layer[2].isdigit() for layer in layers):
             raise GancompError(f"'{text}' is no AGD network; give name, operator and width of each layer: 'up1 up 16'.")
         chosen = tuple(AgdLayer(name, (operator,), (int(width),)) for name, operator, width in layers)

@@ -64,6 +64,7 @@ from gancomp_core.methods.quantization.within import export_int8_within
 from gancomp_core.nets import (
     AgdArchitecture,
     Architecture,
+    ArchitectureSpace,
     ChannelConfig,
     ResnetArchitecture,
     ResnetGenerator,
@@ -193,9 +194,12 @@ def read_picture(data: bytes, folder: Path) -> None:
 
 def folder_seeds() -> list[bytes]:
     small = [base64.b64encode(data).decode() for data in picture_seeds()[:2]]
-    wide = io.BytesIO()
-    Image.frombytes("RGB", (32, 16), some_bytes(32 * 16 * 3)).save(wide, "PNG")
-    pair = base64.b64encode(wide.getvalue()).decode()
+    pairs = []
+    for number in range(3):
+        wide = io.BytesIO()
+        Image.frombytes("RGB", (32, 16), some_bytes(32 * 16 * 3 + number)[number:]).save(wide, "PNG")
+        pairs.append(base64.b64encode(wide.getvalue()).decode())
+    pair = pairs[0]
     return as_json(
         {"files": {f"{n}.png": pair for n in range(4)}, "how": {"layout": "AB", "size": 16}},
         {"files": {f"train/{s}/{n}.png": small[0] for n in range(4) for s in ("source", "target")}, "how": {"size": 8}},
@@ -204,7 +208,7 @@ def folder_seeds() -> list[bytes]:
             "how": {"size": 16, "channels": [1, 3]},
         },
         {
-            "files": {f"{s}/{n}.png": pair for n in range(3) for s in ("train", "val", "test")},
+            "files": {f"{split}/0.png": each for split, each in zip(("train", "val", "test"), pairs, strict=True)},
             "how": {"seed": 3, "reverse": True},
         },
     )
@@ -305,6 +309,7 @@ def architecture_seeds() -> list[bytes]:
 def read_architecture(data: bytes, folder: Path) -> None:
     values = json.loads(data)
     made: Any = Architecture.from_dict(values)
+    made = made.widest if isinstance(made, ArchitectureSpace) else made
     side = made.multiple * -(-max(made.smallest, 32) // made.multiple)
     made.cost(side, side)
     assert made.summary
@@ -484,7 +489,7 @@ def onnx_seeds() -> list[bytes]:
         small = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3, padding=1), torch.nn.BatchNorm2d(8), torch.nn.ReLU())
         small.extend([torch.nn.ConvTranspose2d(8, 1, 4, 2, 1), torch.nn.Sigmoid()])
         torch.onnx.export(small.eval(), (torch.zeros(1, 1, 16, 16),), f"{folder}/b.onnx", dynamo=False)
-        return [ours, Path(folder, "b.onnx").read_bytes(), control_flow()]
+        return [ours, Path(folder, "b.onnx").read_bytes()]
 
 
 def control_flow() -> bytes:
@@ -554,7 +559,7 @@ def read_onnx(data: bytes, folder: Path) -> None:
 
 
 def read_onnx_int8(data: bytes, folder: Path) -> None:
-    export_int8_within(written(data, folder), folder / "int8.onnx", torch.rand(2, 1, 16, 16) * 2 - 1)
+    export_int8_within(written(data, folder), folder / "int8.onnx", torch.rand(1, 1, 16, 16) * 2 - 1)
 
 
 def read_teacher(data: bytes, folder: Path) -> None:
@@ -589,8 +594,9 @@ def claims_bombs() -> list[bytes]:
 
 def read_claims(data: bytes, folder: Path) -> None:
     (folder / "claims.yml").write_bytes(data)
-    for name in ("results", "zoo"):
-        os.symlink(REPOSITORY / "data" / name, folder / name)
+    for path in (REPOSITORY / "data").iterdir():
+        if path.name != "claims.yml":
+            os.symlink(path, folder / path.name)
     with in_environment(GANCOMP_DATA=str(folder)):
         ledger_module.ledger()
         for claim in ledger_module.claims()[:3]:
@@ -679,14 +685,16 @@ def environment_seeds() -> list[bytes]:
 
 def read_environment(data: bytes, folder: Path) -> None:
     given = json.loads(data)
-    known = ("GANCOMP_DATA", "GANCOMP_CACHE", "GANCOMP_PREDICTIONS", "GANCOMP_MIRROR")
-    values = {name: given.get(name) if isinstance(given, dict) else given for name in known}
+    usual = {"GANCOMP_DATA": "data", "GANCOMP_CACHE": "cache", "GANCOMP_PREDICTIONS": "p.json"}
+    usual["GANCOMP_MIRROR"] = "https://example.org"
+    values = {name: given.get(name) if isinstance(given, dict) else given for name in usual}
     for name, value in values.items():
-        outside = isinstance(value, str) and name != "GANCOMP_MIRROR" and (".." in value or value.strip()[:1] in "/~")
-        if not isinstance(value, str) or not value.strip() or "\0" in value or outside or not encodes(value):
-            values[name] = "other"  # no variable holds it, or it names a place that is none of ours, or the checkout
-        elif name != "GANCOMP_DATA" and os.path.normpath(value).startswith("data"):
-            values[name] = "other"  # nor into the shipped files, to which data leads
+        if not isinstance(value, str) or not value.strip() or "\0" in value or not encodes(value):
+            values[name] = usual[name]  # no variable holds it, or it means the checkout
+        elif name != "GANCOMP_MIRROR" and (".." in value or value.strip()[:1] in "/~"):
+            values[name] = usual[name]  # a place that is none of ours
+        elif name != "GANCOMP_DATA" and os.path.normpath(value.strip()).startswith("data"):
+            values[name] = usual[name]  # the shipped files, to which data leads
     os.symlink(REPOSITORY / "data", folder / "data")
     with ExitStack() as stack:
         before = Path.cwd()

@@ -324,6 +324,8 @@ def fill_range(graph: Graph, node: NodeProto, values: Tensor, estimator: RangeEs
 def collect(graph: Graph, tensors: Sequence[str], pictures: Tensor, progress: Progress = _untold) -> dict[str, Tensor]:
     """Values [C, K] of tensors by channel: evenly spread ones, and the extremes of every picture [C, H, W]."""
     found: dict[str, list[Tensor]] = {tensor: [] for tensor in tensors}
+    if not found:  # for which onnxruntime would give all outputs
+        return {}
     with scratch() as folder:
         probe = graph.save(folder / "probe.onnx", also=tensors)
         generator = OnnxGenerator(probe, threads=torch.get_num_threads())
