@@ -6,7 +6,7 @@ NOTEBOOKS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help lab run test lint kills mutants fuzz bench site demo app zoo zoo-check install clean
+.PHONY: help lab run test lint kills mutants fuzz bench site demo app zoo zoo-check repro install clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ zoo: ## Train the shipped weights again, going on where it was; ARGS=edges2shoes
 
 zoo-check: ## Evaluate the shipped weights again and compare with their cards; ARGS=edges2shoes/teacher for one
 	@$(PYTHON) make.py zoo-check $(ARGS)
+
+repro: ## Every shipped result in short, done again and compared; ARGS="runs: flat2gloss" for some of them
+	@$(PYTHON) make.py repro $(ARGS)
 
 install: ## Only make .venv, or bring it up to date
 	@$(PYTHON) make.py install

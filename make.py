@@ -37,6 +37,7 @@ def main():
         "app": app,
         "zoo": zoo,
         "zoo-check": zoo_check,
+        "repro": repro,
         "install": None,
     }
     parser = argparse.ArgumentParser(prog="make.py", description=__doc__.splitlines()[0])
@@ -155,6 +156,12 @@ def zoo(python, arguments):
 
 def zoo_check(python, arguments):
     return call([python, "-m", "gancomp_core", "zoo", "check", *(arguments or ["--all"])])
+
+
+def repro(python, arguments):
+    """Every shipped result in short, done again."""
+    path = os.pathsep.join(filter(None, [str(HERE / "tests"), os.environ.get("PYTHONPATH")]))
+    return call([python, "tests/repro/short_results.py", *arguments], PYTHONPATH=path)
 
 
 def clean():
