@@ -12,6 +12,7 @@ from gancomp_core.data import Task, load_task
 from gancomp_core.files import Json
 from gancomp_core.lab.experiment import KINDS, TRAINING, Experiment, Spec, kind
 from gancomp_core.lab.networks import architecture_of
+from gancomp_core.lab.rivals.pruning import depgraph
 from gancomp_core.methods import agd as agd_method
 from gancomp_core.methods import once_for_all
 from gancomp_core.methods.feature_distillation import distil, feature_kd, logit_kd, pixel_kd
@@ -204,7 +205,7 @@ def distilled(
         network: The student.
         terms: Terms of distillation by name, each with its ``weight`` and the arguments of its function.
         reconstruction: Weight of L1.
-        begin: "random", or "l1" for the teacher's most important channels.
+        begin: "random", or the teacher's most important channels by "l1" or by "depgraph" (Torch-Pruning).
         critic: The discriminator: "new" or "teacher".
         taps: As for :func:`gancomp_core.methods.feature_distillation.feature_kd`.
 
@@ -229,8 +230,10 @@ def distilled(
 
 
 def begun(network: Spec, begin: str, model: zoo.ZooModel, seed: int) -> Any:
-    """A student before its training: "random", or "l1" for the teacher's most important channels."""
+    """A student before its training: "random", or the teacher's most important channels by "l1" or by "depgraph"."""
     architecture = architecture_of(network)
+    if begin == "depgraph":
+        return depgraph(architecture, model.generator)
     if begin == "l1":
         return warm_start(only(architecture), model.generator).extract().requires_grad_(True)
     return build(architecture, seed)
