@@ -35,7 +35,7 @@ def depgraph(architecture: Architecture, teacher: nn.Module) -> Generator:
     widths = {name: _outputs(layer) for name, layer in student.named_modules() if _convolves(layer)}
     have = {name: layer for name, layer in pruned.named_modules() if _convolves(layer)}
     if widths.keys() != have.keys():
-        raise GancompError(f"DepGraph removes channels and no layers; {architecture} has other layers than its teacher.")
+        raise GancompError(f"DepGraph removes no layers; {architecture} has other layers than its teacher.")
     # half a channel more than wanted, because what is kept is rounded down
     shares = {layer: max(0.0, 1 - (widths[name] + 0.5) / _outputs(layer)) for name, layer in have.items()}
     pruner = tools.pruner.BasePruner(
