@@ -28,7 +28,7 @@ PROTOCOLS |= {
     if about
 }
 #: The sections of experiments that have names, and what a name of each is called.
-SECTIONS = {"runs": "plan", "searches": "search", "agd": "search of AGD", "models": "model"}
+SECTIONS = {"runs": "plan", "searches": "search", "agd": "search of AGD", "models": "model", "rivals": "rival"}
 MOST_SEEDS = 1000
 NOT_SPECIFIED = ("each", "seeds", "kind", "summary", "pictures", "ships")
 
@@ -43,7 +43,7 @@ def planned(name: str, section: str = "runs") -> list[Experiment]:
 
     Args:
         name: A name of the section.
-        section: "runs", "searches" or "models".
+        section: "runs", "searches", "agd", "models" or "rivals".
 
     Returns:
         The experiments.
