@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, Unpack
+from typing import Any, Literal, Unpack
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -76,23 +77,57 @@ def in_openvino(
     path: Path | str, pictures: Tensor, threads: int, precision: Literal["f32", "default"] = "f32"
 ) -> Callable[[], object]:
     """A call that runs an ONNX file in OpenVINO on these pictures; see :func:`openvino_latency`."""
-    one_of(precision, PRECISIONS, "precision of OpenVINO")
-    at_least(1, threads, "threads", "leave it out for PyTorch's")
-    openvino, path = openvino_runtime(), Path(path)
-    if not path.is_file():
-        raise GancompError(f"There is no file {path}; write it with export_onnx first.")
-    settings: dict[str, object] = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY"}
-    if precision == "f32":
-        settings["INFERENCE_PRECISION_HINT"] = "f32"
+    request = OpenvinoGenerator(path, threads, precision).request(tuple(pictures.shape))
     array = pictures.numpy()
-    try:
-        model = openvino.Core().read_model(str(path))
-        model.reshape(list(array.shape))  # fixed sizes, as its users do for speed
-        request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
-        request.infer([array])
-    except Exception as error:  # OpenVINO raises RuntimeError for all
-        raise GancompError(
-            f"OpenVINO cannot run {path.name} with pictures of shape {list(array.shape)} ({first_line(error)}); give "
-            "the shape it was made for."
-        ) from error
     return lambda: request.infer([array])
+
+
+class OpenvinoGenerator:
+    """A file of a generator, run by OpenVINO on the CPU: takes a tensor [N, C, H, W] in [-1, 1] and returns a tensor.
+
+    It is compiled for each shape when that comes first, of fixed sizes, as its users do for speed.
+
+    Args:
+        path: An ONNX file, or an ``.xml`` of OpenVINO.
+        threads: OpenVINO's thread count; None takes PyTorch's.
+        precision: As for :func:`openvino_latency`.
+
+    Raises:
+        GancompError: As :func:`openvino_latency` does.
+    """
+
+    def __init__(
+        self, path: Path | str, threads: int | None = None, precision: Literal["f32", "default"] = "f32"
+    ) -> None:
+        one_of(precision, PRECISIONS, "precision of OpenVINO")
+        threads = torch.get_num_threads() if threads is None else threads
+        at_least(1, threads, "threads", "leave it out for PyTorch's")
+        self.openvino, self.path = openvino_runtime(), Path(path)
+        if not self.path.is_file():
+            raise GancompError(f"There is no file {path}; write it with export_onnx first.")
+        self._settings: dict[str, object] = {
+            "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
+        }  # fmt: skip
+        if precision == "f32":
+            self._settings["INFERENCE_PRECISION_HINT"] = "f32"
+        self._requests: dict[tuple[int, ...], Any] = {}
+
+    def request(self, shape: tuple[int, ...]) -> Any:
+        """OpenVINO's request for pictures of this shape, which has run once."""
+        if shape not in self._requests:
+            try:
+                model = self.openvino.Core().read_model(str(self.path))
+                model.reshape(list(shape))
+                request = self.openvino.Core().compile_model(model, "CPU", self._settings).create_infer_request()
+                request.infer([np.zeros(shape, np.float32)])
+            except Exception as error:  # OpenVINO raises RuntimeError for all
+                raise GancompError(
+                    f"OpenVINO cannot run {self.path.name} with pictures of shape {list(shape)} ({first_line(error)}); "
+                    "give the shape it was made for."
+                ) from error
+            self._requests[shape] = request
+        return self._requests[shape]
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        found = self.request(tuple(pictures.shape)).infer([pictures.detach().cpu().numpy()])
+        return torch.from_numpy(found[0].copy())

@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from gancomp_core.errors import GancompError
 from gancomp_core.files import Json
 from gancomp_core.lab import added, results
-from gancomp_core.lab.catalogue import LIST, SIZES, Query, whole
+from gancomp_core.lab.catalogue import LIST, SIZES, Query, names, planned, whole
 from gancomp_core.lab.experiment import Experiment, key_of
 from gancomp_core.lab.networks import values_of
 from gancomp_core.lab.recording import architecture, steps_of
@@ -86,10 +86,9 @@ def row(task: str, label: str) -> Row:
 
 
 def member(key: str) -> Experiment:
-    """The experiment of this key among those of the benchmark; raises :class:`GancompError` where there is none."""
-    for task in TASKS:
-        for each in rows(task):
-            for experiment in each.experiments:
-                if experiment.key == key:
-                    return experiment
+    """The experiment of this key among those of the benchmark and the rivals; :class:`GancompError` without one."""
+    rivals = (experiment for name in names("rivals") for experiment in planned(name, "rivals"))
+    for experiment in (*(found for task in TASKS for each in rows(task) for found in each.experiments), *rivals):
+        if experiment.key == key:
+            return experiment
     raise GancompError(f"No network of the benchmark has the key {key[:16]}; 'gancomp benchmark list' shows its rows.")
