@@ -160,7 +160,8 @@ def search(
 ) -> Frontier[GeneratorArchitecture]:
     """Find the networks of a supernet with the best pictures that a budget admits, without further training.
 
-    Networks are scored on the search split. A budget of milliseconds is for this machine, whose stages are timed first.
+    Networks are scored on the search split. A budget of milliseconds is for this machine, which is timed first, and for
+    the runtime that it names.
     Scores are kept in the cache folder, so a search that was killed continues.
 
     Args:
@@ -178,7 +179,9 @@ def search(
         GancompError: For a budget that no network keeps, with the range that there is.
     """
     edge = task.size // task.scale
-    pixels = LatencyTable.build(supernet.space, (edge, edge)) if budget.latency_ms is not None else (edge, edge)
+    pixels: LatencyTable | tuple[int, int] = (edge, edge)
+    if budget.latency_ms is not None:
+        pixels = LatencyTable.build(supernet.space, (edge, edge), runtime=budget.runtime)
     score = SupernetScore(supernet, task)
     return architecture_search.search(
         supernet.space, score, budget, strategy, pixels=pixels, evaluations=evaluations, seed=seed

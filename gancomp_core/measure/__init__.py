@@ -3,12 +3,20 @@
 from gancomp_core.measure.cost import LayerCost, cost, cross_check, layer_costs
 from gancomp_core.measure.distances import frechet_distance, kid, true_fid
 from gancomp_core.measure.features import extract_features
-from gancomp_core.measure.latency import Latency, eager_latency, latency, machine_class, onnx_latency
+from gancomp_core.measure.latency import (
+    RUNTIMES,
+    Latency,
+    eager_latency,
+    latency,
+    machine_class,
+    onnx_latency,
+    openvino_latency,
+)
 from gancomp_core.measure.memory import peak_memory
 from gancomp_core.measure.onnx_cost import OnnxCost, onnx_cost
 from gancomp_core.measure.onnx_export import OnnxGenerator, export_onnx
 from gancomp_core.measure.onnx_runtime import onnx_runtime
-from gancomp_core.measure.openvino_runtime import openvino_latency
+from gancomp_core.measure.openvino_runtime import OpenvinoGenerator
 from gancomp_core.measure.quality import Distance, Quality, evaluate_generator, likeness, set_distance
 from gancomp_core.measure.segmentation import (
     SegmentationQuality,
@@ -41,10 +49,12 @@ __all__ = [
     "LayerCost",
     "OnnxCost",
     "OnnxGenerator",
+    "OpenvinoGenerator",
     "PairedInterval",
     "PerceptualDistance",
     "Pyramid",
     "Quality",
+    "RUNTIMES",
     "SegmentationQuality",
     "SegmentationScore",
     "SuperResolutionQuality",

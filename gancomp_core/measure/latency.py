@@ -12,21 +12,25 @@ import math
 import os
 import platform
 import random
+import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, TypeVar, Unpack
+from typing import Literal, TypedDict, TypeVar, Unpack
 
 import psutil
 import torch
 from torch import Tensor, nn
 
-from gancomp_core.errors import GancompError, at_least
-from gancomp_core.measure.onnx_export import OnnxGenerator
+from gancomp_core.errors import GancompError, at_least, one_of
+from gancomp_core.measure.onnx_export import OnnxGenerator, export_onnx
+from gancomp_core.measure.openvino_runtime import in_openvino
 from gancomp_core.measure.running import check_input_shape, evaluating, first_line
 
 Key = TypeVar("Key", bound=Hashable)
+#: What runs a network: PyTorch, onnxruntime, OpenVINO in float32 or in the precision that it chooses.
+RUNTIMES = ("eager", "onnxruntime", "openvino", "openvino default")
 ROUNDS, MOST_CALLS = 7, 10  # of what is timed in turns; calls in one turn
 
 
@@ -68,7 +72,8 @@ class Clock(TypedDict, total=False):
 
 
 def latency(
-    run: Callable[[], object],
+    run: Callable[..., object] | Path | str,
+    input_shape: Sequence[int] | None = None,
     *,
     warmup: int = 3,
     repeats: int = 20,
@@ -77,23 +82,31 @@ def latency(
     device: torch.device | str = "cpu",
     runtime: str = "eager",
 ) -> Latency:
-    """Time a function: some calls unmeasured, then at least ``repeats`` calls and at least ``min_seconds``.
+    """Time a function or a network: some calls unmeasured, then at least ``repeats`` and at least ``min_seconds``.
 
     Args:
-        run: The function.
+        run: The function; or, with an ``input_shape``, a module or an ONNX file.
+        input_shape: (N, C, H, W) of one fixed random input, float32; None for a function.
         warmup: Calls before the measurement, 0 or more.
         repeats: Measured calls, at least 1.
         min_seconds: Least total time of the measured calls.
         threads: PyTorch's threads during the measurement; None leaves them. The setting is restored.
         device: "cpu" or "cuda"; every call on CUDA is waited for.
-        runtime: Label of the result.
+        runtime: What runs a network, one of :data:`RUNTIMES`; a module is exported where it needs a file. Of a function
+            the label of the result.
 
     Returns:
         The latency.
 
     Raises:
-        GancompError: For zero repeats, negative warm-up, zero threads, and a CUDA device that does not exist.
+        GancompError: For a runtime that is unknown, not installed, or cannot run this network; for zero repeats,
+            negative warm-up, zero threads, and a CUDA device that does not exist.
     """
+    if input_shape is not None:
+        clock = Clock(warmup=warmup, repeats=repeats, min_seconds=min_seconds)
+        return _network_latency(run, input_shape, runtime, threads, device, clock)
+    if not callable(run):
+        raise GancompError(f"The latency of {run} needs the input_shape (N, C, H, W) of a picture, (1, 3, 64, 64) say.")
     device = _checked_device(device)
     if repeats < 1 or warmup < 0 or min_seconds < 0:
         raise GancompError(
@@ -222,10 +235,65 @@ def onnx_latency(
         GancompError: For a file or a shape that onnxruntime refuses, and as :func:`latency` does.
     """
     used = torch.get_num_threads() if threads is None else threads
-    generator = OnnxGenerator(path, threads=used)
-    x = _input(input_shape).numpy()
-    generator(x)  # refuses a shape that the file does not take
-    return latency(lambda: generator.run(x), threads=used, runtime="onnxruntime", **clock)
+    run = prepared(path, _input(input_shape), "onnxruntime", used)
+    return latency(run, threads=used, runtime="onnxruntime", **clock)
+
+
+def openvino_latency(
+    path: Path | str,
+    input_shape: Sequence[int],
+    *,
+    threads: int | None = None,
+    precision: Literal["f32", "default"] = "f32",
+    **clock: Unpack[Clock],
+) -> Latency:
+    """Latency of an ONNX file in OpenVINO on the CPU, with one fixed random input.
+
+    Args:
+        path: The ONNX file, in float or in 8 bits.
+        input_shape: (N, C, H, W), float32.
+        threads: OpenVINO's thread count; None takes PyTorch's, so that the two can be compared.
+        precision: "f32" computes float layers in float32; "default" leaves it to OpenVINO, which takes bfloat16 where
+            the processor has it.
+        clock: ``warmup``, ``repeats`` and ``min_seconds``, as for :func:`latency`.
+
+    Returns:
+        The latency; its ``runtime`` is "openvino", or "openvino default" for that precision.
+
+    Raises:
+        GancompError: When OpenVINO is not installed, for a file or a shape that it refuses, and for another precision.
+    """
+    used = torch.get_num_threads() if threads is None else threads
+    run = in_openvino(path, _input(input_shape), used, precision)
+    runtime = "openvino" if precision == "f32" else "openvino default"
+    return latency(run, threads=used, runtime=runtime, **clock)
+
+
+def prepared(path: Path | str, pictures: Tensor, runtime: str, threads: int) -> Callable[[], object]:
+    """A call that runs an ONNX file on these pictures, in any of :data:`RUNTIMES` but PyTorch, to be timed."""
+    if runtime != "onnxruntime":
+        return in_openvino(path, pictures, threads, "default" if runtime == "openvino default" else "f32")
+    generator, array = OnnxGenerator(path, threads=threads), pictures.numpy()
+    generator(array)  # refuses a shape that the file does not take
+    return lambda: generator.run(array)
+
+
+def _network_latency(
+    network: object, input_shape: Sequence[int], runtime: str, threads: int | None, device: object, clock: Clock
+) -> Latency:
+    one_of(runtime, RUNTIMES, "runtime")
+    if runtime == "eager":
+        if not isinstance(network, nn.Module):
+            raise GancompError(f"PyTorch runs no files; time {network} with runtime='onnxruntime' or 'openvino'.")
+        return eager_latency(network, input_shape, threads=threads, device=str(device), **clock)
+    if str(device) != "cpu":
+        raise GancompError(f"Files are timed on the CPU, not on {device}; leave device out, or take runtime='eager'.")
+    used = torch.get_num_threads() if threads is None else threads
+    with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
+        if isinstance(network, nn.Module):
+            network = export_onnx(network, Path(folder) / "float32.onnx", input_shape)
+        run = prepared(Path(str(network)), _input(input_shape), runtime, used)
+        return latency(run, threads=used, runtime=runtime, **clock)
 
 
 @functools.cache

@@ -1,21 +1,20 @@
-"""OpenVINO, an optional second runtime for ONNX files: their latency in it, with its telemetry off."""
+"""OpenVINO, an optional second runtime for ONNX files, with its telemetry off."""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, Unpack
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gancomp_core.errors import GancompError, at_least, one_of
-from gancomp_core.measure.latency import Clock, Latency, latency
-from gancomp_core.measure.running import check_input_shape, first_line
+from gancomp_core.measure.running import first_line
 
 PRECISIONS = ("f32", "default")
 #: The package that sends events over the network; where it cannot be imported, openvino replaces it by empty functions.
@@ -41,42 +40,10 @@ def openvino_runtime() -> ModuleType:
             sys.modules.pop(TELEMETRY, None)
 
 
-def openvino_latency(
-    path: Path | str,
-    input_shape: Sequence[int],
-    *,
-    threads: int | None = None,
-    precision: Literal["f32", "default"] = "f32",
-    **clock: Unpack[Clock],
-) -> Latency:
-    """Latency of an ONNX file in OpenVINO on the CPU, with one fixed random input.
-
-    Args:
-        path: The ONNX file, in float or in 8 bits.
-        input_shape: (N, C, H, W), float32.
-        threads: OpenVINO's thread count; None takes PyTorch's, so that the two can be compared.
-        precision: "f32" computes float layers in float32; "default" leaves it to OpenVINO, which takes bfloat16 where
-            the processor has it.
-        clock: ``warmup``, ``repeats`` and ``min_seconds``, as for :func:`gancomp_core.measure.latency`.
-
-    Returns:
-        The latency; its ``runtime`` is "openvino", or "openvino default" for that precision.
-
-    Raises:
-        GancompError: When OpenVINO is not installed, for a file or a shape that it refuses, and for another precision.
-    """
-    check_input_shape(input_shape)
-    used = torch.get_num_threads() if threads is None else threads
-    draw = torch.Generator().manual_seed(0)
-    run = in_openvino(path, torch.rand(tuple(input_shape), generator=draw) * 2 - 1, used, precision)
-    runtime = "openvino" if precision == "f32" else "openvino default"
-    return latency(run, threads=used, runtime=runtime, **clock)
-
-
 def in_openvino(
     path: Path | str, pictures: Tensor, threads: int, precision: Literal["f32", "default"] = "f32"
 ) -> Callable[[], object]:
-    """A call that runs an ONNX file in OpenVINO on these pictures; see :func:`openvino_latency`."""
+    """A call that runs an ONNX file in OpenVINO on these pictures; see :class:`OpenvinoGenerator`."""
     request = OpenvinoGenerator(path, threads, precision).request(tuple(pictures.shape))
     array = pictures.numpy()
     return lambda: request.infer([array])
@@ -90,10 +57,11 @@ class OpenvinoGenerator:
     Args:
         path: An ONNX file, or an ``.xml`` of OpenVINO.
         threads: OpenVINO's thread count; None takes PyTorch's.
-        precision: As for :func:`openvino_latency`.
+        precision: "f32" computes float layers in float32; "default" leaves it to OpenVINO, which takes bfloat16 where
+            the processor has it.
 
     Raises:
-        GancompError: As :func:`openvino_latency` does.
+        GancompError: When OpenVINO is not installed, for a file or a shape that it refuses, and for another precision.
     """
 
     def __init__(

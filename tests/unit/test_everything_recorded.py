@@ -53,6 +53,8 @@ def rows(before: str) -> dict[str, str]:
     found = {}
     for kind in TABLES[before]:
         for row in map(filled, results.rows(kind).to_dict("records")):
+            if "old_key" not in row:
+                continue  # recorded since
             values = {name: value for name, value in row.items() if name not in ADDED}
             if before == "runs":
                 values["method"] = row["kind"]

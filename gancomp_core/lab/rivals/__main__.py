@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 
-from gancomp_core.lab.rivals import rows
+from gancomp_core.lab.rivals import pages, rows, tables, timing
 from gancomp_core.lab.rivals.rows import OURS
 
 
@@ -14,13 +14,17 @@ def main() -> None:
     commands = {
         "forms": lambda task: rows.do(task, train=False),
         "do": rows.do,
+        "time": timing.timed,
+        "show": lambda task: print(f"{task}\n{tables.table(task).to_string()}"),
     }
     parser = argparse.ArgumentParser(prog="python -m gancomp_core.lab.rivals")
-    parser.add_argument("command", choices=commands)
+    parser.add_argument("command", choices=[*commands, "write"])
     parser.add_argument("tasks", nargs="*", default=list(OURS), help="for example edges2shoes; default: all")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for task in options.tasks:
+    if options.command == "write":
+        pages.write()
+    for task in options.tasks if options.command != "write" else ():
         commands[options.command](task)
 
 

@@ -111,12 +111,12 @@ def advised(given: Given) -> Path:
 
 NNCF = "int8 by NNCF, OpenVINO"
 INT8, INT8_IN_OPENVINO = "int8 by this library, onnxruntime", "int8 by this library, OpenVINO"
-FLOAT = "float32, onnxruntime"
+FLOAT, DEFAULT = "float32, onnxruntime", "default precision, OpenVINO"
 #: The forms of a teacher by name.
 FORMS: dict[str, Form] = {
     FLOAT: Form(as_it_is, "onnxruntime", scored_as="float32"),
     "float32, OpenVINO": Form(as_it_is, "openvino", scored_as="float32"),
-    "default precision, OpenVINO": Form(as_it_is, "openvino default"),
+    DEFAULT: Form(as_it_is, "openvino default"),
     INT8: Form(by_us, "onnxruntime", scored_as="int8"),
     INT8_IN_OPENVINO: Form(by_us, "openvino", scored_as="int8"),
     "int8 by onnxruntime": Form(by_onnxruntime, "onnxruntime"),

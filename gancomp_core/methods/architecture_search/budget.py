@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gancomp_core.errors import GancompError
+from gancomp_core.errors import GancompError, one_of
+from gancomp_core.measure import RUNTIMES
 
 UNITS = {"macs": "MACs", "params": "parameters", "latency_ms": "ms", "bytes": "bytes"}
 
@@ -23,6 +24,7 @@ class Budget:
         params: Trainable numbers.
         latency_ms: Milliseconds, as a :class:`LatencyTable` predicts them.
         bytes: Bytes of the weights in float32.
+        runtime: What the milliseconds are of, one of :data:`gancomp_core.measure.RUNTIMES`; "eager" is PyTorch.
 
     Raises:
         GancompError: For no limit at all, and for limits that are not positive.
@@ -32,8 +34,10 @@ class Budget:
     params: float | None = None
     latency_ms: float | None = None
     bytes: float | None = None
+    runtime: str = "eager"
 
     def __post_init__(self) -> None:
+        one_of(self.runtime, RUNTIMES, "runtime of a budget")
         if not self.limits:
             raise GancompError("A budget needs at least one limit, for example Budget(macs=5e6).")
         for name, limit in self.limits.items():
@@ -45,7 +49,7 @@ class Budget:
     @property
     def limits(self) -> dict[str, float]:
         """The limits that bind, by name."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        found = {name: getattr(self, name) for name in UNITS}
         return {name: limit for name, limit in found.items() if limit is not None}
 
     def admits(self, row: Mapping[str, float]) -> bool:
@@ -63,7 +67,8 @@ class Budget:
         return np.asarray(np.logical_and.reduce(found))
 
     def __str__(self) -> str:
-        return " and ".join(f"at most {amount(name, limit)}" for name, limit in self.limits.items())
+        said = " and ".join(f"at most {amount(name, limit)}" for name, limit in self.limits.items())
+        return said if self.latency_ms is None or self.runtime == "eager" else f"{said} ({self.runtime})"
 
 
 def amount(name: str, value: float) -> str:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import functools
 import json
+import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,11 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gancomp_core import files
-from gancomp_core.errors import GancompError
-from gancomp_core.measure import eager_latency, latency, machine_class
+from gancomp_core.errors import GancompError, one_of
+from gancomp_core.measure import RUNTIMES, latency, machine_class
 from gancomp_core.methods.architecture_search.rows import ENUMERABLE, A, Rows, blueprints, every_row
 from gancomp_core.nets import Architecture, Generator, Space
 
+BETWEEN = 4  # networks that are timed in another runtime, besides the narrowest and the widest
 ROUNDS = 3  # the least of their medians counts: other programs only add time
 
 
@@ -51,14 +53,18 @@ class LatencyError:
 class LatencyTable:
     """Milliseconds of one picture through each distinct stage.
 
-    Stages that are not in the table yet are timed when they are needed, on this machine.
+    Stages that are not in the table yet are timed when they are needed, on this machine. They are timed in PyTorch; of
+    another runtime, whose price for a call is more than many a stage takes, some whole networks are timed, and a
+    network's milliseconds are read from the line through those.
 
     Attributes:
         base: What all networks have in common.
         pixels: Height and width of the pictures.
         threads: PyTorch's threads.
         machine: The class of machine.
-        stages: Milliseconds by the name of a stage.
+        stages: Milliseconds in PyTorch by the name of a stage.
+        runtime: One of :data:`gancomp_core.measure.RUNTIMES`, whose milliseconds the table predicts.
+        line: Of a runtime but PyTorch: its milliseconds for a network whose stages take none, and for each of theirs.
     """
 
     base: Architecture
@@ -66,30 +72,52 @@ class LatencyTable:
     threads: int
     machine: str
     stages: dict[str, float] = field(default_factory=dict)
+    runtime: str = "eager"
+    line: tuple[float, float] = (0.0, 1.0)
 
     @classmethod
-    def build(cls, space: Space[A], pixels: tuple[int, int], threads: int | None = None) -> LatencyTable:
-        """Time every distinct stage of a space on this machine, about 0.05 s each.
+    def build(
+        cls, space: Space[A], pixels: tuple[int, int], threads: int | None = None, runtime: str = "eager"
+    ) -> LatencyTable:
+        """Time every distinct stage of a space on this machine, about 0.05 s each; some networks in another runtime.
 
         Args:
             space: The space; of more than 200,000 networks nothing is timed before it is needed.
             pixels: Height and width of the pictures.
-            threads: PyTorch's threads; None takes the present number.
+            threads: The runtime's threads; None takes PyTorch's present number.
+            runtime: One of :data:`gancomp_core.measure.RUNTIMES`.
 
         Returns:
             The table.
         """
-        table = cls(space.base, pixels, threads or torch.get_num_threads(), machine_class())
+        one_of(runtime, RUNTIMES, "runtime")
+        table = cls(space.base, pixels, threads or torch.get_num_threads(), machine_class(), runtime=runtime)
         if space.size <= ENUMERABLE:
             table.of(space, every_row(space))
+        if runtime != "eager":
+            table._fit(space)
         return table
+
+    def _fit(self, space: Space[A]) -> None:
+        """Lay the line through the narrowest and the widest network of a space and some between, timed whole."""
+        draw = random.Random(0)
+        networks = {space.narrowest, space.widest, *(space.sample(draw) for _ in range(BETWEEN))}
+        stages = [self.predict(each) for each in networks]
+        whole = [self.measure(each) for each in networks]
+        rise, start = np.polyfit(stages, whole, 1) if len(networks) > 1 else (whole[0] / stages[0], 0.0)
+        self.line = float(start), float(rise)
+
+    def _read(self, milliseconds: Any) -> Any:
+        """What the runtime takes for networks whose stages take this long in PyTorch."""
+        start, rise = self.line
+        return start + rise * milliseconds
 
     def predict(self, architecture: Architecture) -> float:
         """Milliseconds of one picture through this network: the sum of its stages."""
         self._check_kin(architecture)
         keys = stage_keys(architecture, self.pixels)
         self._measure(architecture, keys)
-        return float(sum(self.stages[key] for key in keys))
+        return float(self._read(sum(self.stages[key] for key in keys)))
 
     def of(self, space: Space[A], rows: Rows) -> NDArray[np.float64]:
         """Milliseconds of many networks, given as index rows."""
@@ -105,6 +133,7 @@ class LatencyTable:
                         example = space.decode(rows[places[row]])
                         self._measure(example, stage_keys(example, self.pixels))
                 found[places] += np.array([self.stages[key] for key in keys])[place.ravel()]
+        found = self._read(found)
         return found
 
     def error(self, networks: Iterable[Architecture] | Mapping[Architecture, float]) -> LatencyError:
@@ -122,8 +151,10 @@ class LatencyTable:
         shape = (1, architecture.in_channels, *self.pixels)
         network = _to_be_timed(architecture)
         return min(
-            eager_latency(network, shape, threads=self.threads, warmup=1, repeats=5, min_seconds=0.05).median_ms
-            for _ in range(ROUNDS)
+            latency(
+                network, shape, runtime=self.runtime, threads=self.threads, warmup=1, repeats=5, min_seconds=0.05
+            ).median_ms
+            for _ in range(ROUNDS if self.runtime == "eager" else 1)  # another one needs a file for each
         )
 
     def save(self, path: Path | str) -> None:
@@ -134,6 +165,8 @@ class LatencyTable:
             "pixels": list(self.pixels),
             "base": self.base.as_dict(),
             "stages": self.stages,
+            "runtime": self.runtime,
+            "line": list(self.line),
         }
         with files.atomic_write(path) as temporary:
             temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
@@ -146,7 +179,9 @@ class LatencyTable:
             base: Architecture = Architecture.from_dict(values["base"])
             height, width = values["pixels"]
             stages = {str(key): float(ms) for key, ms in values["stages"].items()}
-            return cls(base, (height, width), values["threads"], values["machine"], stages)
+            start, rise = values.get("line", (0.0, 1.0))
+            of = values["threads"], values["machine"], stages, values.get("runtime", "eager")
+            return cls(base, (height, width), *of, (float(start), float(rise)))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise GancompError(
                 f"{path} is not a latency table that can be read; LatencyTable.build(space, pixels).save(path) "

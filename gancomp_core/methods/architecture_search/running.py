@@ -150,6 +150,11 @@ def _check(
             "A budget of milliseconds needs a latency table of this machine: "
             "pass pixels=LatencyTable.build(space, (height, width))."
         )
+    if budget.latency_ms is not None and isinstance(pixels, LatencyTable) and pixels.runtime != budget.runtime:
+        raise GancompError(
+            f"The budget is of milliseconds in {budget.runtime}, and the latency table of those in {pixels.runtime}; "
+            f"pass pixels=LatencyTable.build(space, (height, width), runtime={budget.runtime!r})."
+        )
     if predictor is not None and predictor.space != space:
         raise GancompError("The predictor is one of another space; make one with Predictor(space).")
     genes, widths = space.narrowest.genes, space.base.width_genes
