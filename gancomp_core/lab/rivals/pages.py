@@ -110,9 +110,7 @@ def _markdown(whole: pd.DataFrame) -> str:
 
 def alt(task: str) -> str:
     """The text alternative of a task's picture; the table has every number of it."""
-    return (
-        f"{task}: distance to real pictures against milliseconds, free forms, our network, rivals"
-    )
+    return f"{task}: distance to real pictures against milliseconds, free forms, our network, rivals"
 
 
 def picture(task: str) -> Figure:

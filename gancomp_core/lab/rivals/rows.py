@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 from torch import Tensor
@@ -25,6 +26,7 @@ log = logging.getLogger("gancomp")
 
 #: The row of the benchmark that stands for us on each task.
 OURS = {**HEADLINES, "edges2shoes_unpaired": "pseudo pairs, begun with the teacher's channels"}
+TOOLS = ("onnxruntime", "openvino", "nncf")
 #: What runs a file, by the names that forms use.
 PAINTS: dict[str, Callable[[Path], Callable[[Tensor], Tensor]]] = {
     "onnxruntime": lambda file: OnnxGenerator(file, threads=1),
@@ -53,7 +55,7 @@ def free_form(experiment: Experiment, *, model: str, form: str) -> Mapping[str, 
         "minutes": minutes,
         "psnr_to_float": float(likeness.mean()),
         "psnr_to_float_worst": float(likeness.min()),
-        "packages": ", ".join(f"{name} {version(name)}" for name in ("onnxruntime", "openvino", "nncf")),
+        "packages": ", ".join(f"{name} {version(name)}" for name in TOOLS if find_spec(name)),
         **quality.as_dict(),
     }
 

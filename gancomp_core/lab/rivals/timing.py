@@ -83,7 +83,7 @@ def times(task: str) -> tuple[pd.DataFrame, str]:
             f"The rivals of {task} are not timed; 'python -m gancomp_core.lab.rivals time {task}' does it in minutes."
         )
     last = recorded.sort_values("when", kind="stable").iloc[-1]
-    about = recorded.spec.map(json.loads).map(lambda spec: (spec["among"], spec["machine"]))
+    about = recorded.spec.map(json.loads).map(lambda spec: f"{spec['among']} {spec['machine']}")
     rounds = recorded[about == about[last.name]].times.map(json.loads)
     columns = [{tuple(json.loads(name)): ms for name, ms in each.items()} for each in rounds]
     return pd.DataFrame(columns).T, str(last.machine)
