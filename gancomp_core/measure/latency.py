@@ -12,7 +12,6 @@ import math
 import os
 import platform
 import random
-import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError, at_least, one_of
+from gancomp_core.files import scratch
 from gancomp_core.measure.onnx_export import OnnxGenerator, export_onnx
 from gancomp_core.measure.openvino_runtime import in_openvino
 from gancomp_core.measure.running import check_input_shape, evaluating, first_line
@@ -289,9 +289,9 @@ def _network_latency(
     if str(device) != "cpu":
         raise GancompError(f"Files are timed on the CPU, not on {device}; leave device out, or take runtime='eager'.")
     used = torch.get_num_threads() if threads is None else threads
-    with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
+    with scratch() as folder:
         if isinstance(network, nn.Module):
-            network = export_onnx(network, Path(folder) / "float32.onnx", input_shape)
+            network = export_onnx(network, folder / "float32.onnx", input_shape)
         run = prepared(Path(str(network)), _input(input_shape), runtime, used)
         return latency(run, threads=used, runtime=runtime, **clock)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
+from gancomp_core.files import scratch
 from gancomp_core.lab import results
 from gancomp_core.lab.benchmark.rows import TEACHER, Row, row
 from gancomp_core.lab.experiment import JSON, Experiment, canonical, key_of, kind
@@ -64,8 +64,8 @@ def timed(task: str) -> None:
     """
     if all(results.row(each.key) for each in timings(task).values()):
         return
-    with tempfile.TemporaryDirectory(prefix="gancomp-") as folder:
-        runs = _runs(task, Path(folder))
+    with scratch() as folder:
+        runs = _runs(task, folder)
         for number, experiment in timings(task).items():
             log.info("%s: round %d of %d through %d contestants", task, number, ROUNDS, len(runs))
             results.once(experiment, partial(_round, runs, number))
