@@ -86,7 +86,8 @@ def times(task: str) -> tuple[pd.DataFrame, str]:
     about = recorded.spec.map(json.loads).map(lambda spec: f"{spec['among']} {spec['machine']}")
     rounds = recorded[about == about[last.name]].times.map(json.loads)
     columns = [{tuple(json.loads(name)): ms for name, ms in each.items()} for each in rounds]
-    return pd.DataFrame(columns).T, str(last.machine)
+    found = pd.DataFrame(columns).T
+    return found.set_axis(pd.MultiIndex.from_tuples(found.index)), str(last.machine)
 
 
 Runs = Mapping[tuple[str, str], Callable[[], object]]
