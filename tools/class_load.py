@@ -198,7 +198,8 @@ def teach(
 def environment(folder: Path, predictions: str, threads: int) -> dict[str, str]:
     """Kernels share the cache; ``predictions`` names the file of answers."""
     path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
-    return os.environ | {
+    inherited = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}  # kernels choose their own
+    return inherited | {
         "PYTHONPATH": path,
         "OMP_NUM_THREADS": str(threads),
         "GANCOMP_CACHE": str(folder / "cache"),
