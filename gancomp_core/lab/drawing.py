@@ -58,7 +58,7 @@ SHARP = gan() + IMITATION + 5 * perceptual()
 RATE = 1e-3  # of students and supernets
 BATCH = 4  # of students and supernets
 #: Students by name, with their steps. A search of 16 candidates for each budget, scored on 32 search pictures, found
-#: them; it is not part of the build, which repeats the trainings alone.
+#: them; the first and the fourth of the emoji were chosen for their costs. The build repeats the trainings alone.
 SHOES = {
     "24_16_8_8_4_16_24_16 depth=6": 2000,
     "8_24_8_8_8_12_8_16 depth=6": 2000,
