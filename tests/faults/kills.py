@@ -148,7 +148,7 @@ def zoo_build(folder: Path) -> None:
     catalogue.LIST["models"]["edges2shoes/tiny"] = about
     _few_pictures(shipped_models.training, kinds)
     card = shipped_models.train("edges2shoes/tiny").card
-    for path in (folder / "data/zoo/edges2shoes/tiny").iterdir():
+    for path in (folder / "data/zoo/edges2shoes/tiny").glob("[!.]*"):  # without what another process is writing
         _copy(path, folder / "out" / path.name)
     for name in ("card.json", "card.md"):
         with files.atomic_write(folder / "out" / name) as temporary:
