@@ -185,8 +185,8 @@ def notebook(folder: Path) -> None:
             nbformat.write(made, temporary)
     notebook_files.choose.__defaults__ = (source.parent,)
     assert cli.main(["course", "run", "0", "-p", "SEED", "7", "--out", str(folder / "out")]) == 0
-    (folder / "out" / "00_tiny.log").unlink()  # it holds times
-    (folder / "out" / "00_tiny.html").unlink()
+    (folder / "out" / "00_tiny.log").unlink(missing_ok=True)  # it holds times
+    (folder / "out" / "00_tiny.html").unlink(missing_ok=True)
 
 
 def table_and_predictions(folder: Path) -> None:
