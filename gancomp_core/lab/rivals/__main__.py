@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Callable
 
 from gancomp_core.lab.rivals import pages, rows, tables, timing
 from gancomp_core.lab.rivals.rows import OURS
@@ -11,7 +12,7 @@ from gancomp_core.lab.rivals.rows import OURS
 
 def main() -> None:
     """Carry out one command."""
-    commands = {
+    commands: dict[str, Callable[[str], object]] = {
         "forms": lambda task: rows.do(task, train=False),
         "do": rows.do,
         "time": timing.timed,

@@ -102,7 +102,7 @@ def _markdown(whole: pd.DataFrame) -> str:
     shown = whole.assign(macs=whole.macs / 1e6, bytes=whole["bytes"] / 1e3)
     names = [name for name in ("seeds", "steps", "macs", "bytes", "fd", "kid", "psnr", "ms") if name in shown]
     lines = [["network", "form", *names], ["---"] * (2 + len(names))]
-    for (label, form), values in shown[names].iterrows():  # type: ignore[misc]
+    for (label, form), values in shown[names].iterrows():
         cells = ["" if pd.isna(values[n]) else digits.get(n, "{:.0f}").format(values[n]) for n in names]
         lines.append([label, form, *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -120,7 +120,7 @@ def picture(task: str) -> Figure:
     whole = whole[whole.ms.notna() & whole[name].notna()]
     figure = Figure(figsize=(9, 5.2), layout="constrained", facecolor="white")
     axes = figure.add_subplot()
-    for number, ((label, form), values) in enumerate(whole.iterrows(), start=1):  # type: ignore[misc]
+    for number, ((label, form), values) in enumerate(whole.iterrows(), start=1):
         kind = "teacher" if label == TEACHER else "ours" if label == OURS[task] else "rival"
         color, marker = LOOKS[kind]
         spread = [[values.ms - values.low], [values.high - values.ms]]

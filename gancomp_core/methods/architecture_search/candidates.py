@@ -70,7 +70,7 @@ class Candidates:
 
     def admitted(self, rows: Rows) -> NDArray[np.bool_]:
         """Which of these networks the budget admits."""
-        quick = {name: limit for name, limit in self.budget.limits.items() if name != "latency_ms"}
+        quick: dict[str, Any] = {name: limit for name, limit in self.budget.limits.items() if name != "latency_ms"}
         mask = np.ones(len(rows), dtype=bool)
         if quick:
             mask = Budget(**quick).mask(cost_table(self.space, rows, self.pixels))

@@ -133,8 +133,8 @@ class LatencyTable:
                         example = space.decode(rows[places[row]])
                         self._measure(example, stage_keys(example, self.pixels))
                 found[places] += np.array([self.stages[key] for key in keys])[place.ravel()]
-        found = self._read(found)
-        return found
+        read: NDArray[np.float64] = self._read(found)
+        return read
 
     def error(self, networks: Iterable[Architecture] | Mapping[Architecture, float]) -> LatencyError:
         """The table's error on these networks; those without a given time are timed now."""
