@@ -31,7 +31,7 @@ Scores are means over seeds, with their standard deviation. *FD* is the Fréchet
 kernel distance: lower is better. PSNR compares with the true picture: higher is better. *Faster* is the median over the
 rounds of timing, against the teacher in float32. Distances of different tasks are not comparable.
 
-Choose a column's heading to sort by it. You can also [add a method of your own](benchmark).
+Choose a column's heading to sort by it. You can also [add a method of your own](benchmark.md).
 
 ```{{raw}} html
 {filters}

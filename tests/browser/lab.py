@@ -43,7 +43,7 @@ TOO_WIDE = """() => [...document.querySelectorAll('.jp-Notebook .jp-Cell')].flat
   }))"""
 JUPYTERLABS_OWN = {  # what JupyterLab says by itself (a pattern for the whole text): why
     r"Plugin \S+ (\(.*\) took .* to|is taking too long to) activate\.": "it starts slowly while every core is busy",
-    r"http://127\.0\.0\.1:\d+/\S+: net::ERR_ABORTED": "a test that leaves a page cuts off what the page still loads",
+    r"(http://127\.0\.0\.1:\d+|file://)/\S+: net::ERR_ABORTED": "a test that leaves a page cuts off what it loads",
 }
 
 

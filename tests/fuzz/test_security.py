@@ -165,7 +165,7 @@ def test_jupyterlab_listens_on_loopback_and_asks_for_its_token(tmp_path):
     finally:
         make.call = original
     environment = os.environ | {"JUPYTER_RUNTIME_DIR": str(tmp_path), "JUPYTER_CONFIG_DIR": str(tmp_path / "config")}
-    process = subprocess.Popen(said[0], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(said[0], cwd=REPOSITORY, env=environment, stderr=subprocess.DEVNULL)
     try:
         about = written(tmp_path, process)
         assert about["url"].startswith(("http://localhost:", "http://127.0.0.1:"))

@@ -10,7 +10,7 @@ from gancomp_core.lab.rivals import pages, rows, tables, timing
 from gancomp_core.lab.rivals.rows import OURS
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Carry out one command."""
     commands: dict[str, Callable[[str], object]] = {
         "forms": lambda task: rows.do(task, train=False),
@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m gancomp_core.lab.rivals")
     parser.add_argument("command", choices=[*commands, "write"])
     parser.add_argument("tasks", nargs="*", default=list(OURS), help="for example edges2shoes; default: all")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if options.command == "write":
         pages.write()
@@ -29,4 +29,5 @@ def main() -> None:
         commands[options.command](task)
 
 
-main()
+if __name__ == "__main__":
+    main()
