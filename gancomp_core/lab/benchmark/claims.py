@@ -27,7 +27,7 @@ from gancomp_core.errors import GancompError
 from gancomp_core.files import Json
 from gancomp_core.lab import catalogue, results
 from gancomp_core.lab.benchmark.published import costs
-from gancomp_core.lab.benchmark.rows import TEACHER, Row, row
+from gancomp_core.lab.benchmark.rows import TEACHER, row
 from gancomp_core.lab.benchmark.tables import by_seed, scores
 from gancomp_core.lab.benchmark.verdicts import (
     CONTRADICTED,
@@ -234,7 +234,7 @@ def _difference(
     arms = [[each for named in arm for each in _experiments(named)] for arm in (ours, theirs)]
     obstacle, notes = "", [*_about(arms), *([note] if note else [])]
     if fewer:
-        has = _times_fewer_macs(row(*ours[0]["entry"]))
+        has = _times_fewer_macs(ours[0])
         evidence += f", with {significant(has, 2)} times fewer MACs, not {significant(fewer, 3)}"
         if has < 0.9 * fewer:
             obstacle = f"another network is needed: this one saves {significant(has, 2)} times"
@@ -289,9 +289,14 @@ def _minutes(arm: Sequence[Experiment]) -> float:
     return float((by_seed.mean() if (recorded.kind == "supernet").all() else by_seed.sum()).mean())
 
 
-def _times_fewer_macs(of: Row) -> float:
-    teacher, small = (scores(each).macs.iloc[0] for each in (row(of.task, TEACHER), of))
-    return float(teacher / small)
+def _times_fewer_macs(named: Json) -> float:
+    """By how much the teacher of a task costs more than what :func:`_values` reads."""
+    task = _experiments(named)[0].task
+    teacher = float(scores(row(task, TEACHER)).macs.iloc[0])
+    if "entry" in named:
+        return teacher / float(scores(row(*named["entry"])).macs.iloc[0])
+    recorded = (results.row(each.key) for each in _experiments(named))
+    return teacher / max(float(found["macs"]) for found in recorded if found is not None)
 
 
 def _paired(ours: Json, theirs: Json, score: str) -> tuple[pd.Series, pd.Series]:
