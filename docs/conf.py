@@ -122,7 +122,6 @@ def finish_page(app, pagename: str, templatename: str, context: dict, doctree) -
         where = site_pages.running(address, app.config.branch, f"{pagename}.ipynb")
         bar = app.builder.templates.render("notebook_bar.html", {"file": f"{pagename[10:]}.ipynb", "running": where})
         context["body"] = site_pages.below_title(context["body"], bar)
-        context["wide"] = True
     return None
 
 

@@ -1,6 +1,7 @@
 """Errors that a user can cause, each with a message of one sentence."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 LONGEST = 700  # letters of a message; a name in it may be as long as a file
 
@@ -54,6 +55,25 @@ def shown(name: str, most: int = 80) -> str:
     """A foreign name as it may stand in a message: without control characters, its middle cut where it is too long."""
     short = name if len(name) <= most else f"{name[: most - most // 4 - 3]}...{name[-(most // 4) :]}"
     return "".join(letter if letter.isprintable() else "?" for letter in short)
+
+
+@contextmanager
+def explaining(sentence: Callable[[str], str], *kinds: type[Exception]) -> Iterator[None]:
+    """Say in one sentence what goes wrong inside; errors of ours pass as they are.
+
+    Args:
+        sentence: Makes the message from the kind and the text of the exception, such as "KeyError: 'steps'".
+        kinds: Exceptions to explain; others pass.
+
+    Raises:
+        GancompError: One of ``kinds`` was raised inside.
+    """
+    try:
+        yield
+    except GancompError:
+        raise
+    except kinds as error:
+        raise GancompError(sentence(f"{type(error).__name__}: {error}")) from error
 
 
 class TrainingDiverged(GancompError):

@@ -84,7 +84,7 @@ def compress(
 
 def _continued(opened: Teacher, pictures: Path | str, folder: Path, size: int | None, how: Json) -> Finished:
     """What is missing of a compression."""
-    asked = {name.replace("budget", "asked"): value for name, value in how.items()}
+    asked = {"asked" if name == "budget" else name: value for name, value in how.items()}
     if (folder / "plan.json").exists():
         plan = Plan.load(folder / "plan.json")
         _check_same(plan, opened, scan(pictures, opened.in_channels).facts.identity, asked, size, folder)

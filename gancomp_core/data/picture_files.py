@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageOps, TiffImagePlugin
 from torch import Tensor
 
-from gancomp_core.errors import GancompError, shown
+from gancomp_core.errors import GancompError, explaining, shown
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # by content, not by name: EPS would start Ghostscript
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -107,13 +107,12 @@ def decode(
     if digest is not None and hashlib.sha256(data).hexdigest() != digest:
         raise GancompError(f"{path} has changed since its task was made; make the task again.")
     picture = opened(data, path)
-    try:
+    with explaining(
+        lambda error: f"{path} is damaged or cut off ({error}); {_REPLACE}.",
+        Exception,  # Pillow's decoders raise anything for damaged bytes
+    ):
         upright = picture if _orientation(picture) == 1 else ImageOps.exif_transpose(picture)
         picture = _on_white(_eight_bit(upright, path)).convert("L" if channels == 1 else "RGB")
-    except GancompError:
-        raise
-    except Exception as error:  # Pillow's decoders raise anything for damaged bytes
-        raise GancompError(f"{path} is damaged or cut off ({error}); {_REPLACE}.") from error
     if half is not None:
         middle = picture.width // 2
         picture = picture.crop((half * middle, 0, half * middle + middle, picture.height))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from gancomp_core.errors import GancompError
+from gancomp_core.errors import GancompError, explaining
 from gancomp_core.files import Json
 from gancomp_core.lab import results
 from gancomp_core.lab.experiment import JSON, PROTOCOLS, Experiment, Protocol, Spec, canonical, plainly
@@ -54,15 +54,13 @@ def planned(name: str, section: str = "runs") -> list[Experiment]:
     """
     if name not in names(section):
         raise GancompError(f"There is no {SECTIONS[section]} '{name}'; choose one of {', '.join(LIST[section])}.")
-    try:
+    with explaining(
+        lambda error: (
+            f"The block '{name}' of experiments.yml cannot be read ({error}); compare it with the blocks around it."
+        ),
+        *(AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError),
+    ):
         return list(_planned(name, json.dumps(LIST[section][name]), results.state()))
-    except GancompError:
-        raise
-    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
-        raise GancompError(
-            f"The block '{name}' of experiments.yml cannot be read ({type(error).__name__}: {error}); compare it "
-            "with the blocks around it."
-        ) from error
 
 
 @lru_cache(maxsize=256)

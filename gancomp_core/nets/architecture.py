@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Self, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from gancomp_core.errors import GancompError
+from gancomp_core.errors import GancompError, explaining
 from gancomp_core.files import Json
 from gancomp_core.nets.blueprint import Blueprint, Cost
 from gancomp_core.nets.channel_config import ChannelConfig, SearchSpace
@@ -175,15 +175,14 @@ class Architecture(ABC):
         name = name or own or "resnet"
         if name not in [*FAMILIES]:
             raise GancompError(f"There is no family of networks {name!r}; choose one of {', '.join(sorted(FAMILIES))}.")
-        try:
-            return cast(Self, FAMILIES[name]._read({key: value for key, value in values.items() if key != "family"}))
-        except GancompError:
-            raise
-        except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
-            raise GancompError(
-                f"{str(values)[:200]} does not describe a network ({type(error).__name__}: {error}); "
+        with explaining(
+            lambda error: (
+                f"{str(values)[:200]} does not describe a network ({error}); "
                 f"write it with {FAMILIES[name].__name__}.as_dict()."
-            ) from error
+            ),
+            *(AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError),
+        ):
+            return cast(Self, FAMILIES[name]._read({key: value for key, value in values.items() if key != "family"}))
 
     @classmethod
     def _read(cls, values: Json) -> Self:

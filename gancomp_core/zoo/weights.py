@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from gancomp_core.errors import GancompError
+from gancomp_core.errors import GancompError, explaining
 from gancomp_core.files import Json
 from gancomp_core.nets import MultiScaleDiscriminator, PatchDiscriminator, build_generator
 from gancomp_core.train.checkpoints import check_shapes, decode_about
@@ -118,15 +118,14 @@ def _check_numbers(header: Header, path: Path) -> None:
 
 def _built(about: Json, path: Path) -> nn.Module:
     """The network that a header describes, with random weights."""
-    try:
+    with explaining(
+        lambda error: (
+            f"{path} describes no network that this version can build ({error[:100]}); "
+            "get the file again from where it came."
+        ),
+        Exception,  # a network may raise anything for values that are not its own
+    ):
         if "architecture" in about:
             return build_generator(about["architecture"])
         kind = MultiScaleDiscriminator if "scales" in about["settings"] else PatchDiscriminator
         return kind(**about["settings"])
-    except GancompError:
-        raise
-    except Exception as error:  # whatever a network raises for values that are not its own
-        raise GancompError(
-            f"{path} describes no network that this version can build ({type(error).__name__}: {str(error)[:80]}); "
-            "get the file again from where it came."
-        ) from error

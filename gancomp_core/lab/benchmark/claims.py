@@ -23,7 +23,7 @@ import yaml
 
 from gancomp_core import files, zoo
 from gancomp_core.data import load_task
-from gancomp_core.errors import GancompError
+from gancomp_core.errors import GancompError, explaining
 from gancomp_core.files import Json
 from gancomp_core.lab import catalogue, results
 from gancomp_core.lab.benchmark.published import costs
@@ -85,15 +85,14 @@ class Claim:
         given = {key: value for key, value in self.test.items() if key != "kind"}
         if (kind := self.test.get("kind")) not in KINDS:
             raise GancompError(f"The claim '{self.claim}' is of kind '{kind}'; choose one of {', '.join(KINDS)}.")
-        try:
+        with explaining(
+            lambda error: (
+                f"The test of the claim '{self.claim}' cannot be done ({error}); compare its entries with "
+                f"those of other claims of the kind '{kind}'."
+            ),
+            *(AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError),
+        ):
             return KINDS[kind](**given)
-        except GancompError:
-            raise
-        except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
-            raise GancompError(
-                f"The test of the claim '{self.claim}' cannot be done ({type(error).__name__}: {error}); compare "
-                f"its entries with those of other claims of the kind '{kind}'."
-            ) from error
 
 
 def claims() -> list[Claim]:
