@@ -70,9 +70,10 @@ class ResnetArchitecture(GeneratorArchitecture, family="resnet"):
             not isinstance(given, tuple) or len(given) != 3 or not all(isinstance(third, bool) for third in given)
         ):
             raise GancompError(f"separable is {given}; give True, False, or one of them for each third of the blocks.")
-        if not set(self.separable_ends) <= {"down", "up"}:
-            raise GancompError(f"separable_ends is {self.separable_ends}; it may name 'down' and 'up'.")
-        object.__setattr__(self, "separable_ends", tuple(sorted(set(self.separable_ends))))
+        ends = self.separable_ends
+        if not isinstance(ends, tuple | list | set | frozenset) or not all(end in ("down", "up") for end in ends):
+            raise GancompError(f"separable_ends is {ends}; give a list of 'down', 'up' or both, or leave it out.")
+        object.__setattr__(self, "separable_ends", tuple(sorted(set(ends))))
 
     def in_third(self, block: int) -> tuple[bool, int]:
         """Whether the residual block with this index is separable, and the size of its kernels."""

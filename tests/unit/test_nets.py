@@ -313,8 +313,9 @@ def test_separable_ends_make_pictures_of_the_same_size_for_fewer_macs(ends, affi
 
 
 def test_separable_ends_that_do_not_exist_or_should_be_elastic_are_refused():
-    with pytest.raises(GancompError, match="may name 'down' and 'up'"):
-        ResnetArchitecture(ChannelConfig.uniform(8), separable_ends=("stem",))
+    for ends in (("stem",), "down", 3, ([],)):
+        with pytest.raises(GancompError, match="'down', 'up' or both"):
+            ResnetArchitecture(ChannelConfig.uniform(8), separable_ends=ends)
     a = ResnetArchitecture(ChannelConfig.uniform(8), 3, separable_ends=("up",))
     with pytest.raises(GancompError, match="dense ends"):
         ArchitectureSpace(a, SearchSpace(((8,),) * 8))
