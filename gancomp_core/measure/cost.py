@@ -109,6 +109,7 @@ class LayerCost:
     out_channels: int
 
 
+@torch.inference_mode(False)  # in that mode torch shows a dispatcher no convolution
 def layer_costs(network: nn.Module, height: int, width: int, in_channels: int | None = None) -> list[LayerCost]:
     """Every convolution, matrix product, InstanceNorm and SPADE layer of a module, in the order in which they run.
 
@@ -136,6 +137,7 @@ def layer_costs(network: nn.Module, height: int, width: int, in_channels: int | 
     return counter.found
 
 
+@torch.inference_mode(False)
 def cross_check(network: nn.Module, height: int, width: int, in_channels: int | None = None) -> tuple[int, int]:
     """The MACs of a module by :func:`cost`, and half of what torch's own counter of operations finds.
 

@@ -218,3 +218,12 @@ def test_a_search_asks_for_costs_in_less_than_twenty_microseconds_each():
         cost_table(space, rows, (256, 256))
         rounds.append((time.perf_counter() - start) / len(rows))
     assert min(rounds) < 20e-6  # the quickest round is the one that nothing disturbed
+
+
+def test_a_count_under_inference_mode_is_the_same():
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ConvTranspose2d(8, 2, 2), nn.Linear(31, 4)).eval()
+    outside = cost(network, 32, 32)
+    with torch.inference_mode():
+        assert cost(network, 32, 32) == outside
+        assert cross_check(network, 32, 32) == (outside.macs, outside.macs)
+    assert outside.macs > 0
