@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -15,8 +16,11 @@ from gancomp_core.lab.networks import architecture_of
 from gancomp_core.lab.rivals.pruning import depgraph
 from gancomp_core.methods import agd as agd_method
 from gancomp_core.methods import once_for_all
-from gancomp_core.methods.feature_distillation import distil, feature_kd, logit_kd, pixel_kd
+from gancomp_core.methods.discriminator_distillation import cooperated_kd, discriminator_kd
+from gancomp_core.methods.feature_distillation import channel_kd, distil, feature_kd, logit_kd, pixel_kd, ssim_kd
+from gancomp_core.methods.kernel_alignment import kernel_alignment_kd
 from gancomp_core.methods.once_for_all import all_at_once, only, progressive_shrinking, warm_start
+from gancomp_core.methods.patch_relations import patch_relation_kd
 from gancomp_core.methods.pseudo_pairs import distil_unpaired
 from gancomp_core.methods.wavelet_distillation import wavelet_kd
 from gancomp_core.nets import AgdArchitecture, ArchitectureSpace, ElasticGenerator, build
@@ -34,6 +38,15 @@ TERMS: dict[str, Callable[..., Objective]] = {
     "pixel_kd": pixel_kd,
     "logit_kd": logit_kd,
     "wavelet_kd": wavelet_kd,
+    "ssim_kd": ssim_kd,
+    "channel_kd": channel_kd,
+    "kernel_alignment_kd": kernel_alignment_kd,
+    "patch_relation_kd": patch_relation_kd,
+}
+#: The same of terms that compare in the space of the teacher's discriminator.
+JUDGED_TERMS: dict[str, Callable[..., Objective]] = {
+    "discriminator_kd": discriminator_kd,
+    "cooperated_kd": cooperated_kd,
 }
 
 
@@ -162,14 +175,14 @@ def fine_tuned(
     Returns:
         The outcome.
     """
-    shared = zoo.load(supernet)
+    shared, model = zoo.load(supernet), zoo.load(teacher) if teacher else None
     elastic, settings = cast(ElasticGenerator, shared.generator), shared.card["settings"]
     return distil(
         elastic.extract(architecture_of(network)).requires_grad_(True),
-        zoo.load(teacher).generator if teacher else None,
+        model.generator if model else None,
         job.task,
         replace(job.config, warp=settings.get("warp", False)),
-        objective=_objective(terms, reconstruction, settings.get("perceptual_weight", 0)),
+        objective=_objective(terms, reconstruction, settings.get("perceptual_weight", 0), model),
         discriminator=shared.discriminator,
         callbacks=job.callbacks,
     )
@@ -223,7 +236,7 @@ def distilled(
         model.generator,
         job.task,
         replace(job.config, warp=settings.get("warp", False)) if paired else job.config,
-        objective=_objective(terms, reconstruction, settings.get("perceptual_weight", 0)),
+        objective=_objective(terms, reconstruction, settings.get("perceptual_weight", 0), model),
         discriminator=model.discriminator if critic == "teacher" else None,
         callbacks=job.callbacks,
     )
@@ -265,12 +278,15 @@ def space_of(values: Spec) -> ArchitectureSpace:
     return ArchitectureSpace.from_dict(dict(values))
 
 
-def _objective(terms: Mapping[str, Spec], weight: float, perceptual_weight: float) -> Objective:
-    """The game, L1 and the terms of a specification."""
+def _objective(
+    terms: Mapping[str, Spec], weight: float, perceptual_weight: float, model: zoo.ZooModel | None
+) -> Objective:
+    """The game, L1 and the terms of a specification, some of which compare as the teacher's discriminator does."""
     objective = gan() + weight * reconstruction()
     for name, arguments in terms.items():
         given: Json = dict(arguments)
-        objective += given.pop("weight") * TERMS[name](**given)
+        term = partial(JUDGED_TERMS[name], model.discriminator) if model and name in JUDGED_TERMS else TERMS[name]
+        objective += given.pop("weight") * term(**given)
     return _with_perceptual(objective, perceptual_weight)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from gancomp_core.data import Batch, Task
 from gancomp_core.errors import GancompError
+from gancomp_core.measure import ssim
 from gancomp_core.methods.teacher_pictures import with_teacher_pictures
 from gancomp_core.nets import Architecture, Generator, build
 from gancomp_core.train import pix2pix
@@ -29,7 +30,12 @@ from gancomp_core.train.outputs import Networks, PairedOutputs, preview
 from gancomp_core.train.pix2pix import adversarial_groups, new_discriminator
 
 #: Terms that compare pictures; without features to compare, the teacher's pictures are painted once and kept.
-PICTURE_TERMS = ("pixel_kd", "logit_kd", "wavelet_kd")
+PICTURE_TERMS = ("pixel_kd", "logit_kd", "wavelet_kd", "patch_relation_kd", "discriminator_kd", "ssim_kd")
+#: Terms that compare features, all at the same taps; the adapted ones in the teacher's channels.
+ADAPTED_TERMS = ("feature_kd", "channel_kd")
+FEATURE_TERMS = (*ADAPTED_TERMS, "kernel_alignment_kd", "cooperated_kd")
+#: The name under which terms find the frozen discriminator in whose space they compare.
+JUDGE = "teacher_discriminator"
 Taps = Mapping[str, str]
 
 
@@ -146,6 +152,26 @@ def pixel_kd(outputs: DistillationOutputs) -> Tensor:
     return F.l1_loss(outputs.fake, outputs.teacher_picture)
 
 
+@term()
+def ssim_kd(outputs: DistillationOutputs) -> Tensor:
+    """1 minus the structural similarity (:func:`gancomp_core.measure.ssim`) of the student's and teacher's picture."""
+    with torch.autocast(outputs.fake.device.type, enabled=False):
+        return 1 - ssim(outputs.fake, outputs.teacher_picture).mean()
+
+
+@term()
+def channel_kd(outputs: DistillationOutputs, taps: Taps | None = None) -> Tensor:
+    """Sum over the taps of the mean squared difference of channel means: how strong a feature is, and not where.
+
+    Means are taken over positions, of the adapted features of the student and of the teacher's (Ren et al., ICCV 2021,
+    arXiv 2108.06908; their adaptors have a BatchNorm and a ReLU behind the convolution). ``taps`` is that of
+    :func:`feature_kd`.
+    """
+    adapted = outputs.networks["adaptors"](outputs.features)
+    pairs = zip(adapted, outputs.teacher_features, strict=True)
+    return torch.stack([F.mse_loss(ours.mean((2, 3)), theirs.mean((2, 3))) for ours, theirs in pairs]).sum()
+
+
 def _check_temperature(temperature: float) -> None:
     if temperature <= 0:
         raise GancompError(f"A temperature is above 0, not {temperature:g}; 1 leaves the pictures as they are.")
@@ -177,12 +203,17 @@ OBJECTIVE = pix2pix.OBJECTIVE + 0.5 * feature_kd()
 
 
 def taps_of(objective: Objective) -> Taps | None:
-    """The taps at which an objective compares features, as :class:`DistillationOutputs` takes them."""
-    found = objective.find("feature_kd")
-    if found is None:
-        return None
-    taps: Any = found.arguments["taps"]
-    return taps or {}
+    """The taps at which an objective compares features, as :class:`DistillationOutputs` takes them.
+
+    Raises:
+        GancompError: For terms with different taps.
+    """
+    terms = [term.inner for term in objective.terms if term.inner.name in FEATURE_TERMS]
+    found: list[Any] = [term.arguments["taps"] or {} for term in terms]
+    if any(taps != found[0] for taps in found):
+        names = " and ".join(term.name for term in terms)
+        raise GancompError(f"The terms {names} compare features at different taps; give all of them the same.")
+    return found[0] if found else None
 
 
 def game(
@@ -200,28 +231,50 @@ def game(
             "a paired task such as 'edges2shoes'."
         )
     taps, networks = taps_of(objective), {"generator": student}
-    if teacher is None and objective.find("feature_kd", *PICTURE_TERMS):
+    if teacher is None and objective.find(*FEATURE_TERMS, *PICTURE_TERMS):
         raise GancompError(f"The objective '{objective}' compares with a teacher, and there is none; pass one.")
     if teacher is not None:
         networks["teacher"] = copy.deepcopy(teacher).eval().requires_grad_(False)
-    if taps is not None:
-        networks["adaptors"] = _adaptors(student, teacher, taps, config.seed + 2)
-    learning = ("generator",) if taps is None else ("generator", "adaptors")
+    auxiliary = objective.auxiliary_networks()
+    beside = companions(objective, student, teacher, auxiliary.get(JUDGE), config.seed + 2)
+    networks |= beside
     begun = discriminator or new_discriminator(task, config.seed, config.discriminator_width)
     networks["discriminator"] = copy.deepcopy(begun).requires_grad_(True)
     return Game(
-        networks=networks | objective.auxiliary_networks(),
+        networks=networks | auxiliary,
         outputs=partial(DistillationOutputs, taps=taps),
-        groups=adversarial_groups(objective, config.rate(pix2pix.LEARNING_RATE), learning),
+        groups=adversarial_groups(objective, config.rate(pix2pix.LEARNING_RATE), ("generator", *beside)),
         preview=preview,
     )
 
 
-def _adaptors(student: Any, teacher: Any, taps: Taps, seed: int) -> Adaptors:
+def companions(objective: Objective, student: Any, teacher: Any, judge: Any, seed: int) -> dict[str, nn.Module]:
+    """The networks that learn beside a student because terms compare features.
+
+    Args:
+        objective: With or without such terms.
+        student: A generator, elastic or not.
+        teacher: A generator.
+        judge: The discriminator of :func:`gancomp_core.methods.discriminator_distillation.cooperated_kd`, or None.
+        seed: Of their weights.
+
+    Returns:
+        "adaptors" from the student's to the teacher's channels, and "student_connectors" and "teacher_connectors" to
+        the channels of the judge, each where a term asks for them.
+    """
+    taps, found = taps_of(objective), dict[str, nn.Module]()
+    if taps is None:
+        return found
     space = getattr(student, "space", student.architecture)
     ours = tap_channels(getattr(space, "widest", space), list(taps) or None)
     theirs = tap_channels(teacher.architecture, list(taps.values()) or None)
-    return build(lambda: Adaptors(ours, theirs), seed)
+    if objective.find(*ADAPTED_TERMS):
+        found["adaptors"] = build(lambda: Adaptors(ours, theirs), seed)
+    if objective.find("cooperated_kd"):
+        shown = [judge.in_channels] * len(ours)
+        found["student_connectors"] = build(lambda: Adaptors(ours, shown), seed + 1)
+        found["teacher_connectors"] = build(lambda: Adaptors(theirs, shown), seed + 2)
+    return found
 
 
 def distil(
