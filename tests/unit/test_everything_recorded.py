@@ -75,9 +75,9 @@ def old_keys() -> dict[str, str]:
 
 
 def plans() -> dict[str, list[str]]:
-    """The keys that every plan's runs had."""
+    """The keys that every plan's runs had; younger runs have none."""
     keys = old_keys()
-    return {plan: sorted(keys[each.key] for each in planned(plan)) for plan in names("runs")}
+    return {plan: sorted(keys[each.key] for each in planned(plan) if each.key in keys) for plan in names("runs")}
 
 
 def frontiers() -> dict[str, Any]:

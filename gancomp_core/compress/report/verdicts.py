@@ -202,6 +202,7 @@ def _too_few(finished: Finished, numbers: Numbers) -> Iterator[Verdict]:
         if count < least:
             yield Verdict(NOTE, f"There is no {name}: it needs {least:,} held-out pictures, and {count:,} were scored.")
     if count < numbers.held_out:
-        yield Verdict(NOTE, f"For want of time {count:,} of {numbers.held_out:,} held-out pictures were scored.")
+        share = "as many as the report's share of the minutes allows"
+        yield Verdict(NOTE, f"{count:,} of {numbers.held_out:,} held-out pictures were scored, {share}.")
     if finished.task.size < SSIM_WINDOW:
         yield Verdict(NOTE, f"There is no SSIM: it needs pictures of {SSIM_WINDOW} x {SSIM_WINDOW} pixels.")

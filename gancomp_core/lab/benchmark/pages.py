@@ -21,7 +21,7 @@ AIM = "The aim, for paired shoes: 20 times fewer MACs, 10 times faster, FD at mo
 
 MEANS = {
     NO_EFFECT: "interval within ±d, 3 % unless the claim says otherwise",
-    UNDECIDED: "the interval holds the claim and its opposite, or the runs do not test the claim",
+    UNDECIDED: "the interval holds the claim and its opposite, too few seeds count, or the runs do not test the claim",
 }
 PAGE = """# What of the papers holds here
 
@@ -59,8 +59,8 @@ def for_readme() -> str:
     best = "\n".join(f"- {headline(task)}" for task in HEADLINES)
     words = (
         "What the cheapest networks of the benchmark reach, in 8 bits, beside their teachers in float32. A time is the "
-        "median over the rounds of timing, with its quartiles. Forms of a teacher that multiply alike differ by up to "
-        f"{_clock_scatter():.0f} %: so exact is this clock."
+        "median over the rounds of timing, with its quartiles. Forms of a teacher that multiply alike should take "
+        f"equal times; in the worst case theirs differ by {_clock_scatter():.0f} %, so smaller differences mean nothing."
     )
     picture = f"![{alt()}](docs/claims.svg)"
     page = "[All claims with evidence](docs/claims.md), [the rule](docs/decisions/verdicts.md)."

@@ -27,7 +27,7 @@ tried in every form that a tool makes of it in seconds, without training, and be
 usual tools or trained from scratch. Scores are those of the benchmark, on the same test pictures; times are taken in
 turns, in fifteen rounds of changing order, on one thread.
 
-## Against both
+## Ours against the float teacher and against its best free form
 
 {said}
 
@@ -39,6 +39,8 @@ time of ours is that of its int8 file in the faster of the two runtimes.
 {tables}
 
 ## What the rows are
+
+Some of these rows may not be in the tables yet; they are still to be measured.
 
 - **onnxruntime, as advised** pre-processes the graph and gives each channel its scale; *int8 by onnxruntime* takes
   every default of `quantize_static`. NNCF takes its defaults as well. All calibrate with 300 training pictures.
@@ -57,7 +59,7 @@ time of ours is that of its int8 file in the faster of the two runtimes.
 
 ## To measure it yourself
 
-    pip install 'gancomp_core[rivals]'
+    .venv/bin/pip install -e '.[rivals]'           # in the clone
     python -m gancomp_core.lab.rivals do       # scores of free forms, trainings: resumes
     python -m gancomp_core.lab.rivals time     # some minutes, with nothing else to do
     python -m gancomp_core.lab.rivals write    # this page, its pictures, the README's lines
