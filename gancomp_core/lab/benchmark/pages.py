@@ -60,7 +60,7 @@ def for_readme() -> str:
     words = (
         "What the cheapest networks of the benchmark reach, in 8 bits, beside their teachers in float32. A time is the "
         "median over the rounds of timing, with its quartiles. Forms of a teacher that multiply alike should take "
-        f"equal times; in the worst case theirs differ by {_clock_scatter():.0f} %, so smaller differences mean nothing."
+        f"equal times; at worst theirs differ by {_clock_scatter():.0f} %, so smaller differences mean nothing."
     )
     picture = f"![{alt()}](docs/claims.svg)"
     page = "[All claims with evidence](docs/claims.md), [the rule](docs/decisions/verdicts.md)."
