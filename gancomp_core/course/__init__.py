@@ -1,7 +1,7 @@
 """What only a lesson needs: profiles, predictions, exercise checks, widgets, figures and the notebook runner."""
 
 from gancomp_core.course.blind_test import blind_test
-from gancomp_core.course.checks import check
+from gancomp_core.course.checks import check, yours
 from gancomp_core.course.figures import (
     bar_by_layer,
     generator_diagram,
@@ -38,4 +38,5 @@ __all__ = [
     "small_multiples",
     "tell",
     "use_style",
+    "yours",
 ]

@@ -1,7 +1,8 @@
-"""Exercise checks that say what is wrong: ``check.conv_macs(your_function)``.
+"""Exercise checks that say what is wrong, ``check.conv_macs(your_function)``, and the functions that passed them.
 
-The exercises themselves are data, in ``gancomp_core/course/exercises/nbNN.py``; what is compared, and how a wrong
-answer is explained, is :class:`gancomp_core.course.exercise.Exercise`.
+A function that passed is what later experiments run: ``yours("conv_macs")``. The exercises themselves are data, in
+``gancomp_core/course/exercises/nbNN.py``; what is compared, and how a wrong answer is explained, is
+:class:`gancomp_core.course.exercise.Exercise`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from IPython.display import display
 
 from gancomp_core.course.answers import NotDoneYet, Wrong
 from gancomp_core.course.exercise import Attempt, Exercise
+from gancomp_core.course.output import tell
+from gancomp_core.errors import GancompError
 
 Status = Literal["passed", "not done yet", "wrong"]
 
@@ -53,6 +56,30 @@ def exercises() -> dict[str, Exercise]:
     return {exercise.name: exercise for module in modules for exercise in module.EXERCISES}
 
 
+_passed: dict[str, Attempt] = {}  # by exercise, what passed its latest check in this session
+
+
+def yours(name: str) -> Attempt:
+    """The learner's function once it has passed its check, the reference solution until then; a line says which.
+
+    Args:
+        name: An exercise of the course.
+
+    Returns:
+        The function.
+
+    Raises:
+        GancompError: For an unknown exercise.
+    """
+    if name not in exercises():
+        raise GancompError(f"There is no exercise {name!r}; there are {', '.join(sorted(exercises()))}.")
+    if name in _passed:
+        tell(f"*From here on, the experiments run **your** `{name}`.*")
+    else:
+        tell(f"*From here on, the experiments run the reference `{name}`: yours has not passed its check yet.*")
+    return _passed.get(name, exercises()[name].reference)
+
+
 class Checks:
     """``check.<exercise>(your_function)`` says whether the function is right, and if not, what is wrong with it."""
 
@@ -65,6 +92,9 @@ class Checks:
 
         def run(attempt: Attempt) -> CheckResult:
             result = judge(known[name], attempt)
+            _passed.pop(name, None)
+            if result.passed:
+                _passed[name] = attempt
             show_result(result)
             return result
 
@@ -87,14 +117,14 @@ def judge(exercise: Exercise, attempt: Attempt) -> CheckResult:
             name, "wrong", f"check.{name} wants the function itself, without brackets: check.{name}({name})."
         )
     try:
-        exercise.diagnose(attempt)
+        praise = exercise.diagnose(attempt)
     except NotDoneYet as unfinished:
         return CheckResult(
             exercise.name, "not done yet", str(unfinished) or "Fill in the function above and run again."
         )
     except Wrong as fault:
         return CheckResult(exercise.name, "wrong", str(fault))
-    return CheckResult(exercise.name, "passed", "Well done.")
+    return CheckResult(exercise.name, "passed", praise)
 
 
 def show_result(result: CheckResult) -> None:

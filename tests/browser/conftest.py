@@ -12,18 +12,9 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-backgroun
 FLAGS += ["--disable-component-update", "--disable-sync", "--no-first-run"]
 
 
-IN_LAB = "test_a_notebook_in_the_hands_of_a_reader"
-BY_PAPERMILL = "test_a_notebook_runs_in_the_fast_profile_and_its_widgets_survive_being_driven"
-
-
 @pytest.hookimpl(tryfirst=True)  # before -m chooses by marks
 def pytest_collection_modifyitems(items):
-    """Every test of this folder is a browser test: without a browser it is skipped, and fails where CI asks for one.
-
-    With a browser, no notebook runs a second time without one: that takes minutes and shows nothing more.
-    """
-    in_lab = {item.callspec.id for item in items if CHROMIUM and item.name.startswith(f"{IN_LAB}[")}
-    items[:] = [item for item in items if not (item.name.startswith(BY_PAPERMILL) and item.callspec.id in in_lab)]
+    """Every test of this folder is a browser test: without a browser it is skipped, and fails where CI asks for one."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)

@@ -35,7 +35,7 @@ MISTAKES = {  # an exercise of each notebook, what to change in its solution, an
 def test_a_notebook_in_the_hands_of_a_reader(path, page, lab, subtests, record_property):
     """One run of all cells serves all that is tried on it; a subtest that fails stops none of the others.
 
-    `make test` runs this in place of test_a_notebook_runs_in_the_fast_profile_and_its_widgets_survive_being_driven.
+    Its exercises are empty but for one; tests/notebooks/test_execution.py runs notebooks whose exercises are solved.
     """
     open_notebook(page, lab, lab.put(path.name, _fast(path)))
     with subtests.test("a notebook that was only opened is not changed"):

@@ -1,5 +1,7 @@
 """Every notebook runs in the fast profile, its widgets survive being driven, and its fixed cells say what they said."""
 
+import re
+
 import nbformat
 import pytest
 from jupyter_client.manager import KernelManager
@@ -7,6 +9,7 @@ from nbclient import NotebookClient
 
 from factories import fixed_cells
 from gancomp_core.course import notebook_files as files
+from gancomp_core.course.editions import exercise_names, instructor_edition
 from gancomp_core.course.run import run_notebooks
 
 COSTS = files.read_costs()
@@ -16,11 +19,44 @@ SOLUTIONS = sorted((files.NOTEBOOKS / "solutions").glob("*.ipynb"))
 pytestmark = pytest.mark.notebooks
 
 
+COUNTED = """
+
+def _counted(function):
+    def counted(*given, **named):
+        _calls[function.__name__] += 1
+        return function(*given, **named)
+
+    return counted
+
+
+_calls = globals().get("_calls", {{}}) | {{"{name}": 0}}
+{name} = _counted({name})
+"""
+
+
+def solved(path):
+    """The notebook as a reader leaves it who solved all exercises; its last cell fails unless experiments ran hers."""
+    notebook = files.read_notebook(path)
+    solutions = files.read_notebook(files.NOTEBOOKS / "solutions" / f"{path.stem}_solutions.ipynb")
+    edition = instructor_edition(notebook, solutions)
+    source = "\n".join(cell.source for cell in notebook.cells)
+    for name in exercise_names(notebook):
+        [answer] = files.tagged(edition, f"exercise:{name}")
+        answer.source += COUNTED.format(name=name)
+        check = next(cell for cell in edition.cells if f"check.{name}(" in cell.source)
+        check.source += f'\n_calls["{name}"] = 0'
+    engines = re.findall(r'yours\("(\w+)"\)', source)
+    edition.cells.append(nbformat.v4.new_code_cell(f"assert all(_calls[name] for name in {engines}), _calls"))
+    return edition
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", LONGEST_FIRST, ids=lambda path: path.stem)
-def test_a_notebook_runs_in_the_fast_profile_and_its_widgets_survive_being_driven(path, tmp_path):
-    """Where a browser is, `make test` runs the notebooks in it instead: tests/browser/test_notebooks_in_lab.py."""
-    [outcome] = run_notebooks([path], "fast", out=tmp_path, drive_widgets=True, html=False)
+def test_a_solved_notebook_runs_the_readers_functions_and_its_widgets_survive_being_driven(path, tmp_path):
+    """In the fast profile; tests/browser/test_notebooks_in_lab.py runs notebooks whose exercises are empty."""
+    (tmp_path / "given").mkdir()
+    files.write_notebook(solved(path), tmp_path / "given" / path.name)
+    [outcome] = run_notebooks([tmp_path / "given" / path.name], "fast", out=tmp_path, drive_widgets=True, html=False)
     assert outcome.passed, f"{outcome.error}\n{(tmp_path / path.name).with_suffix('.log').read_text()[-3000:]}"
     assert outcome.memory_mb < 4000
     executed, committed = files.read_notebook(tmp_path / path.name), files.read_notebook(path)

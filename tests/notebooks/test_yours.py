@@ -1,0 +1,72 @@
+"""An experiment runs the learner's function once it has passed its check, and the reference until then."""
+
+import ast
+
+import pytest
+
+from gancomp_core.course import checks
+from gancomp_core.course.editions import exercise_names
+from gancomp_core.course.notebook_files import NOTEBOOKS, choose, read_notebook, tagged, tags
+from gancomp_core.errors import GancompError
+
+ENGINES = choose(["00"])
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What is displayed; nothing has passed yet."""
+    said = []
+    monkeypatch.setattr(checks, "_passed", {})
+    monkeypatch.setattr(checks, "display", lambda *_, **__: None)
+    monkeypatch.setattr(checks, "tell", said.append)
+    return said
+
+
+def right(mean1, std1, mean2, std2):
+    return (mean1 - mean2) ** 2 + (std1 - std2) ** 2
+
+
+def test_the_reference_runs_until_an_answer_passes_and_again_when_a_later_one_fails(told):
+    reference = checks.exercises()["frechet_1d"].reference
+    assert checks.yours("frechet_1d") is reference
+    checks.check.frechet_1d(right)
+    assert checks.yours("frechet_1d") is right
+    checks.check.frechet_1d(lambda *_: 0.0)
+    assert checks.yours("frechet_1d") is reference
+    assert ["**your** `frechet_1d`" in line for line in told] == [False, True, False]
+    assert "the reference `frechet_1d`: yours has not passed its check yet" in told[0]
+
+
+def test_an_unknown_exercise_is_named():
+    with pytest.raises(GancompError, match="no exercise 'frechet_2d'"):
+        checks.yours("frechet_2d")
+
+
+@pytest.mark.parametrize("path", ENGINES, ids=lambda path: path.stem[:2])
+def test_every_exercise_runs_in_an_experiment_below_it(path):
+    cells = read_notebook(path).cells
+    for name in exercise_names(read_notebook(path)):
+        check = next(i for i, cell in enumerate(cells) if f"check.{name}(" in cell.source)
+        users = [i for i, cell in enumerate(cells) if f'yours("{name}")' in cell.source]
+        assert users, f"no experiment runs {name}"
+        assert min(users) > check
+        assert not any("nbval-check" in tags(cells[i]) for i in users), (
+            "what is shown there must be the same everywhere"
+        )
+
+
+@pytest.mark.parametrize("path", ENGINES, ids=lambda path: path.stem[:2])
+def test_no_cell_holds_the_answer_of_an_exercise(path):
+    solutions = read_notebook(NOTEBOOKS / "solutions" / f"{path.stem}_solutions.ipynb")
+    code = {cell.id: _plain(cell.source) for cell in read_notebook(path).cells if cell.cell_type == "code"}
+    for name in exercise_names(read_notebook(path)):
+        [stub] = tagged(read_notebook(path), f"exercise:{name}")  # one to debug holds most of its answer
+        [answer] = tagged(solutions, f"solution:{name}")
+        lines = [ast.unparse(node) for node in ast.walk(ast.parse(answer.source)) if isinstance(node, ast.stmt)]
+        lines = [line.removeprefix("return ") for line in lines if "\n" not in line and len(line) > 40]
+        for line in lines:
+            assert not any(line in source for cell, source in code.items() if cell != stub.id), f"{name}: {line}"
+
+
+def _plain(source):
+    return ast.unparse(ast.parse(source))
