@@ -98,7 +98,7 @@ def scan(folder: Path | str, channels: int) -> PictureFolder:
         GancompError: For a folder with fewer than 8 usable files.
     """
     root = Path(os.path.expanduser(folder))
-    picture_files.entries(root)  # refuses what is no folder
+    picture_files.folders_in(root)  # refuses what is no folder
     suffixes = picture_files.SUFFIXES if channels in (1, 3) else ARRAYS
     sizes: dict[Path, tuple[int, int]] = {}
     unreadable, stamps, places = [], [], Counter[Path]()

@@ -1,7 +1,8 @@
 """A folder of your own pictures as a task.
 
 Three layouts are known (see :data:`LAYOUTS`). Every file is read once when the task is made, to check and to
-fingerprint it; pictures are decoded when first asked for, and kept as uint8 while they fit into memory.
+fingerprint it; pictures are decoded when first asked for, and kept as uint8 while they fit into memory. What is known
+about a file takes about a hundred bytes, so a folder may hold millions of them.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import json
 import logging
 import os
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gancomp_core.data import picture_files
@@ -40,8 +43,6 @@ LARGEST = 4096  # pixels; one batch of larger pictures fills the memory
 OTHER_SUFFIXES = ".avif .cr2 .dng .exr .heic .heif .jfif .jp2 .jpe .jxl .nef .pbm .pgm .pnm .ppm .psd .raw .svg .tga"
 SPLITS = ("train", "search", "test")
 
-_Side = Sequence["_Part"]
-_Sides = tuple[_Side, _Side]
 log = logging.getLogger("gancomp")
 
 
@@ -54,6 +55,57 @@ class _Part:
     width: int
     height: int
     half: int | None = None  # 0 left, 1 right
+
+
+@dataclass(frozen=True)
+class _Side(Sequence[_Part]):
+    """Pictures of one folder: columns instead of a million objects, from which a :class:`_Part` is made when asked for.
+
+    ``digests`` is uint8 [N, 32], ``sizes`` int32 [N, 2], width and height of the pictures (of half of them where
+    ``half`` says which), and ``names`` belong to the N files; ``places`` says which of them, in which order.
+    """
+
+    folder: Path
+    names: list[str]
+    digests: NDArray[np.uint8]
+    sizes: NDArray[np.int32]
+    places: NDArray[np.int64]
+    half: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> _Part:  # type: ignore[override]  # slices are take()
+        place = self.places[index]
+        width, height = self.sizes[place].tolist()
+        return _Part(self.folder / self.names[place], self.digests[place].tobytes().hex(), width, height, self.half)
+
+    def take(self, indices: Sequence[int] | NDArray[np.int64]) -> _Side:
+        """The pictures at these indices."""
+        return replace(self, places=self.places[np.asarray(indices, dtype=np.int64)])
+
+    @property
+    def own_names(self) -> Iterator[str]:
+        """The names of the files in order."""
+        return (self.names[place] for place in self.places)
+
+    @property
+    def stems(self) -> list[str]:
+        """The names without their endings."""
+        return [_stem(name) for name in self.own_names]
+
+    @property
+    def own_sizes(self) -> NDArray[np.int32]:
+        """Width and height of each picture: [N, 2]."""
+        return self.sizes[self.places]
+
+    @property
+    def own_digests(self) -> NDArray[np.uint8]:
+        """The digest of each picture's file: [N, 32]."""
+        return self.digests[self.places]
+
+
+_Sides = tuple[_Side, _Side]
 
 
 def folder_task(
@@ -101,7 +153,7 @@ def folder_task(
     splits = _complete(found, root, seed, paired=layout != "unpaired")
     if reverse:
         splits = {name: (target, source) for name, (source, target) in splits.items()}
-    final = size or _common_size(part for sides in splits.values() for side in sides for part in side)
+    final = size or _common_size([side for sides in splits.values() for side in sides])
     left, sets = KEPT_BYTES, {}
     for name, sides in splits.items():
         pictures = []
@@ -110,8 +162,7 @@ def folder_task(
             left -= kept * deep * final**2
             pictures.append(_lazy(side, final, deep, kept))
         sets[name] = PictureSet(pictures[0], pictures[1])
-    recipe = ["folder, version 1", layout, final, size, pair, reverse, scan.digests, _names(root, splits)]
-    fingerprint = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
+    fingerprint = _fingerprint([layout, final, size, pair, reverse], scan.digests, _names(root, splits))
     train, search, test = (sets[name] for name in SPLITS)
     return Task(root.resolve().name, layout != "unpaired", final, *pair, train, search, test, fingerprint)
 
@@ -131,69 +182,63 @@ class _Scan:
     """Reads each file once: its digest for the fingerprint, its upright size for the checks."""
 
     def __init__(self) -> None:
-        self.digests: list[str] = []
-        self.animated: list[Path] = []
+        self.digests: list[NDArray[np.uint8]] = []
+        self.animated: list[str] = []
 
-    def pictures(self, folder: Path) -> list[_Part]:
+    def pictures(self, folder: Path) -> _Side:
         """The pictures of a folder in the order of their names; an empty folder is an error."""
-        files = picture_files.pictures_in(folder)
+        files, others = picture_files.names_in(folder, OTHER_SUFFIXES.split())
         if not files:
             raise GancompError(
                 f"The folder {folder} holds no pictures; pictures end in {', '.join(picture_files.SUFFIXES)}."
             )
-        others = [
-            entry
-            for entry in picture_files.entries(folder)
-            if not entry.name.startswith(".")
-            and (entry.suffix.lower() in OTHER_SUFFIXES.split() or picture_files.is_folder(entry))
-        ]
         read = f"files of that folder that end in {', '.join(picture_files.SUFFIXES)} are read"
         _warn(others, f"in {folder} were left out", read)
         self.animated.clear()
-        parts = [self.part(file) for file in files]
+        digests, sizes = np.empty((len(files), 32), np.uint8), np.empty((len(files), 2), np.int32)
+        for place, name in enumerate(files):
+            digests[place], sizes[place] = self.file(folder / name)
         _warn(self.animated, "hold several pictures each, of which the first was read", "save the others as files")
-        return parts
+        self.digests.append(digests)
+        return _Side(folder, files, digests, sizes, np.arange(len(files)))
 
-    def part(self, path: Path) -> _Part:
+    def file(self, path: Path) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+        """Digest and upright size of a file."""
         data = picture_files.read(path)
-        self.digests.append(hashlib.sha256(data).hexdigest())
         picture = picture_files.opened(data, path)
-        part = _Part(path, self.digests[-1], *picture_files.upright_size(picture))
         with contextlib.suppress(Exception):  # Pillow raises anything for damaged bytes; decoding names them
-            self.animated += [path] if getattr(picture, "is_animated", False) else []
-        return part
+            self.animated += [path.name] if getattr(picture, "is_animated", False) else []
+        digest = np.frombuffer(hashlib.sha256(data).digest(), np.uint8)
+        return digest, picture_files.upright_size(picture)
 
 
-def _warn(paths: Sequence[Path], what: str, why: str) -> None:
+def _warn(names: Sequence[str], what: str, why: str) -> None:
     """A warning about some files, where there are any, that names one of them."""
-    if paths:
-        log.warning("%d entries (such as %s) %s: %s.", len(paths), shown(paths[0].name), what, why)
-
-
-def _folders(folder: Path) -> set[str]:
-    return {entry.name for entry in picture_files.entries(folder) if picture_files.is_folder(entry)}
+    if names:
+        log.warning("%d entries (such as %s) %s: %s.", len(names), shown(names[0]), what, why)
 
 
 def _detect(root: Path) -> str:
     """The layout a folder is in. "AB" is only guessed for pictures twice as wide as high: others are no two squares."""
-    folders = _folders(root)
+    folders = picture_files.folders_in(root)
     inner = root / "train" if "train" in folders else root
     if {"trainA", "trainB"} <= folders:
         return "unpaired"
-    if {"source", "target"} <= _folders(inner):
+    if {"source", "target"} <= picture_files.folders_in(inner):
         return "paired"
-    files = picture_files.pictures_in(inner)
+    files = picture_files.names_in(inner)[0]
     if not files and not folders:
         raise GancompError(f"The folder {root} holds no pictures; the known layouts are:", LAYOUTS)
     if files:
-        first = _Scan().part(files[0])
-        if first.width == 2 * first.height:
+        width, height = _Scan().file(inner / files[0])[1]
+        if width == 2 * height:
             return "AB"
     raise GancompError(f"The folder {root} is in none of the known layouts, which are:", LAYOUTS)
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
-    present = [name for name in ("train", "val", "test") if name in _folders(root)]
+    folders = picture_files.folders_in(root)
+    present = [name for name in ("train", "val", "test") if name in folders]
     return {name: root / name for name in present} if "train" in present else {"train": root}
 
 
@@ -201,17 +246,18 @@ def _read_ab(root: Path, scan: _Scan) -> dict[str, _Sides]:
     return {name: _halves(scan.pictures(folder)) for name, folder in _split_folders(root).items()}
 
 
-def _halves(parts: list[_Part]) -> _Sides:
-    for part in parts:
-        if part.width % 2:
-            raise GancompError(
-                f"{part.path} is {part.width} pixels wide, an odd number, and cannot be two pictures side by side."
-            )
-    odd = [part.path for part in parts if part.width != 2 * part.height]
-    if len(odd) < len(parts):
+def _halves(whole: _Side) -> _Sides:
+    widths, heights = whole.sizes.T
+    if len(uneven := np.flatnonzero(widths % 2)):
+        part = whole[int(uneven[0])]
+        raise GancompError(
+            f"{part.path} is {part.width} pixels wide, an odd number, and cannot be two pictures side by side."
+        )
+    odd = [whole.names[place] for place in np.flatnonzero(widths != 2 * heights)]
+    if len(odd) < len(whole):
         _warn(odd, "are not twice as wide as high, as others are", "each was taken as two pictures side by side")
-    left, right = ([replace(part, width=part.width // 2, half=half) for part in parts] for half in (0, 1))
-    return left, right
+    sizes = whole.sizes // np.array([2, 1], np.int32)
+    return replace(whole, sizes=sizes, half=0), replace(whole, sizes=sizes, half=1)
 
 
 def _read_paired(root: Path, scan: _Scan) -> dict[str, _Sides]:
@@ -220,38 +266,46 @@ def _read_paired(root: Path, scan: _Scan) -> dict[str, _Sides]:
 
 def _pairs(folder: Path, scan: _Scan) -> _Sides:
     """Both sides in the same order, matched by file name without its ending."""
-    sides = [_by_stem(scan.pictures(folder / side)) for side in ("source", "target")]
-    for stem in sorted(sides[0].keys() ^ sides[1].keys()):
-        lonely, other = (sides[0], "target") if stem in sides[0] else (sides[1], "source")
+    sides = [scan.pictures(folder / side) for side in ("source", "target")]
+    stems = [_by_stem(side) for side in sides]
+    for stem in sorted(stems[0].keys() ^ stems[1].keys()):
+        which, other = (0, "target") if stem in stems[0] else (1, "source")
         raise GancompError(
-            f"{lonely[stem].path} has no partner; {folder / other} must hold a picture named '{stem}' too."
+            f"{sides[which][stems[which][stem]].path} has no partner; {folder / other} must hold a picture named "
+            f"'{stem}' too."
         )
-    for stem, source in sides[0].items():
-        target = sides[1][stem]
-        # cropping would cut away different things; a pixel of rounding is allowed
-        if abs(source.width * target.height - target.width * source.height) > max(source.width, target.width):
-            raise GancompError(
-                f"{source.path} is {source.width}x{source.height} and {target.path} is {target.width}x{target.height}; "
-                "the two pictures of a pair must have the same proportions."
-            )
-    return list(sides[0].values()), [sides[1][stem] for stem in sides[0]]
+    matched = sides[0], sides[1].take([stems[1][stem] for stem in stems[0]])
+    (w, h), (other_w, other_h) = (side.own_sizes.T.astype(np.int64) for side in matched)
+    # cropping would cut away different things; a pixel of rounding is allowed
+    for place in np.flatnonzero(abs(w * other_h - other_w * h) > np.maximum(w, other_w)):
+        source, target = (side[int(place)] for side in matched)
+        raise GancompError(
+            f"{source.path} is {source.width}x{source.height} and {target.path} is {target.width}x{target.height}; "
+            "the two pictures of a pair must have the same proportions."
+        )
+    return matched
 
 
-def _by_stem(parts: list[_Part]) -> dict[str, _Part]:
-    found: dict[str, _Part] = {}
-    for part in parts:
-        stem = unicodedata.normalize("NFC", part.path.stem)  # macOS writes é as two letters
+def _by_stem(side: _Side) -> dict[str, int]:
+    """The place of each picture by its name without ending."""
+    found: dict[str, int] = {}
+    for place, name in enumerate(side.names):
+        stem = unicodedata.normalize("NFC", _stem(name))  # macOS writes é as two letters
         if stem in found:
             raise GancompError(
-                f"{found[stem].path} and {part.path.name} share a name, so their partner is unclear; "
-                "rename or remove one."
+                f"{side[found[stem]].path} and {name} share a name, so their partner is unclear; rename or remove one."
             )
-        found[stem] = part
+        found[stem] = place
     return found
 
 
+def _stem(name: str) -> str:
+    """As ``Path(name).stem``, without an object for each of a million names."""
+    return name[: name.rindex(".")]
+
+
 def _read_unpaired(root: Path, scan: _Scan) -> dict[str, _Sides]:
-    folders = _folders(root)
+    folders = picture_files.folders_in(root)
     splits: dict[str, _Sides] = {}
     for name in ("train", "val", "test"):
         present = {f"{name}A", f"{name}B"} & folders
@@ -272,12 +326,14 @@ _READERS: dict[str, Callable[[Path, _Scan], dict[str, _Sides]]] = {
 
 def _check_apart(found: dict[str, _Sides], paired: bool) -> None:
     """Warn of a picture, or pair of pictures, that two sub-folders hold, as some published sets do."""
-    seen: dict[object, str] = {}
-    doubled = []
-    for name, sides in found.items():
-        for parts in zip(*sides, strict=True) if paired else ((part,) for side in sides for part in side):
-            if seen.setdefault(tuple(each.digest for each in parts), name) != name:
-                doubled.append(parts[0].path)
+    doubled, seen = list[str](), np.empty(0, dtype="V64" if paired else "V32")
+    for sides in found.values() if len(found) > 1 else ():
+        digests = [side.own_digests for side in sides]
+        rows = np.hstack(digests) if paired else np.vstack(digests)
+        marks = np.ascontiguousarray(rows).view(seen.dtype)[:, 0]
+        again = np.flatnonzero(np.isin(marks, seen))
+        doubled += [sides[i // len(sides[0])][i % len(sides[0])].path.name for i in again.tolist()]
+        seen = np.concatenate([seen, marks])
     _warn(doubled, f"are in two of the folders {', '.join(found)}", "scores on what was trained on say little")
 
 
@@ -291,12 +347,12 @@ def _complete(found: dict[str, _Sides], root: Path, seed: int, paired: bool) -> 
     missing = [name for name in ("test", "search") if name not in splits]
     sides = splits["train"]
     if paired:
-        order = _divide([part.path.stem for part in sides[0]], missing, seed, root)
+        order = _divide(sides[0].stems, missing, seed, root)
         orders = [order, order]
     else:
-        orders = [_divide([part.path.stem for part in side], missing, seed, root) for side in sides]
+        orders = [_divide(side.stems, missing, seed, root) for side in sides]
     for name in ("train", *missing):
-        first, second = ([side[i] for i in order[name]] for side, order in zip(sides, orders, strict=True))
+        first, second = (side.take(order[name]) for side, order in zip(sides, orders, strict=True))
         splits[name] = first, second
     return {name: splits[name] for name in SPLITS}
 
@@ -338,12 +394,12 @@ def _check_size(size: int | None) -> None:
         )
 
 
-def _common_size(parts: Iterable[_Part]) -> int:
+def _common_size(sides: Sequence[_Side]) -> int:
     """The size that all pictures share, if they are equal squares the generators can take."""
-    everything = list(parts)
-    first = everything[0]
-    for part in everything:
-        if (part.width, part.height) != (first.width, first.height):
+    first = sides[0][0]
+    for side in sides:
+        for place in np.flatnonzero((side.own_sizes != (first.width, first.height)).any(axis=1)):
+            part = side[int(place)]
             raise GancompError(
                 f"The pictures differ in size: {first.path} is {first.width}x{first.height}, {part.path} is "
                 f"{part.width}x{part.height}; pass size=, for example size={_nearby(first)}, to make them alike."
@@ -361,5 +417,35 @@ def _nearby(part: _Part) -> int:
     return max(SMALLEST, min(part.width, part.height) // STRIDE * STRIDE)
 
 
-def _names(root: Path, splits: dict[str, _Sides]) -> list[list[list[str]]]:
-    return [[[part.path.relative_to(root).as_posix() for part in side] for side in splits[name]] for name in SPLITS]
+def _names(root: Path, splits: dict[str, _Sides]) -> Iterator[list[Iterator[str]]]:
+    """For each split and side the names of the pictures, from the root on."""
+    for name in SPLITS:
+        yield [_below(root, side) for side in splits[name]]
+
+
+def _below(root: Path, side: _Side) -> Iterator[str]:
+    inner = side.folder.relative_to(root).as_posix()
+    return (name if inner == "." else f"{inner}/{name}" for name in side.own_names)
+
+
+def _fingerprint(about: list[object], digests: list[NDArray[np.uint8]], names: Iterable[list[Iterator[str]]]) -> str:
+    """SHA-256 of all this as JSON, written in pieces: for a million files it would be hundreds of megabytes."""
+    found = hashlib.sha256(json.dumps(["folder, version 1", *about])[:-1].encode())
+
+    def listed(texts: Iterable[str]) -> None:
+        found.update(b"[")
+        for place, text in enumerate(texts):
+            found.update(f"{', ' if place else ''}{json.dumps(text)}".encode())
+        found.update(b"]")
+
+    found.update(b", ")
+    listed(digest.tobytes().hex() for part in digests for digest in part)
+    found.update(b", [")
+    for place, sides in enumerate(names):
+        found.update(b", [" if place else b"[")
+        for index, side in enumerate(sides):
+            found.update(b", " if index else b"")
+            listed(side)
+        found.update(b"]")
+    found.update(b"]]")
+    return found.hexdigest()

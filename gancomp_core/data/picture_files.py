@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, TiffImagePlugin
 from torch import Tensor
 
@@ -33,8 +35,9 @@ class LazyPictures:
     """
 
     def __init__(self, count: int, shape: tuple[int, int, int], make: Callable[[int], Tensor], kept: int = 0) -> None:
-        self._count, self._shape, self._make, self._most = count, shape, make, kept
-        self._decoded: dict[int, Tensor] = {}
+        self._count, self._shape, self._make = count, shape, make
+        # one block, of which the system hands out what is written to: a million small tensors would take gigabytes
+        self._kept, self._decoded = np.empty((min(kept, count), *shape), np.uint8), bytearray(count)
 
     def __len__(self) -> int:
         return self._count
@@ -42,23 +45,35 @@ class LazyPictures:
     def __getitem__(self, indices: Tensor | slice) -> Tensor:
         if isinstance(indices, slice):
             indices = torch.arange(len(self))[indices]
-        pictures = [self._one(index) for index in indices.tolist()]
-        return torch.stack(pictures) if pictures else torch.empty(0, *self._shape, dtype=torch.uint8)
+        found = np.empty((len(indices), *self._shape), np.uint8)  # by numpy: torch would start threads within a thread
+        for place, index in enumerate(indices.tolist()):
+            self._put(found[place], range(len(self))[index])  # negative ones count from the end
+        return torch.from_numpy(found)
 
-    def _one(self, index: int) -> Tensor:
-        index = range(len(self))[index]  # negative ones count from the end; beyond it is an IndexError
-        picture = self._decoded.get(index)
-        if picture is None:
-            picture = self._make(index)
-            if index < self._most:
-                self._decoded[index] = picture
-        return picture
+    def _put(self, place: NDArray[np.uint8], index: int) -> None:
+        if index >= len(self._kept):
+            place[:] = self._make(index).numpy()
+            return
+        if not self._decoded[index]:
+            self._kept[index] = self._make(index).numpy()
+            self._decoded[index] = True  # last, for other threads that ask for it
+        place[:] = self._kept[index]
 
 
-def entries(folder: Path) -> list[Path]:
-    """What lies in a folder, in the order of names; raises :class:`GancompError` where that cannot be found out."""
+def folders_in(folder: Path) -> set[str]:
+    """The names of the folders in a folder."""
+    return {name for name, inner in _listed(folder) if inner}
+
+
+def _listed(folder: Path) -> list[tuple[str, bool]]:
+    """What lies in a folder, by name, and whether it is a folder itself.
+
+    Raises:
+        GancompError: Where that cannot be found out.
+    """
     try:
-        return sorted(folder.iterdir(), key=lambda entry: entry.name)
+        with os.scandir(folder) as found:  # which, unlike Path, seldom asks the disk about each file
+            listed = list(found)
     except FileNotFoundError as error:
         raise GancompError(f"The folder {folder} does not exist.") from error
     except NotADirectoryError as error:
@@ -67,24 +82,46 @@ def entries(folder: Path) -> list[Path]:
         raise GancompError(f"No permission to list the folder {folder}; change its permissions.") from error
     except (OSError, ValueError) as error:  # ValueError: a name with a zero in it
         raise GancompError(f"The folder '{shown(str(folder))}' cannot be listed; check its name.") from error
+    return [(entry.name, _is_folder(entry)) for entry in listed]
 
 
-def is_folder(entry: Path) -> bool:
-    """Whether this is a folder; raises :class:`GancompError` where the folder around it does not say."""
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except PermissionError as error:
-        raise GancompError(f"No permission to look into the folder {entry.parent}; change its permissions.") from error
+        raise GancompError(
+            f"No permission to look into the folder {Path(entry.path).parent}; change its permissions."
+        ) from error
+    except OSError:  # a link in a circle, say, which is no folder to Path either
+        return False
+
+
+def names_in(folder: Path, others: Sequence[str] = ()) -> tuple[list[str], list[str]]:
+    """The names of the files of a folder that are pictures by their names, in order.
+
+    Names with a dot in front, which file managers leave behind, are passed over.
+
+    Args:
+        folder: The folder.
+        others: Further endings, in lower case.
+
+    Returns:
+        Names of pictures; names of folders, and of files with those ``others`` endings.
+    """
+    names, left_out = list[str](), list[str]()
+    for name, inner in _listed(folder):
+        suffix = os.path.splitext(name)[1].lower()
+        if not name.startswith("."):
+            if suffix in SUFFIXES and not inner:
+                names.append(name)
+            elif inner or suffix in others:
+                left_out.append(name)
+    return sorted(names), sorted(left_out)
 
 
 def pictures_in(folder: Path) -> list[Path]:
     """The files of a folder that are pictures by their names, in the order of these."""
-    # names with a dot in front are what file managers leave behind
-    return [
-        entry
-        for entry in entries(folder)
-        if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and not is_folder(entry)
-    ]
+    return [folder / name for name in names_in(folder)[0]]
 
 
 def decode(
@@ -119,7 +156,7 @@ def decode(
     if picture.size != (width, height):
         picture = ImageOps.fit(picture, (width, height), Image.Resampling.BICUBIC)
     pixels = np.array(picture).reshape(height, width, channels)
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
 def read(path: Path) -> bytes:

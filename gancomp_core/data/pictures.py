@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gancomp_core.data.ahead import Ahead
+from gancomp_core.data.picture_files import LazyPictures
 from gancomp_core.errors import GancompError
 
 
@@ -71,6 +73,11 @@ class PictureSet:
     def __repr__(self) -> str:
         return f"PictureSet({len(self.sources)} sources, {len(self.targets)} targets)"
 
+    @property
+    def sides(self) -> list[Pictures]:
+        """Sources, targets, and the teacher's pictures where there are some."""
+        return [self.sources, self.targets, *([] if self.teacher is None else [self.teacher])]
+
     def reversed(self) -> PictureSet:
         """The same pictures with source and target exchanged."""
         return PictureSet(self.targets, self.sources, self.labels)
@@ -93,6 +100,9 @@ class Batches:
     pixels. With ``warp`` every second picture, on average, is turned by up to 15 degrees, scaled by 1/1.2 to 1.2 and
     moved by up to a sixteenth of its size, its border repeated: against learning a small set by heart. Unpaired sides
     have orders, flips, places and warps of their own.
+
+    Pictures that are decoded when asked for are decoded ahead, by background threads, once steps are asked for one
+    after the other. All the rest happens on the ``device``.
     """
 
     def __init__(
@@ -105,6 +115,7 @@ class Batches:
         crop: int | None = None,
         scale: int = 1,
         warp: bool = False,
+        device: torch.device | str = "cpu",
     ) -> None:
         if batch_size < 1:
             raise GancompError(f"The batch size is {batch_size}; it must be 1 or more.")
@@ -114,45 +125,62 @@ class Batches:
         if crop is not None and (crop < 1 or crop % scale):
             raise GancompError(f"The crop is {crop} pixels; it must be a multiple of the scale {scale}, 1 or more.")
         self.paired, self.flip, self.crop, self.scale, self.warp = paired, flip, crop, scale, warp
+        self.device = torch.device(device)
         self._source_order = _Order(len(pictures.sources), (seed, "order"))
         # one order for both sides is what keeps pairs together
         self._target_order = self._source_order if paired else _Order(len(pictures.targets), (seed, "target order"))
+        late = any(isinstance(getattr(side, "pictures", side), LazyPictures) for side in pictures.sides)
+        self._ahead = Ahead(self._taken) if late else None
 
     def at(self, step: int, rank: int = 0, world: int = 1) -> Batch:
-        """The batch of ``step`` (0, 1, 2, ...), float32 NCHW in [-1, 1].
+        """The batch of ``step`` (0, 1, 2, ...), float32 NCHW in [-1, 1], on the ``device``.
 
         With ``world`` processes, ``rank`` (0 to world - 1) gets its share: the shares of all ranks, one after the
         other, are the batch that one process would get. ``batch_size`` is that of the whole.
         """
-        share, pictures = self._share(step, rank, world), self.pictures
-        source = self._side(pictures.sources, step, share, "", 1)
+        share = self._share(step, rank, world)
+        taken = self._ahead(step, rank, world) if self._ahead else self._taken(step, rank, world)
+        source = self._finished(taken[0], step, share, "", 1)
         strange, shrink = ("", self.scale) if self.paired else ("target ", 1)
-        target = self._side(pictures.targets, step, share, strange, shrink)
-        if pictures.teacher is None:
+        target = self._finished(taken[1], step, share, strange, shrink)
+        if self.pictures.teacher is None:
             return Batch(source, target)
-        if pictures.teacher is pictures.targets and self.paired:
+        if len(taken) == 2:
             return Batch(source, target, target)
-        return Batch(source, target, self._side(pictures.teacher, step, share, "", self.scale))
+        return Batch(source, target, self._finished(taken[2], step, share, "", self.scale))
 
     def identity(self) -> str:
         """What determines the batches besides the pictures themselves."""
         names = ("pictures", "batch_size", "seed", "paired", "flip", "crop", "scale", "warp")
         return ", ".join(f"{name} {getattr(self, name)}" for name in names)
 
-    def _side(self, pictures: Pictures, step: int, share: slice, whose: str, shrink: int) -> Tensor:
-        """One side of a batch: taken, mirrored, cut, warped, by the draws of ``whose`` purpose.
+    def _taken(self, step: int, rank: int, world: int) -> list[Tensor]:
+        """The pictures of a batch as they rest, uint8: sources, targets, and those of the teacher where they differ."""
+        share, pictures = self._share(step, rank, world), self.pictures
+        sources, targets = (
+            order.between(step * self.batch_size, self.batch_size)[share]
+            for order in (self._source_order, self._target_order)
+        )
+        found = [_take(pictures.sources, sources), _take(pictures.targets, targets)]
+        if pictures.teacher is not None and not (pictures.teacher is pictures.targets and self.paired):
+            found.append(_take(pictures.teacher, sources))
+        return found
 
-        Squares are placed on a grid of ``shrink`` pixels, those of the source where it is that much smaller.
+    def _finished(self, found: Tensor, step: int, share: slice, whose: str, shrink: int) -> Tensor:
+        """One side of a batch: moved to the device, mirrored, cut, warped, by the draws of ``whose`` purpose.
+
+        Pictures travel as uint8, a quarter of the bytes. Squares are placed on a grid of ``shrink`` pixels, those of
+        the source where it is that much smaller.
         """
-        order = self._target_order if whose else self._source_order
-        found = _take(pictures, order.between(step * self.batch_size, self.batch_size)[share])
+        if self.device.type == "cuda":
+            found = found.pin_memory().to(self.device, non_blocking=True)
         if self.flip:
-            found = _mirror(found, self._coins(f"{whose}flip", step)[share])
+            found = _mirror(found, self._coins(f"{whose}flip", step)[share].to(self.device))
         if self.crop:
             size = self.crop if whose or shrink > 1 else self.crop // self.scale
             found = _cut(found, self._corners(f"{whose}crop", step, found, size, shrink)[share], size)
         found = to_float(found)
-        return _warped(found, self._maps(f"{whose}warp", step)[share]) if self.warp else found
+        return _warped(found, self._maps(f"{whose}warp", step)[share].to(self.device)) if self.warp else found
 
     def _share(self, step: int, rank: int, world: int) -> slice:
         if step < 0:

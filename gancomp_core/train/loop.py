@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from gancomp_core.data import Batch, Batches, PictureSet, Task
 from gancomp_core.errors import GancompError, TrainingDiverged
 from gancomp_core.train.callbacks import Callback, MovingAverage, Preview, ShowProgress, State, ordered
-from gancomp_core.train.config import TrainConfig, single_process
+from gancomp_core.train.config import TrainConfig, default_device, single_process
 from gancomp_core.train.identity import describe, digest
 from gancomp_core.train.objectives import Objective
 from gancomp_core.train.outputs import Networks
@@ -313,7 +313,14 @@ def batches_of(
     crop = config.crop or (CROP if task.scale > 1 else None)
     paired = task.paired if paired is None else paired
     return Batches(
-        pictures or task.train, config.batch_size, config.seed, paired, crop=crop, scale=task.scale, warp=config.warp
+        pictures or task.train,
+        config.batch_size,
+        config.seed,
+        paired,
+        crop=crop,
+        scale=task.scale,
+        warp=config.warp,
+        device=config.fabric.device if config.fabric else default_device(),
     )
 
 
