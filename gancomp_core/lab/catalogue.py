@@ -112,7 +112,7 @@ def experiment(name: str, task: str, block: Json, seed: int = 0) -> Experiment:
 def whole(spec: Spec, task: str) -> dict[str, JSON]:
     """A specification with whole networks and spaces for names, references and short forms."""
     found = dict(spec)
-    for entry in ("network", "backward"):
+    for entry in ("network", "backward", "wide", "deep"):
         if spec.get(entry):
             found[entry] = whole_network(spec[entry], task)
     if isinstance(space := spec.get("space"), Mapping):

@@ -20,6 +20,8 @@ from gancomp_core.methods.discriminator_distillation import cooperated_kd, discr
 from gancomp_core.methods.feature_distillation import channel_kd, distil, feature_kd, logit_kd, pixel_kd, ssim_kd
 from gancomp_core.methods.kernel_alignment import kernel_alignment_kd
 from gancomp_core.methods.once_for_all import all_at_once, only, progressive_shrinking, warm_start
+from gancomp_core.methods.online_distillation import OBJECTIVE as ONLINE
+from gancomp_core.methods.online_distillation import distil_online
 from gancomp_core.methods.patch_relations import patch_relation_kd
 from gancomp_core.methods.pseudo_pairs import distil_unpaired
 from gancomp_core.methods.wavelet_distillation import wavelet_kd
@@ -252,6 +254,35 @@ def begun(network: Spec, begin: str, model: zoo.ZooModel, seed: int) -> Any:
     return build(architecture, seed)
 
 
+@kind("online", trains=True)
+def online(
+    job: Job, *, network: Spec, wide: Spec, deep: Spec | None = None, terms: Mapping[str, Spec] = NOTHING
+) -> Trained:
+    """A network that learns from teachers which learn in the same steps, all from random weights.
+
+    Args:
+        job: The training.
+        network: The student.
+        wide: The wide teacher.
+        deep: The deep teacher; None for none.
+        terms: The student's objective; the published terms without any.
+
+    Returns:
+        The outcome.
+    """
+    seed = job.experiment.seed
+    parts = [term for name, given in terms.items() for term in _term(name, given, None).terms]
+    return distil_online(
+        build(architecture_of(network), seed),
+        build(architecture_of(wide), seed + 10),
+        job.task,
+        job.config,
+        deep=build(architecture_of(deep), seed + 20) if deep else None,
+        objective=Objective(tuple(parts)) if parts else ONLINE,
+        callbacks=job.callbacks,
+    )
+
+
 @kind("agd", trains=True)
 def agd(job: Job, *, teacher: str, network: Spec, backward: Spec | None = None) -> Trained:
     """A network that learns as AutoGAN-Distiller's do: from a teacher's pictures, without a discriminator.
@@ -283,11 +314,17 @@ def _objective(
 ) -> Objective:
     """The game, L1 and the terms of a specification, some of which compare as the teacher's discriminator does."""
     objective = gan() + weight * reconstruction()
-    for name, arguments in terms.items():
-        given: Json = dict(arguments)
-        term = partial(JUDGED_TERMS[name], model.discriminator) if model and name in JUDGED_TERMS else TERMS[name]
-        objective += given.pop("weight") * term(**given)
+    for name, given in terms.items():
+        objective += _term(name, given, model)
     return _with_perceptual(objective, perceptual_weight)
+
+
+def _term(name: str, arguments: Spec, model: zoo.ZooModel | None) -> Objective:
+    """A term of a specification: its ``weight``, and the arguments of its function."""
+    given: Json = dict(arguments)
+    term = partial(JUDGED_TERMS[name], model.discriminator) if model and name in JUDGED_TERMS else TERMS[name]
+    weighed: Objective = given.pop("weight") * term(**given)
+    return weighed
 
 
 def _with_perceptual(objective: Objective, weight: float) -> Objective:
