@@ -9,6 +9,8 @@ import torch.nn.functional as F
 
 from factories import DoubleBatches, assert_same_weights, in_two_parts, noise_task, refused, short_config
 from gancomp_core.data import Batches
+from gancomp_core.lab import Experiment, catalogue
+from gancomp_core.lab.kinds import Job
 from gancomp_core.measure import ssim
 from gancomp_core.methods.feature_distillation import channel_kd, feature_kd, pixel_kd, ssim_kd
 from gancomp_core.methods.kernel_alignment import kernel_alignment_kd
@@ -138,3 +140,21 @@ def test_a_student_that_plays_a_game_and_a_task_without_pairs_are_refused(task):
         train(task, objective=gan() + reconstruction())
     with refused("has no pairs for the teachers to learn from"):
         train(noise_task(paired=False))
+
+
+def test_experiments_train_online_and_in_the_space_of_a_shipped_discriminator(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANCOMP_CACHE", str(tmp_path))
+    small = {"channels": "8_8_8_8_8_8_8_8", "blocks": 3}
+    taught = {"teacher": "edges2shoes/teacher", "network": small}
+    terms = {"cooperated_kd": {"weight": 3}, "kernel_alignment_kd": {"weight": 5}}
+    for kind, about in (
+        ("online", {"network": small, "wide": small, "terms": {"pixel_kd": {"weight": 1}}}),
+        ("online", {"network": small, "wide": small, "deep": {**small, "blocks": 4}}),
+        ("distilled", {**taught, "terms": terms}),
+    ):
+        spec = catalogue.whole({**about, "steps": 1, "batch_size": 2, "precision": "32-true"}, "edges2shoes")
+        run = Experiment(name="a", kind=kind, task="edges2shoes", spec=spec, seed=0)
+        assert run["network"]["in_channels"] == 1
+        trained = Job(run, changes={"progress": False}).train()
+        assert trained.step == 1
+        assert {*run["terms"]} <= {*trained.history.columns}
