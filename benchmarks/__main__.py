@@ -15,7 +15,19 @@ from typing import Protocol
 import psutil
 import torch
 
-from benchmarks import agd, cost, frechet, integers, loading, redraws, supernets, teachers, training, wavelets
+from benchmarks import (
+    agd,
+    cost,
+    frechet,
+    integers,
+    loading,
+    paper_size,
+    redraws,
+    supernets,
+    teachers,
+    training,
+    wavelets,
+)
 from benchmarks.side_by_side import FULL, QUICK, Budget
 from gancomp_core.errors import GancompError
 from gancomp_core.files import atomic_write
@@ -41,6 +53,7 @@ SUBJECTS: dict[str, Subject] = {
     "agd": agd.run,
     "integers": integers.run,
     "redraws": redraws.run,
+    "paper_size": paper_size.run,
 }
 README = Path(__file__).with_name("README.md")
 HEADER = ("what", "threads", "gancomp", "plain", "times as fast")
@@ -52,6 +65,7 @@ HEADERS = {  # of those that compare with other things
     "agd": agd.HEADER,
     "integers": integers.HEADER,
     "redraws": redraws.HEADER,
+    "paper_size": paper_size.HEADER,
 }
 BUSY = 0.3  # cores that other programs may use before the numbers say so
 
@@ -97,7 +111,8 @@ def conditions() -> str:
     """What the numbers depend on: machine, PyTorch, threads, and whether others use the machine too."""
     busy = psutil.cpu_percent(interval=1.0) / 100 * (psutil.cpu_count() or 1)
     others = f"; other programs used {busy:.1f} cores, so times are too long" if busy > BUSY else ""
-    return f"{machine_class()}; CPU only, PyTorch {torch.__version__}, up to {torch.get_num_threads()} threads{others}"
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU only"
+    return f"{machine_class()}; {gpu}, PyTorch {torch.__version__}, up to {torch.get_num_threads()} threads{others}"
 
 
 def table(name: str, rows: Sequence[Sequence[str]], where: str) -> str:

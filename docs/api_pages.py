@@ -21,7 +21,7 @@ from sphinx.util.nodes import make_refnode
 import gancomp_core
 
 PARTS = {
-    "Library": ["data", "nets", "measure", "train", "methods", "zoo", "importers", "compress"],
+    "Library": ["data", "nets", "measure", "train", "methods", "zoo", "importers", "compress", "full"],
     "Laboratory": ["lab"],
     "Course": ["course"],
 }

@@ -32,6 +32,8 @@ EXAMPLES = """examples:
   gancomp zoo check edges2shoes/teacher     does a model still score what its card says?
   gancomp benchmark show edges2shoes        every method side by side, in float32 and in int8
   gancomp benchmark claims                  what the papers claim, and what holds here
+  gancomp full pix2pix-teacher --pictures photos --dry-run
+                                            what a training of a paper's size takes on this machine
   gancomp course run 00 03-05               execute four notebooks without a browser
   gancomp demo --open                       draw, and two networks paint: a page that needs no server
 
@@ -73,7 +75,8 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"gancomp {__version__}")
     groups = _commands(parser)
-    for add in (_add_compress, _add_zoo, _add_runs, _add_search, _add_agd, _add_benchmark, _add_course, _add_demo):
+    for add in (_add_compress, _add_zoo, _add_runs, _add_search, _add_agd, _add_benchmark, _add_full, _add_course,
+                _add_demo):  # fmt: skip
         add(groups)
     return parser
 
@@ -417,6 +420,38 @@ def _benchmark_power(options: Namespace) -> None:
     from gancomp_core.lab.benchmark import power
 
     print(power().round(1).to_string(max_colwidth=70))
+
+
+# --- full size ------------------------------------------------------------------------------------------------------
+
+
+def _add_full(groups: Groups) -> None:
+    parser = _command(groups, "full", _full, "the methods at the papers' sizes, which want a GPU: list, plan, train")
+    parser.add_argument("name", nargs="?", metavar="PLAN", help="for example pix2pix-teacher; default: list all")
+    parser.add_argument("--pictures", metavar="FOLDER", help="a folder, or a task such as public:horse2zebra")
+    parser.add_argument("--size", type=int, help="height and width in pixels; default: 256")
+    parser.add_argument("--steps", type=int, help="fewer than the plan has")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random; default: 0")
+    parser.add_argument("--out", type=Path, default=Path("full"), help="folder for all plans; default: %(default)s")
+    parser.add_argument("--dry-run", action="store_true", help="time a few steps, print the plan and stop")
+
+
+def _full(options: Namespace) -> None:
+    from gancomp_core.full import estimate, pictures_of, plan_of, plans, run
+
+    if not options.name:
+        print("\n".join(f"{plan.name}: {plan.about}" for plan in plans().values()))
+        return
+    plan = plan_of(options.name)
+    if not options.pictures:
+        options.parser.error("name a folder of pictures, or a task: --pictures FOLDER")
+    if options.steps is not None and options.steps < 1:
+        options.parser.error("--steps is 1 or more")
+    _say_when()
+    task, how = pictures_of(plan, options.pictures, options.size), {"steps": options.steps, "seed": options.seed}
+    print(estimate(plan, task, options.out, **how), flush=True)
+    if not options.dry_run:
+        print(run(plan, task, options.out, **how))
 
 
 # --- course ---------------------------------------------------------------------------------------------------------
