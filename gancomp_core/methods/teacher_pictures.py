@@ -10,6 +10,7 @@ from gancomp_core.errors import GancompError
 from gancomp_core.measure.features import in_threads
 from gancomp_core.measure.running import measuring
 from gancomp_core.tensor_cache import cached
+from gancomp_core.train.config import default_device
 from gancomp_core.train.identity import digest
 
 BATCH = 64
@@ -32,12 +33,16 @@ def teacher_pictures(teacher: nn.Module, task: Task, split: str) -> Tensor:
     """
     sources = getattr(task, split).sources
 
+    device = torch.device(default_device())
+
     def paint(indices: Tensor) -> Tensor:
-        return to_uint8(teacher(to_float(sources[indices])))
+        return to_uint8(teacher(to_float(sources[indices].to(device)))).cpu()
 
     def make() -> Tensor:
-        with measuring(torch.device("cpu"), teacher):
-            return torch.cat(in_threads(torch.inference_mode()(paint), torch.arange(len(sources)).split(BATCH)))
+        with measuring(device, teacher):
+            parts = torch.arange(len(sources)).split(BATCH)
+            several = in_threads(torch.inference_mode()(paint), parts) if device.type == "cpu" else map(paint, parts)
+            return torch.cat(list(several))
 
     found = cached("pseudo_pairs", ("pictures", f"{taught_by(teacher, task)} {split}"), make)
     wanted = (len(sources), task.target_channels, task.size, task.size)

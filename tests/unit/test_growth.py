@@ -41,7 +41,7 @@ def test_tables_and_figure_come_from_what_was_measured(tmp_path):
              for subject, each in names.items()}  # fmt: skip
     found["space"] = {name: {**row, "networks": 10.0**place} for place, name in enumerate(growth.SPACES, 3)}
     tables = growth.tables(found)
-    assert "| 1,000 | 5.00 | 1 | 0.1 | 86.4 | 0.5 |" in tables["results"]
+    assert "| 1,000 | 5.00 | 1 | 0.1 | 86.4 | 12 | 3 |" in tables["results"]
     assert "| 1,000 | 2.0 | 5 | 5,000 | 7 | 1.00 |" in tables["pictures"]
     growth.draw(found, tmp_path / "growth.svg")
     assert "grows as x^" in (tmp_path / "growth.svg").read_text(encoding="utf-8")
