@@ -228,10 +228,10 @@ def draw(found: dict[str, dict[str, Row]], path: Path) -> None:
         spaces = {str(int(row["networks"])): row for row in found.get("space", {}).values()}
         given = {**found, "spaces": spaces}
         shown = (
-            ("width", "seconds", "channels of the first layer", "training: s a picture, 64 pixels"),
-            ("size", "seconds", "height and width in pixels", "training: s a picture, width 16"),
-            ("evaluation", "seconds", "height and width in pixels", "evaluation: s a picture, width 16"),
-            ("spaces", "seconds", "networks in the space", "search: s for 200 evaluations"),
+            ("width", "seconds", "channels of the first layer, at 64 pixels", "training: s a picture"),
+            ("size", "seconds", "pixels a side, at width 16", "training: s a picture"),
+            ("evaluation", "seconds", "pixels a side, at width 16", "evaluation: s a picture"),
+            ("spaces", "seconds", "networks in the space", "search: s, 200 evaluations"),
             ("store", "add", "rows in the table of results", "results: s to add a row"),
             ("pictures", "bytes", "pairs in the folder", "pictures: bytes in memory"),
         )

@@ -34,6 +34,7 @@ from gancomp_core.train.config import default_device, fastest_precision
 HEADER = ("what", "gancomp", "plain", "times as fast", "share of the measured peak")
 NAMES = ("pix2pix-teacher", "feature-distillation", "once-for-all")
 WARM_UP = 2  # steps that do not count
+ON_CPU = (64, 2, 3)  # pixels, pictures in a batch, steps
 Step = Callable[[int], object]
 
 
@@ -53,7 +54,7 @@ class OfPeak:
 def run(budget: Budget) -> Iterator[OfPeak]:
     """Pictures a second of a teacher's, a student's and a supernet's step."""
     gpu = default_device() == "cuda"
-    size, batch_size, steps = (256, None, 50) if gpu else (64, 2, 3)
+    size, batch_size, steps = (256, None, 50) if gpu else ON_CPU
     peak = multiplications_a_second()
     for name in NAMES:
         plan = plan_of(name)

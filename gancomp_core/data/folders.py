@@ -2,7 +2,7 @@
 
 Three layouts are known (see :data:`LAYOUTS`). Every file is read once when the task is made, to check and to
 fingerprint it; pictures are decoded when first asked for, and kept as uint8 while they fit into memory. What is known
-about a file takes about a hundred bytes, so a folder may hold millions of them.
+about a file takes a few hundred bytes, so a folder may hold millions of them.
 """
 
 from __future__ import annotations

@@ -164,8 +164,8 @@ def _few(task: Task, batch_size: int) -> Task:
     def some(split: PictureSet) -> PictureSet:
         return PictureSet(split.sources[:count], split.targets[:count])
 
-    parts = {name: some(getattr(task, name)) for name in ("train", "search", "test")}
-    return replace(task, fingerprint=f"{task.fingerprint}, the first {count}", **parts)
+    mark = f"{task.fingerprint}, the first {count}"
+    return replace(task, fingerprint=mark, train=some(task.train), search=some(task.search), test=some(task.test))
 
 
 def _teacher(plan: Plan, task: Task, out: Path) -> Networks:

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from benchmarks import agd, cost, frechet, integers, redraws, teachers, training
+from benchmarks import agd, cost, frechet, integers, paper_size, redraws, teachers, training
 from benchmarks.__main__ import README, SUBJECTS, main, measure, table, write
 from benchmarks.plain_pix2pix import plain_generator, with_weights_of
 from benchmarks.side_by_side import Budget, Comparison, compare, torch_threads
@@ -35,7 +35,7 @@ TINY = Budget(rounds=1, seconds=0, pictures=8)
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in SUBJECTS if name not in ("teachers", "supernets", "published", "redraws")]
+    "name", [name for name in SUBJECTS if name not in ("teachers", "supernets", "published", "redraws", "paper_size")]
 )
 def test_every_benchmark_gives_finite_ratios(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On small networks and few pictures: each export and each thousand painted pictures take seconds."""
@@ -49,6 +49,16 @@ def test_every_benchmark_gives_finite_ratios(name: str, monkeypatch: pytest.Monk
         assert isinstance(comparison, Comparison)
         assert len(comparison.ratios) == TINY.rounds
         assert all(math.isfinite(ratio) and ratio > 0 for ratio in comparison.ratios)
+
+
+def test_steps_of_the_papers_sizes_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At their real widths on small pictures: a teacher, and a supernet whose plain side is that of a student too."""
+    monkeypatch.setattr(paper_size, "ON_CPU", (64, 1, 1))
+    monkeypatch.setattr(paper_size, "NAMES", ("pix2pix-teacher", "once-for-all"))
+    for found in paper_size.run(TINY):
+        assert all(math.isfinite(ratio) and ratio > 0 for ratio in found.comparison.ratios)
+        assert 0 < found.share < 2
+        assert len(found.cells()) == len(paper_size.HEADER)
 
 
 def test_what_a_notebook_says_of_its_pictures_becomes_a_row(

@@ -96,7 +96,7 @@ def test_every_training_runs_at_its_real_width(name, folders, tmp_path, monkeypa
 
 def test_gaugan_runs_at_its_real_width_on_a_task_with_maps(tmp_path, monkeypatch):
     monkeypatch.setattr(running, "TIMED", 2)
-    plan = dataclasses.replace(plan_of("gaugan-teacher"), batch_size=1)
+    plan = dataclasses.replace(plan_of("gaugan-teacher"), batch_size=2)
     found = estimate(plan, pictures_of(plan, "landcover2satellite"), tmp_path)
     assert found.steps == plan.steps(len(found.task.train))
 
