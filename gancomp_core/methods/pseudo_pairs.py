@@ -22,6 +22,7 @@ from gancomp_core.train.loop import Trained, fit
 from gancomp_core.train.objectives import Objective
 from gancomp_core.train.outputs import Networks, scores_of_both
 from gancomp_core.train.pix2pix import new_discriminator
+from gancomp_core.train.processes import share, together
 
 
 def pseudo_pairs(task: Task, teacher: nn.Module) -> Task:
@@ -66,8 +67,8 @@ class RealPictures:
     fingerprint: str
 
     def draw(self, count: int) -> Tensor:
-        """``count`` of them, float in [-1, 1]."""
-        return to_float(self.pictures[torch.randint(len(self.pictures), (count,))])
+        """``count`` of them, float in [-1, 1]; several processes draw together, each its own part."""
+        return to_float(self.pictures[share(torch.randint(len(self.pictures), (together().count * count,)))])
 
 
 class PseudoPairOutputs(DistillationOutputs):

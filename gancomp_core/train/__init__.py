@@ -18,6 +18,7 @@ from gancomp_core.train.objectives import (
     term,
 )
 from gancomp_core.train.pix2pix import train_pix2pix
+from gancomp_core.train.processes import many_processes
 from gancomp_core.train.segmentation import train_segmenter
 from gancomp_core.train.super_resolution import train_super_resolution
 
@@ -41,6 +42,7 @@ __all__ = [
     "gan",
     "linear_decay",
     "load_weights",
+    "many_processes",
     "perceptual",
     "read_about",
     "reconstruction",

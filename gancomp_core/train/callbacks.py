@@ -19,6 +19,7 @@ from gancomp_core.errors import GancompError, TrainingDiverged
 from gancomp_core.files import atomic_write
 from gancomp_core.train.batch_norm import recalibrate
 from gancomp_core.train.checkpoints import load_state, save_state
+from gancomp_core.train.processes import number_of_first, wait_for_all
 from gancomp_core.train.progress import Progress
 
 if TYPE_CHECKING:
@@ -140,9 +141,13 @@ class Checkpoint(Callback):
             )
         training.load_state_dict(saved)
 
+    def before_step(self, training: Training) -> None:
+        """Ask in time: the processes of a training, whose clocks differ, agree with the values of the step."""
+        if time.monotonic() - self.saved >= self.seconds:
+            training.save_now = True
+
     def after_step(self, training: Training) -> None:
-        due = training.save_now or time.monotonic() - self.saved > self.seconds
-        if training.step < training.config.steps and not due:
+        if training.step < training.config.steps and not training.save_now:
             return
         for name, network in training.learning.items():
             if not all(torch.isfinite(p).all() for p in network.parameters()):
@@ -151,6 +156,7 @@ class Checkpoint(Callback):
             save_state({"identity": training.identity, **training.state_dict()}, self.path)
             with atomic_write(Path(self.path).with_suffix(".csv")) as temporary:
                 pd.DataFrame(training.history).to_csv(temporary, index=False)
+        wait_for_all()  # no process goes on before it is written
         training.last_good, training.save_now, self.saved = Path(self.path), False, time.monotonic()
 
 
@@ -187,7 +193,7 @@ class Evaluate(Callback):
 
     Args:
         measure: From a network to a number; less is better.
-        every: Steps between measurements; their time does not count as training.
+        every: Steps between measurements, which the first process makes; their time does not count as training.
         network: Which of the averaged networks.
 
     ``curve`` is the number by step, ``best`` the weights of the smallest one; checkpoints keep both.
@@ -209,7 +215,8 @@ class Evaluate(Callback):
             return
         network = training.averaged[self.network]
         with training.paused(), torch.random.fork_rng():
-            self.curve[training.step] = float(self.measure(network))
+            found = float(self.measure(network)) if training.fabric.is_global_zero else math.nan
+            self.curve[training.step] = number_of_first(found)
         training.save_now = True
         if self.best_step == training.step:
             self.best = {name: tensor.clone() for name, tensor in network.state_dict().items()}

@@ -23,6 +23,7 @@ from gancomp_core.train.loop import Game, OptimizerGroup, Trained, batches_of, f
 from gancomp_core.train.objectives import LSGAN, Objective, critic, gan, term
 from gancomp_core.train.outputs import Networks, scores_of_both
 from gancomp_core.train.pix2pix import SMALLEST
+from gancomp_core.train.processes import share, whole
 from gancomp_core.train.progress import tile
 
 #: The four networks of the game; "generator" goes from source to target, "backward_generator" returns.
@@ -35,7 +36,7 @@ class ImagePool(Callback):
     """Shows a discriminator earlier fakes too, so that it does not forget old mistakes (Shrivastava et al. 2017).
 
     Maps fakes [N, C, H, W] to as many: each is, with probability 1/2, exchanged for one of the ``size`` fakes that it
-    holds. Checkpoints keep them under ``label``.
+    holds. Checkpoints keep them under ``label``. Several processes hold the same pictures, those of whole batches.
     """
 
     size: int
@@ -47,6 +48,7 @@ class ImagePool(Callback):
 
     @torch.no_grad()
     def __call__(self, fakes: Tensor) -> Tensor:
+        fakes = whole(fakes)
         shown = fakes.clone()
         for i, fake in enumerate(fakes):
             if len(self.held) < self.size:
@@ -55,7 +57,7 @@ class ImagePool(Callback):
                 place = int(torch.randint(self.size, ()))
                 shown[i] = self.held[place]
                 self.held[place] = fake.clone()
-        return shown
+        return share(shown)
 
     @property
     def name(self) -> str:

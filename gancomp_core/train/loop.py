@@ -22,15 +22,26 @@ from typing import Any, Protocol
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, nn
 
 from gancomp_core.data import Batch, Batches, PictureSet, Task
 from gancomp_core.errors import GancompError, TrainingDiverged
 from gancomp_core.train.callbacks import Callback, MovingAverage, Preview, ShowProgress, State, ordered
-from gancomp_core.train.config import TrainConfig, default_device, single_process
+from gancomp_core.train.config import TrainConfig, default_device
 from gancomp_core.train.identity import describe, digest
+from gancomp_core.train.lost import watched
 from gancomp_core.train.objectives import Objective
 from gancomp_core.train.outputs import Networks
+from gancomp_core.train.processes import (
+    average_gradients,
+    batch_norms_joined,
+    check_same_step,
+    joined,
+    many_processes,
+    mean_of_all,
+    start_alike,
+)
 
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # silence its start-up log
 EXPLODED = 1e5  # how many times its first value (or 1, where that is less) a term may become
@@ -167,6 +178,19 @@ class Training:
         now = time.monotonic()
         self.seconds, self._since = self.seconds + now - self._since, now
 
+    def carry_out(self) -> None:
+        """The callbacks' beginning, all steps that are left, and the callbacks' end."""
+        start_alike(self.networks.values())
+        with contextlib.ExitStack() as left:
+            for callback in self.callbacks:
+                left.callback(callback.close)
+                callback.begin(self)
+            check_same_step(self.step)
+            with batch_norms_joined(self.networks.values()):
+                self.run()
+            for callback in self.callbacks:
+                callback.end(self)
+
     def run(self) -> None:
         """All steps that are left."""
         record_every = max(1, self.config.steps // 200)
@@ -201,9 +225,20 @@ class Training:
                 total, parts = group.objective(self.outputs)
                 optimizer.zero_grad(set_to_none=True)
                 self.fabric.backward(total)
+            average_gradients(p for name in group.networks for p in self.networks[name].parameters())
             optimizer.step()
             values |= {name: value.detach() for name, value in parts.items()}
-        return dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
+        return self._of_all(values)
+
+    def _of_all(self, values: dict[str, Tensor]) -> dict[str, float]:
+        """Every term over the whole batch; where one process wants a checkpoint, all of them make it together."""
+        numbers = torch.stack(list(values.values()))
+        if self.fabric.world_size > 1:
+            *found, wanted = mean_of_all(torch.cat([numbers, numbers.new_tensor([self.save_now])])).tolist()
+            self.save_now = wanted > 0
+        else:
+            found = numbers.tolist()
+        return dict(zip(values, found, strict=True))
 
     def _check_values(self) -> None:
         """Raise where a term is no number any more, or out of all proportion to its first value."""
@@ -273,14 +308,11 @@ def fit(game: Game, data: BatchSource | Task, config: TrainConfig, callbacks: Se
     asked = config.progress and not any(isinstance(each, ShowProgress) for each in callbacks)
     shown = (ShowProgress(),) if asked else ()
     every = ordered((average, *game.callbacks, *callbacks, *shown))
-    training = Training(game, batches, config, config.fabric or single_process(config.precision), every)
-    with torch.random.fork_rng(), contextlib.ExitStack() as left:
-        for callback in every:
-            left.callback(callback.close)
-            callback.begin(training)
-        training.run()
-        for callback in every:
-            callback.end(training)
+    fabric = config.fabric or many_processes(config.precision)
+    with joined(fabric), torch.random.fork_rng():
+        training = Training(game, batches, config, fabric, every)
+        with watched(fabric.global_rank, fabric.world_size, lambda: (training.step, training.last_good)):
+            training.carry_out()
     return Trained(
         models={name: getattr(each, "module", each).eval() for name, each in training.networks.items()},
         averaged=average.networks,
@@ -325,10 +357,10 @@ def batches_of(
 
 
 def _ready(network: nn.Module, fabric: Fabric) -> nn.Module:
-    """The network on its device; several processes share gradients, so what has none cannot be wrapped there."""
-    if fabric.world_size > 1 and not any(p.requires_grad for p in network.parameters()):
-        return fabric.to_device(network)
-    return fabric.setup_module(network)
+    """The network on its device, in its precision; processes average gradients themselves, so DDP does not wrap it."""
+    if fabric.world_size == 1:
+        return fabric.setup_module(network)
+    return _FabricModule(fabric.to_device(fabric.strategy.precision.convert_module(network)), fabric.strategy)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import PerceptualDistance
 from gancomp_core.train.feature_maps import FeatureMaps
+from gancomp_core.train.processes import mean_of_all
 
 if TYPE_CHECKING:
     from gancomp_core.train.outputs import PairedOutputs, SemanticOutputs
@@ -278,7 +279,7 @@ def gram(maps: Tensor) -> Tensor:
 
 def _relative_error(ours: Tensor, theirs: Tensor) -> Tensor:
     ours, theirs = ours.float(), theirs.float()
-    return (ours - theirs).square().mean() / theirs.square().mean().clamp_min(1e-8)
+    return (ours - theirs).square().mean() / mean_of_all(theirs.square().mean()).clamp_min(1e-8)
 
 
 @term()
