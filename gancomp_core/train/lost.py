@@ -86,7 +86,10 @@ class SignsOfLife:
         self.lost: Callable[[list[int]], GancompError] | None = None  # while a training runs: what to say then
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
         # a connection of its own: that of the process group may be waiting for something
-        store = dist.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=10))  # type: ignore[attr-defined]
+        libuv = os.environ.get("USE_LIBUV", "1") == "1"  # torch for Windows may lack it
+        store = dist.TCPStore(  # type: ignore[attr-defined]
+            address, port, is_master=False, timeout=timedelta(seconds=10), use_libuv=libuv
+        )
         self.store = dist.PrefixStore("gancomp", store)  # type: ignore[attr-defined]
         self.seen: dict[int, tuple[bytes, float]] = {}
         self._give()

@@ -9,10 +9,13 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,7 @@ from factories import (
     map_task,
     noise_task,
     random_resnet,
+    refused,
     resnet,
     short_config,
     smooth,
@@ -57,17 +61,19 @@ from gancomp_core.train import (
     gan,
     gaugan,
     loop,
+    lost,
     many_processes,
     reconstruction,
     train_cyclegan,
     train_pix2pix,
     train_segmenter,
 )
+from gancomp_core.train.checkpoints import load_state
 from gancomp_core.train.objectives import content, feature_matching, style
 
 SPADE = SpadeArchitecture(ChannelConfig.parse("8_4_2_2_2_2_4_8"), upsampling="normal", label_channels=3)
 SPACE = ArchitectureSpace(resnet(16, 3), SearchSpace(((16, 8),) * 8), depths=(3,), kernels=(3,))
-LONGEST = 300.0  # seconds that a loaded machine may take to start a few processes
+LONGEST = 1200.0  # seconds that a loaded machine may take to start a few processes
 
 
 class Maps(nn.Module):
@@ -167,7 +173,7 @@ def outcome(trained: Trained) -> dict[str, Any]:
     return {**trained.history.to_dict("list"), **sizes}
 
 
-def all_methods(folder: Path) -> dict[str, Any]:
+def all_methods() -> dict[str, Any]:
     """Every method in float64, and one in float32."""
     with in_double():
         found = {name: outcome(method()) for name, method in METHODS.items()}
@@ -188,7 +194,7 @@ def around_the_steps(folder: Path) -> dict[str, Any]:
 
     watch, written = Evaluate(measure, every=2), folder / "watched.ckpt"
     with mock.patch.object(callbacks, "save_state", wraps=callbacks.save_state) as saved:
-        train_pix2pix(noise_task(), resnet(), config(progress=True), callbacks=[watch, Checkpoint(written)])
+        train_pix2pix(noise_task(), resnet(), config(progress=True), callbacks=[watch, Checkpoint(written, seconds=1e9)])
     found: dict[str, Any] = {"measured": len(measured), "saved": saved.call_count, "curve": list(watch.curve.values())}
     begin(folder / "begun by two.ckpt")
     found["went on"] = outcome(go_on(folder / "begun by one.ckpt"))
@@ -212,14 +218,20 @@ def begin(checkpoint: Path) -> None:
         go_on(checkpoint, StopAfter(3))
 
 
+def everything(folder: Path) -> dict[str, Any]:
+    """All that ends by itself."""
+    return {**all_methods(), **around_the_steps(folder)}
+
+
 def forever(folder: Path) -> dict[str, Any]:
-    """A training that saves after every step, until somebody kills it."""
+    """A training that saves after every step, until it is killed."""
+    lost.SILENCE = float(os.environ.get("SILENCE", lost.SILENCE))
     (folder / f"pid of {os.environ['RANK']}").write_text(str(os.getpid()))
     around = [Checkpoint(folder / "training.ckpt", seconds=0.0)]
     return outcome(train_pix2pix(noise_task(), resnet(), config(1_000_000), callbacks=around))
 
 
-JOBS = {job.__name__: job for job in (all_methods, around_the_steps, forever)}
+JOBS = {job.__name__: job for job in (everything, forever)}
 
 
 # ---- starting them --------------------------------------------------------------------------------------------------
@@ -262,14 +274,6 @@ def by_hand(job: str, folder: Path) -> list[subprocess.Popen[str]]:
     return [start([sys.executable], job, folder, RANK=rank, LOCAL_RANK=rank, **same) for rank in "01"]
 
 
-def done(process: subprocess.Popen[str], folder: Path, job: str) -> list[dict[str, Any]]:
-    """What both processes wrote."""
-    said, _ = process.communicate(timeout=LONGEST)
-    assert process.returncode == 0, said
-    found = [json.loads((folder / f"{job} {rank}.json").read_text()) for rank in (0, 1)]
-    return [{**each, "said": said} for each in found]
-
-
 def close(found: Any, wanted: Any, tolerance: float) -> None:
     assert set(found) == set(wanted)
     for name, values in wanted.items():
@@ -279,24 +283,25 @@ def close(found: Any, wanted: Any, tolerance: float) -> None:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """All methods in this process."""
-    folder = tmp_path_factory.mktemp("alone")
-    with mock.patch.dict(os.environ, GANCOMP_CACHE=str(folder)):
-        return all_methods(folder)
+    with mock.patch.dict(os.environ, GANCOMP_CACHE=str(tmp_path_factory.mktemp("alone"))):
+        return all_methods()
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """All methods in two processes of torchrun: what each of them saw."""
-    folder = tmp_path_factory.mktemp("both")
-    return done(start(torchrun(), "all_methods", folder), folder, "all_methods")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where two processes write, and go on with what this one began."""
+    begin((folder := tmp_path_factory.mktemp("both")) / "begun by one.ckpt")
+    return folder
 
 
 @pytest.fixture(scope="module")
-def around(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
-    """The rest in two processes of fabric run."""
-    folder = tmp_path_factory.mktemp("around")
-    begin(folder / "begun by one.ckpt")
-    return folder, done(start(fabric_run(), "around_the_steps", folder), folder, "around_the_steps")
+def both(folder: Path) -> list[dict[str, Any]]:
+    """What two processes of fabric run saw, each for itself, and what they said together."""
+    process = start(fabric_run(), "everything", folder)
+    said, _ = process.communicate(timeout=LONGEST)
+    assert process.returncode == 0, said
+    found = [json.loads((folder / f"everything {rank}.json").read_text()) for rank in (0, 1)]
+    return [{**each, "said": said} for each in found]
 
 
 # ---- the same losses ------------------------------------------------------------------------------------------------
@@ -333,25 +338,94 @@ def test_alone_the_processes_are_one():
 # ---- what is written, and going on ----------------------------------------------------------------------------------
 
 
-def test_the_first_process_alone_writes_measures_and_shows(around):
-    first, second = around[1]
+def test_the_first_process_alone_writes_measures_and_shows(both):
+    first, second = both
     assert (first["measured"], first["saved"]) == (2, 2)
     assert (second["measured"], second["saved"]) == (0, 0)
     assert first["curve"] == second["curve"]
     assert first["said"].count("step 4 of 4") == 1, first["said"]
 
 
-@pytest.mark.parametrize("begun", ["one", "two"])
-def test_another_number_of_processes_goes_on_with_the_same_training(begun, around, alone):
-    folder, (first, _) = around
-    found = first["went on"] if begun == "one" else outcome(go_on(folder / "begun by two.ckpt"))
-    close(found, alone["cyclegan"], 1e-7)
+def test_one_process_goes_on_with_what_two_began(folder, both, alone):
+    close(outcome(go_on(folder / "begun by two.ckpt")), alone["cyclegan"], 1e-7)
 
 
-def test_a_batch_that_cannot_be_shared_is_refused_in_one_sentence(around):
-    said = around[1][0]["refused"]
+def test_two_processes_go_on_with_what_one_began(both, alone):
+    close(both[0]["went on"], alone["cyclegan"], 1e-7)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused_in_one_sentence(both):
+    said = both[0]["refused"]
     assert "A batch of 3 pictures cannot be shared equally by 2 processes" in said
     assert is_one_sentence(said)
+
+
+# ---- a process that disappears --------------------------------------------------------------------------------------
+
+
+def saving(folder: Path, *started: subprocess.Popen[str]) -> list[int]:
+    """The process ids of both, as soon as they have trained so far that there is a checkpoint."""
+    until = time.monotonic() + LONGEST
+    while not (folder / "training.csv").exists():
+        assert time.monotonic() < until
+        assert all(process.poll() is None for process in started), started[0].communicate()[0]
+        time.sleep(0.1)
+    return [int((folder / f"pid of {rank}").read_text()) for rank in (0, 1)]
+
+
+def told(survivor: subprocess.Popen[str], folder: Path, who: str) -> str:
+    """What the survivor said when it stopped, which must name step, process and checkpoint, which is whole."""
+    said, _ = survivor.communicate(timeout=LONGEST)
+    assert survivor.returncode != 0
+    assert re.search(rf"ProcessLost: At step \d+ process {who} of 0 to 1 disappeared \(.+\), so the", said), said
+    assert f"{folder / 'training.ckpt'} holds the last checkpoint" in said
+    assert load_state(folder / "training.ckpt")["step"] > 0
+    return said
+
+
+def test_when_one_process_is_killed_the_others_stop_and_say_how_to_go_on(tmp_path):
+    launcher = start(torchrun(), "forever", tmp_path)
+    os.kill(saving(tmp_path, launcher)[1], getattr(signal, "SIGKILL", signal.SIGTERM))
+    assert re.search(r"goes on from it: torchrun --nproc-per-node=2 \S+ forever", told(launcher, tmp_path, "1"))
+
+
+def test_the_loss_of_the_first_process_where_all_meet_is_noticed_too(tmp_path):
+    first, second = by_hand("forever", tmp_path)
+    saving(tmp_path, first, second)
+    first.kill()
+    told(second, tmp_path, "0")
+    first.communicate()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="Windows cannot stop a process for a while")
+def test_a_process_that_freezes_holds_the_others_up_for_a_while_only(tmp_path, monkeypatch):
+    monkeypatch.setenv("SILENCE", "6")
+    first, second = by_hand("forever", tmp_path)
+    saving(tmp_path, first, second)
+    second.send_signal(signal.SIGSTOP)
+    try:
+        assert "silent for 6 s" in told(first, tmp_path, "1")
+    finally:
+        second.kill()
+        second.communicate()
+
+
+class Living:
+    """The signs of processes that all live."""
+
+    lost = None
+
+    def silent(self, seconds: float) -> list[int]:
+        return []
+
+
+def test_a_training_that_is_told_to_stop_says_how_to_go_on(monkeypatch):
+    monkeypatch.setattr(lost, "_signs", Living())
+    monkeypatch.setattr(lost, "BEAT", 0.0)
+    before = signal.getsignal(signal.SIGTERM)
+    with refused("told to stop .SIGTERM. at step 7; run.ckpt holds"), lost.watched(0, 2, lambda: (7, "run.ckpt")):
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 if __name__ == "__main__":
