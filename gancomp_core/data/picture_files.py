@@ -73,7 +73,9 @@ def _listed(folder: Path) -> list[tuple[str, bool]]:
     """
     try:
         with os.scandir(folder) as found:  # which, unlike Path, seldom asks the disk about each file
-            listed = list(found)
+            return [(entry.name, _is_folder(entry)) for entry in found]
+    except GancompError:
+        raise
     except FileNotFoundError as error:
         raise GancompError(f"The folder {folder} does not exist.") from error
     except NotADirectoryError as error:
@@ -82,7 +84,6 @@ def _listed(folder: Path) -> list[tuple[str, bool]]:
         raise GancompError(f"No permission to list the folder {folder}; change its permissions.") from error
     except (OSError, ValueError) as error:  # ValueError: a name with a zero in it
         raise GancompError(f"The folder '{shown(str(folder))}' cannot be listed; check its name.") from error
-    return [(entry.name, _is_folder(entry)) for entry in listed]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
