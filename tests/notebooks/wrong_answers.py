@@ -142,6 +142,12 @@ WRONG_ANSWERS = {
         "a list": lambda w, o, t: [F.mse_loss(adapt(a), b) for adapt, a, b in zip(w, o, t, strict=True)],
         "a float": lambda w, o, t: nb03.feature_loss(w, o, t).item(),
     },
+    "train_taps": {
+        "last loss": lambda *given: nb03.train_taps(*given)[-1],
+        "one step too few": lambda s, a, x, w, n, lr: nb03.train_taps(s, a, x, w, n - 1, lr),
+        "twice the rate": lambda s, a, x, w, n, lr: nb03.train_taps(s, a, x, w, n, 2 * lr),
+        "graphs kept": lambda s, a, x, w, n, lr: [nb03.feature_loss(a, s(x), w) for _ in range(n)],
+    },
     "narrower_chain": {
         "in the order of their places": lambda w, n: [part.flip(0) for part in nb03.narrower_chain(w, n)],
         "last layer forgotten": lambda w, n: nb03.narrower_chain(w, n)[:-1],

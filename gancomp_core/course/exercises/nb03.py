@@ -1,14 +1,15 @@
-"""Exercises of notebook 03: pictures as logits, features through adaptors, channels chained through the layers."""
+"""Exercises of notebook 03: logits, features through adaptors, a training to debug, channels chained through layers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gancomp_core.course.answers import tensor, tensors
+from gancomp_core.course.answers import Wrong, tensor, tensors
 from gancomp_core.course.exercise import Exercise, Group, noise
 
 # --- pictures as logits ----------------------------------------------------------------------------------------------
@@ -154,6 +155,115 @@ FEATURE_LOSS = Exercise(
     },
 )
 
+# --- a training to debug ---------------------------------------------------------------------------------------------
+
+
+class _Tapped(nn.Module):
+    """A student of two layers, of which both features are tapped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 3, 3, padding=1), nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, drawing: Tensor) -> list[Tensor]:
+        low = self.first(drawing).tanh()
+        return [low, self.second(low).tanh()]
+
+
+def _tapped(seed: int) -> _Tapped:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return _Tapped()
+
+
+@dataclass(frozen=True)
+class _Training:
+    """The training of the exercise with any of its faults, and some that a repair may bring."""
+
+    student_learns: bool = True
+    adaptors_learn: bool = True
+    cleared: bool = True
+    restarted: bool = False  # a new optimizer in every step
+    optimizer: type[torch.optim.Optimizer] = torch.optim.Adam
+    average: bool = False
+
+    def __call__(
+        self, student: nn.Module, adaptors: nn.ModuleList, drawing: Tensor, wanted: Features, steps: int, lr: float
+    ) -> list[float]:
+        learning = [*student.parameters(), *(adaptors.parameters() if self.adaptors_learn else [])]
+        optimizer = self.optimizer(learning, lr=lr)  # type: ignore[call-arg]
+        losses = []
+        for _ in range(steps):
+            found = [each if self.student_learns else each.detach() for each in student(drawing)]
+            loss = feature_loss(adaptors, found, wanted) / (len(found) if self.average else 1)
+            if self.restarted:
+                optimizer = self.optimizer(learning, lr=lr)  # type: ignore[call-arg]
+            if self.cleared:
+                optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        return losses
+
+
+def train_taps(
+    student: nn.Module, adaptors: nn.ModuleList, drawing: Tensor, wanted: Features, steps: int, lr: float
+) -> list[float]:
+    return _Training()(student, adaptors, drawing, wanted, steps, lr)
+
+
+def _curve(value: object, *arguments: object) -> Tensor:
+    """The losses of all steps."""
+    if isinstance(value, Tensor):
+        value = value.tolist()
+    if not isinstance(value, list | tuple) or not all(isinstance(loss, float | int | Tensor) for loss in value):
+        raise Wrong("a list with the loss of every step is wanted; return `losses` as the function did.")
+    if value and isinstance(value[0], Tensor) and value[0].requires_grad:
+        raise Wrong("each loss keeps the graph of its whole step in memory; append `loss.item()`, a plain number.")
+    return torch.tensor([float(loss) for loss in value])
+
+
+TRAIN_TAPS = Exercise(
+    reference=train_taps,
+    kind=_curve,
+    inputs=[
+        (
+            _tapped(seed),
+            _adaptors(((3, 5), (4, 6)), seed),
+            noise(4, 1, 6, 6, seed=seed),
+            [noise(4, width, 6, 6, seed=10 + seed) for width in (5, 6)],
+            6,
+            0.02,
+        )
+        for seed in (1, 2)
+    ],
+    found=(
+        _Training(student_learns=False, adaptors_learn=False),
+        "The loss is the same at every step, as in the training that you found: nothing moves that the loss depends "
+        "on. Follow the gradient backwards: where is it cut off, and what does the optimizer hold?",
+    ),
+    mutants={
+        "Better: the student learns now. The adaptors do not, they are missing in the optimizer; and something is left "
+        "over from step to step.": _Training(adaptors_learn=False, cleared=False),
+        "Better: the adaptors learn now. The student does not, its features are cut off from it; and something is left "
+        "over from step to step.": _Training(student_learns=False, cleared=False),
+        "One cause is left: the adaptors keep their random weights, so the student imitates a random mixture. Give "
+        "their parameters to the optimizer as well.": _Training(adaptors_learn=False),
+        "One cause is left: the student does not learn, the adaptors do all the work. Its features are detached, or "
+        "its parameters are not in the optimizer.": _Training(student_learns=False),
+        "One cause is left: the gradients of earlier steps add up, so every step repeats all the others. Clear them "
+        "in each step, before backward().": _Training(cleared=False),
+        "The three causes are gone, but you make a new optimizer in every step, and Adam forgets what it has measured; "
+        "make it once, before the loop.": _Training(restarted=True),
+        "The three causes are gone, but you have exchanged the optimizer; Adam was no cause, keep it.": _Training(
+            optimizer=torch.optim.SGD
+        ),
+        "The three causes are gone, but you average over the taps; the loss was their sum, and no cause.": _Training(
+            average=True
+        ),
+    },
+)
+
 # --- channels chained through the layers -----------------------------------------------------------------------------
 
 Weights = Sequence[Tensor]
@@ -247,4 +357,4 @@ NARROWER_CHAIN = Exercise(
     },
 )
 
-EXERCISES = [LOGIT_LOSS, FEATURE_LOSS, NARROWER_CHAIN]
+EXERCISES = [LOGIT_LOSS, FEATURE_LOSS, TRAIN_TAPS, NARROWER_CHAIN]
