@@ -7,6 +7,7 @@ another has given none for :data:`SILENCE` seconds.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shlex
@@ -95,7 +96,15 @@ class SignsOfLife:
         self._give()
         dist.barrier()  # from here on all have given one
         self._look()
-        threading.Thread(target=self._live, daemon=True, name="signs of life").start()
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._live, daemon=True, name="signs of life")
+        self.thread.start()
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        """A thread that is in torch while Python ends would abort the process."""
+        self.ended.set()
+        self.thread.join(timeout=15)
 
     def _give(self) -> None:
         self.store.set(str(self.rank), str(time.time_ns()))
@@ -115,8 +124,7 @@ class SignsOfLife:
         return [rank for rank, (_, when) in self.seen.items() if now - when > seconds]
 
     def _live(self) -> None:
-        while True:
-            time.sleep(BEAT)
+        while not self.ended.wait(BEAT):
             with contextlib.suppress(RuntimeError):  # the store is gone
                 self._give()
                 self._look()
