@@ -27,6 +27,7 @@ from benchmarks import (
     teachers,
     training,
     wavelets,
+    workers,
 )
 from benchmarks.side_by_side import FULL, QUICK, Budget
 from gancomp_core.errors import GancompError
@@ -54,6 +55,7 @@ SUBJECTS: dict[str, Subject] = {
     "integers": integers.run,
     "redraws": redraws.run,
     "paper_size": paper_size.run,
+    "workers": workers.run,
 }
 README = Path(__file__).with_name("README.md")
 HEADER = ("what", "threads", "gancomp", "plain", "times as fast")
@@ -66,6 +68,7 @@ HEADERS = {  # of those that compare with other things
     "integers": integers.HEADER,
     "redraws": redraws.HEADER,
     "paper_size": paper_size.HEADER,
+    "workers": workers.HEADER,
 }
 BUSY = 0.3  # cores that other programs may use before the numbers say so
 

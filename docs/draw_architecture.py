@@ -22,7 +22,7 @@ LAYERS = [
     ("Library", "train/", "one loop, objectives, callbacks, checkpoints"),
     ("Library", "measure/", "cost, latency, quality, statistics, ONNX"),
     ("Library", "nets/  |  data/", "architectures, layers, spaces  |  tasks, batches"),
-    ("Library", "files, errors", "paths, atomic writes, one-sentence errors"),
+    ("Library", "executors, files, errors", "workers, paths, atomic writes, one-sentence errors"),
 ]
 
 # (what is on disk, its contents, the layer beside which it stands, "r" read, "w" written, "rw" both)

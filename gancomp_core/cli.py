@@ -109,6 +109,13 @@ def _say_when() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
 
 
+def _add_workers(parser: ArgumentParser) -> None:
+    """Where the work is done; :func:`gancomp_core.executors.chosen` takes both."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, metavar="N", help="processes of this machine; default: this one alone")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="of a dask cluster, such as tcp://host:8786")
+
+
 # --- compress -------------------------------------------------------------------------------------------------------
 
 
@@ -240,6 +247,7 @@ def _add_runs(groups: Groups) -> None:
     _command(group, "list", _runs_list, "list the plans, and how much of each is recorded")
     do = _command(group, "do", _runs_do, "train what is not recorded yet of a plan, and print its rows")
     do.add_argument("plans", nargs="+", metavar="PLAN", help="plans, for example edges2shoes/plain")
+    _add_workers(do)
     _command(group, "show", _runs_show, "print every recorded run")
 
 
@@ -256,10 +264,14 @@ def _list(section: str, what: str) -> None:
 
 
 def _runs_do(options: Namespace) -> None:
-    from gancomp_core.lab import do
+    from gancomp_core.executors import chosen
+    from gancomp_core.lab import do, planned, record_all
 
     _say_when()
     columns = ("kind", "spec", "seed", "fd_last", "kid_last", "psnr_last", "minutes")
+    experiments = [each for name in options.plans for each in planned(name)]
+    with chosen(options.workers, options.scheduler) as executor:
+        record_all(experiments, executor)
     for name in options.plans:
         print(do(name).filter(columns).to_string(index=False))
 
@@ -288,6 +300,7 @@ def _add_search(groups: Groups) -> None:
     do = _command(group, "do", _search_do, "do searches and record the networks they evaluated")
     do.add_argument("names", nargs="*", metavar="SEARCH", help='for example "edges2shoes/small space"')
     do.add_argument("--all", action="store_true", help="every search")
+    _add_workers(do)
 
 
 def _search_list(options: Namespace) -> None:
@@ -295,12 +308,15 @@ def _search_list(options: Namespace) -> None:
 
 
 def _search_do(options: Namespace) -> None:
+    from gancomp_core.executors import chosen
     from gancomp_core.lab import do, frontier
 
+    names = _named(options, "searches", "search")
     _say_when()
-    for name in _named(options, "searches", "search"):
-        do(name, "searches")
-        print(frontier(name))
+    with chosen(options.workers, options.scheduler) as executor:
+        for name in names:
+            do(name, "searches", executor)
+            print(frontier(name))
 
 
 def _add_agd(groups: Groups) -> None:
@@ -332,14 +348,12 @@ def _add_benchmark(groups: Groups) -> None:
     group = _group(
         groups, "benchmark", "all methods under one teacher and one clock: list, do, add, show, claims, power"
     )
+    steps = "complete the rows: train, quantize and score what is missing, then time everything"
+    do = _command(group, "do", _benchmark_do, steps)
+    _add_workers(do)
     for parser in (
         _command(group, "list", _benchmark_list, "list the rows, and what of them is measured"),
-        _command(
-            group,
-            "do",
-            _benchmark_do,
-            "complete the rows: train, quantize and score what is missing, then time everything",
-        ),
+        do,
         _command(group, "show", _benchmark_show, "print scores and costs of all rows"),
     ):
         parser.add_argument("tasks", nargs="*", metavar="TASK", help="for example edges2shoes; default: all")
@@ -361,11 +375,13 @@ def _benchmark_list(options: Namespace) -> None:
 
 
 def _benchmark_do(options: Namespace) -> None:
+    from gancomp_core.executors import chosen
     from gancomp_core.lab.benchmark import TASKS, do, timed
 
     _say_when()
-    for task in options.tasks or TASKS:
-        do(task)
+    with chosen(options.workers, options.scheduler) as executor:
+        for task in options.tasks or TASKS:
+            do(task, executor)
     timed()  # last, with nothing else to do
 
 

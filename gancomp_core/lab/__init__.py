@@ -17,7 +17,7 @@ flatter every method.
 from gancomp_core.lab.catalogue import Query, find, names, planned
 from gancomp_core.lab.experiment import KINDS, PROTOCOLS, Experiment, Protocol, kind
 from gancomp_core.lab.networks import architecture_of
-from gancomp_core.lab.recording import do, generator_of, progress, record
+from gancomp_core.lab.recording import do, generator_of, progress, record, record_all
 from gancomp_core.lab.results import rows
 from gancomp_core.lab.searches import AgdSearch, SupernetSearch, agd_search_of, frontier
 
@@ -40,5 +40,6 @@ __all__ = [
     "planned",
     "progress",
     "record",
+    "record_all",
     "rows",
 ]

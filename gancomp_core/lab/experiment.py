@@ -47,6 +47,7 @@ class Kind:
         watched: Whether a training is evaluated on the way, so that the best of its weights may be earlier than the
             last.
         version: Version of the way to measure, for a kind that does not train.
+        spreads: Whether it shares its own work out, and is given the executor behind the experiment.
     """
 
     function: Callable[..., Any]
@@ -55,6 +56,7 @@ class Kind:
     trains: bool = False
     watched: bool = False
     version: int = 1
+    spreads: bool = False
 
 
 #: All kinds by name; the modules of the laboratory register them with :func:`kind`.
@@ -62,7 +64,9 @@ KINDS: dict[str, Kind] = {}
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def kind(name: str, *, trains: bool = False, watched: bool = True, version: int = 1) -> Callable[[Function], Function]:
+def kind(
+    name: str, *, trains: bool = False, watched: bool = True, version: int = 1, spreads: bool = False
+) -> Callable[[Function], Function]:
     """Register a function as a kind: its keyword-only arguments are the entries of a specification.
 
     A function that trains gets a :class:`gancomp_core.lab.kinds.Job` and returns what it trained; any other gets the
@@ -73,6 +77,7 @@ def kind(name: str, *, trains: bool = False, watched: bool = True, version: int 
         trains: Whether it is a training.
         watched: Whether a training is evaluated on the way.
         version: Version of the way to measure, for a kind that does not train.
+        spreads: Whether it shares its own work out, and is given the executor behind the experiment.
 
     Returns:
         A decorator.
@@ -80,7 +85,8 @@ def kind(name: str, *, trains: bool = False, watched: bool = True, version: int 
 
     def register(function: Function) -> Function:
         needed, defaults = entries_of(function)
-        KINDS[name] = Kind(function, needed, {**(TRAINING if trains else {}), **defaults}, trains, watched, version)
+        defaults = {**(TRAINING if trains else {}), **defaults}
+        KINDS[name] = Kind(function, needed, defaults, trains, watched, version, spreads)
         return function
 
     return register

@@ -8,7 +8,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, cast
 
-from gancomp_core import zoo
+from gancomp_core import files, zoo
 from gancomp_core.data import Task, load_task
 from gancomp_core.files import Json
 from gancomp_core.lab.experiment import KINDS, TRAINING, Experiment, Spec, kind
@@ -147,9 +147,10 @@ def supernet(job: Job, *, how: str, space: Spec, network: Spec) -> Trained:
         "progressive shrinking": progressive_shrinking,
         "all at once": all_at_once,
     }
-    shared = job.experiment.but(network={}).folder / "training.ckpt"
-    shared.parent.mkdir(parents=True, exist_ok=True)
-    trained = ways[how](job.task, space_of(space), job.config, callbacks=[Checkpoint(shared)])
+    shared = job.experiment.but(network={}).folder
+    with files.locked(shared / "lock"):  # others that need a network of it wait, and find it trained
+        kept = [Checkpoint(shared / "training.ckpt")]
+        trained = ways[how](job.task, space_of(space), job.config, callbacks=kept)
     elastic = cast(ElasticGenerator, trained.averaged["generator"])
     return replace(trained, averaged={"generator": elastic.extract(architecture_of(network))})
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import pandas as pd
@@ -14,6 +15,7 @@ from torch import nn
 from gancomp_core import files, zoo
 from gancomp_core.data import Task, load_task
 from gancomp_core.errors import GancompError
+from gancomp_core.executors import Executor, executor_of
 from gancomp_core.files import Json
 from gancomp_core.lab import results
 from gancomp_core.lab.catalogue import names, planned
@@ -30,14 +32,46 @@ log = logging.getLogger("gancomp")
 
 def record(experiment: Experiment) -> Json:
     """The row of an experiment: from the table when it was done before, else by doing it now and recording it."""
-    return results.once(experiment, lambda: _done(experiment))
+    [row] = record_all([experiment])
+    return row
 
 
-def _done(experiment: Experiment) -> Mapping[str, JSON]:
+def record_all(experiments: Sequence[Experiment], executor: Executor | None = None) -> list[Json]:
+    """The rows of many experiments, those that were not done before by an executor.
+
+    Workers train, measure and write checkpoints. The table is written here alone, a row as soon as it is made. A search
+    stays here, and workers get its networks.
+
+    Args:
+        experiments: The experiments, of which none may need the result of another.
+        executor: Does them; None does one after the other in this process.
+
+    Returns:
+        Their rows, in their order.
+    """
+    executor = executor_of(executor)
+    missing = {each.key: each for each in experiments if results.row(each.key) is None}
+    spread = [each for each in missing.values() if KINDS[each.kind].spreads]
+    whole = [each for each in missing.values() if not KINDS[each.kind].spreads]
+    new = {each.key: results.once(each, partial(_done, each, executor)) for each in spread}
+    for place, row in executor.map_unordered(make_row, whole):
+        new[whole[place].key] = results.add(whole[place], row)
+        log.info("experiment %d of %d is recorded: %s", len(new), len(missing), whole[place])
+    return [new.get(each.key) or results.row(each.key) or {} for each in experiments]
+
+
+def make_row(experiment: Experiment) -> Json:
+    """What a worker does for :func:`record_all`: the row of an experiment, which is not yet in the table."""
+    return results.made(experiment, partial(_done, experiment))
+
+
+def _done(experiment: Experiment, executor: Executor | None = None) -> Mapping[str, JSON]:
+    log.info("%s", experiment)
     known = KINDS[experiment.kind]
     if known.trains:
         return _trained(experiment)
-    found: Mapping[str, JSON] = known.function(experiment, **experiment.spec)
+    given = (experiment, executor_of(executor)) if known.spreads else (experiment,)
+    found: Mapping[str, JSON] = known.function(*given, **experiment.spec)
     return found
 
 
@@ -135,13 +169,9 @@ def _evaluated(generator: nn.Module, experiment: Experiment, task: Task) -> dict
     return scores
 
 
-def do(name: str, section: str = "runs") -> results.Rows:
-    """Carry out every experiment of a name that is not recorded yet; returns the rows of all."""
-    experiments, rows = planned(name, section), []
-    for number, experiment in enumerate(experiments, start=1):
-        log.info("experiment %d of %d: %s", number, len(experiments), experiment)
-        rows.append(record(experiment))
-    return pd.DataFrame(rows)
+def do(name: str, section: str = "runs", executor: Executor | None = None) -> results.Rows:
+    """Carry out every experiment of a name that is not recorded yet, see :func:`record_all`; the rows of all."""
+    return pd.DataFrame(record_all(planned(name, section), executor))
 
 
 def progress(section: str = "runs") -> pd.DataFrame:

@@ -8,6 +8,7 @@ in ``data/results/artefacts``, under the first 16 characters of the key.
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
@@ -127,16 +128,56 @@ def once(experiment: Experiment, make: Callable[[], Mapping[str, JSON]]) -> Json
     """
     if (found := row(experiment.key)) is not None:
         return found
+    return add(experiment, made(experiment, make))
+
+
+def made(experiment: Experiment, make: Callable[[], Mapping[str, JSON]]) -> Json:
+    """The first half of :func:`once`, which a worker on another machine may do: the row, but not yet in the table.
+
+    It is kept in the experiment's folder until :func:`add` has it, so that what is finished is not done again, whoever
+    dies in between.
+    """
     with files.locked(experiment.folder / "lock"):
-        if (found := row(experiment.key)) is not None:  # another process was first
+        if (found := row(experiment.key) or _waiting(experiment)) is not None:  # another process was first
             return found
-        made = {**identity(experiment), **make(), **provenance()}
-        with files.locked(path().with_suffix(".lock")):
-            whole = {name: "Int64" for name, value in made.items() if type(value) is int}
-            together = pd.concat([_table(state()), pd.DataFrame([made])], ignore_index=True).astype(whole)
+        new = {**identity(experiment), **make(), **provenance()}
+        with files.atomic_write(_waiting_file(experiment)) as temporary:
+            temporary.write_text(json.dumps(new, default=lambda number: number.item()), encoding="utf-8")
+    return new
+
+
+def add(experiment: Experiment, new: Json) -> Json:
+    """The second half of :func:`once`: the row goes into the table, unless another process has put it there.
+
+    Raises:
+        GancompError: For a row of another experiment.
+    """
+    if new["key"] != experiment.key:
+        raise GancompError(
+            f"A worker did another experiment than '{experiment}': its pictures, weights or code differ from those "
+            "here; give all workers the same commit and the same data."
+        )
+    with files.locked(path().with_suffix(".lock")):
+        if row(experiment.key) is None:
+            whole = {name: "Int64" for name, value in new.items() if type(value) is int}
+            together = pd.concat([_table(state()), pd.DataFrame([new])], ignore_index=True).astype(whole)
             with files.atomic_write(path()) as temporary:
-                together.drop_duplicates("key", keep="last").to_parquet(temporary, index=False, compression="zstd")
-    return made
+                together.to_parquet(temporary, index=False, compression="zstd")
+    _waiting_file(experiment).unlink(missing_ok=True)
+    return new
+
+
+def _waiting_file(experiment: Experiment) -> Path:
+    return experiment.folder / "row.json"
+
+
+def _waiting(experiment: Experiment) -> Json | None:
+    """The row that was made and is not yet in the table, if there is one."""
+    try:
+        found: Json = json.loads(_waiting_file(experiment).read_text(encoding="utf-8"))
+        return found if found["key"] == experiment.key else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def identity(experiment: Experiment) -> dict[str, JSON]:

@@ -18,6 +18,7 @@ from torch import nn
 from gancomp_core import files, zoo
 from gancomp_core.data import Task, load_task
 from gancomp_core.errors import GancompError
+from gancomp_core.executors import Executor
 from gancomp_core.files import Json
 from gancomp_core.lab import results
 from gancomp_core.lab.catalogue import planned
@@ -26,7 +27,7 @@ from gancomp_core.lab.kinds import space_of
 from gancomp_core.lab.networks import values_of
 from gancomp_core.measure import cost, set_distance
 from gancomp_core.methods import agd
-from gancomp_core.methods.architecture_search import Budget, Frontier, SupernetScore, search
+from gancomp_core.methods.architecture_search import Budget, Evaluations, Frontier, SupernetScore, search
 from gancomp_core.nets import (
     AgdArchitecture,
     ArchitectureSpace,
@@ -36,9 +37,10 @@ from gancomp_core.nets import (
 from gancomp_core.train import Checkpoint, TrainConfig
 
 
-@kind("search")
+@kind("search", spreads=True)
 def supernet_search(
     experiment: Experiment,
+    executor: Executor,
     *,
     supernet: str,
     strategy: str,
@@ -50,6 +52,7 @@ def supernet_search(
 
     Args:
         experiment: The experiment.
+        executor: Evaluates the networks.
         supernet: Name of the supernet's model.
         strategy: As for :func:`gancomp_core.methods.architecture_search.search`.
         part: Replaces choices of the supernet's space.
@@ -62,7 +65,8 @@ def supernet_search(
     chosen = SupernetSearch(experiment)
     network: Any = zoo.load(supernet).generator
     how: Json = {"pixels": chosen.pixels, "evaluations": evaluations, "seed": experiment.seed}
-    found = search(chosen.space, SupernetScore(network, chosen.task), chosen.budget, strategy, **how)
+    scores = Evaluations(SupernetScore(network, chosen.task), executor)
+    found = search(chosen.space, scores, chosen.budget, strategy, **how)
     found.to_csv(results.artefact(experiment, ".csv"))
     best = found.best_row
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from pathlib import Path
@@ -10,7 +11,7 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from benchmarks import agd, cost, frechet, integers, paper_size, redraws, teachers, training
+from benchmarks import agd, cost, frechet, integers, paper_size, redraws, teachers, training, workers
 from benchmarks.__main__ import README, SUBJECTS, main, measure, table, write
 from benchmarks.plain_pix2pix import plain_generator, with_weights_of
 from benchmarks.side_by_side import Budget, Comparison, compare, torch_threads
@@ -18,6 +19,8 @@ from factories import few
 from gancomp_core.course import widgets
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
+from gancomp_core.executors import InThisProcess
+from gancomp_core.lab import PROTOCOLS, recording
 from gancomp_core.lab.experiment import Experiment
 from gancomp_core.lab.kinds import Job
 from gancomp_core.lab.networks import values_of
@@ -35,7 +38,12 @@ TINY = Budget(rounds=1, seconds=0, pictures=8)
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in SUBJECTS if name not in ("teachers", "supernets", "published", "redraws", "paper_size")]
+    "name",
+    [
+        name
+        for name in SUBJECTS
+        if name not in ("teachers", "supernets", "published", "redraws", "paper_size", "workers")
+    ],
 )
 def test_every_benchmark_gives_finite_ratios(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On small networks and few pictures: each export and each thousand painted pictures take seconds."""
@@ -59,6 +67,19 @@ def test_steps_of_the_papers_sizes_are_compared(monkeypatch: pytest.MonkeyPatch)
         assert all(math.isfinite(ratio) and ratio > 0 for ratio in found.comparison.ratios)
         assert 0 < found.share < 2
         assert len(found.cells()) == len(paper_size.HEADER)
+
+
+def test_workers_are_compared_on_scores_and_on_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GANCOMP_CACHE", str(tmp_path))
+    quick = dataclasses.replace(PROTOCOLS["edges2shoes"], evaluations=1, evaluation_seeds=(0,))
+    monkeypatch.setitem(PROTOCOLS, "edges2shoes", quick)
+    score = recording.evaluate_generator
+    monkeypatch.setattr(recording, "evaluate_generator", lambda *given, **how: score(*given, **how, n=8))
+    here = InThisProcess()
+    networks, runs = workers.compared(here, here, TINY, steps=1)
+    assert networks.what == "the scores of 2 networks, 4 pictures each"
+    assert runs.what == "2 runs of 1 steps, with their scores"
+    assert len(list(tmp_path.glob("runs/*/row.json"))) == 8, "two runs of each side, to warm up and to be timed"
 
 
 def test_what_a_notebook_says_of_its_pictures_becomes_a_row(

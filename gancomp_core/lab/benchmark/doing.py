@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import pandas as pd
 
+from gancomp_core.executors import Executor
 from gancomp_core.lab import results
 from gancomp_core.lab.added import Method
 from gancomp_core.lab.benchmark.compressed import in_forms, in_int8
@@ -14,7 +16,7 @@ from gancomp_core.lab.benchmark.tables import by_seed, differences, headline, sc
 from gancomp_core.lab.benchmark.timing import THREADS, timings
 from gancomp_core.lab.catalogue import SIZES
 from gancomp_core.lab.experiment import Experiment
-from gancomp_core.lab.recording import architecture, record
+from gancomp_core.lab.recording import architecture, record_all
 
 log = logging.getLogger("gancomp")
 
@@ -28,18 +30,22 @@ def _parts(row: Row) -> dict[str, list[Experiment]]:
     }
 
 
-def do(task: str) -> None:
+def do(task: str, executor: Executor | None = None) -> None:
     """Train what is not trained of a task, and compress what is not compressed."""
-    for each in rows(task):
-        do_row(each)
+    _do(rows(task), executor)
 
 
-def do_row(of: Row) -> None:
+def do_row(of: Row, executor: Executor | None = None) -> None:
     """Train and compress what is missing of one row."""
-    for part in _parts(of).values():
-        for experiment in part:
-            log.info("%s: %s", of.label, experiment)
-            record(experiment)
+    _do([of], executor)
+
+
+def _do(of: Sequence[Row], executor: Executor | None) -> None:
+    """One part after the other, for what is compressed is trained before."""
+    parts = [_parts(each) for each in of]
+    for name in parts[0] if parts else ():
+        log.info("%s", name)
+        record_all([experiment for part in parts for experiment in part[name]], executor)
 
 
 def plan(method: Method) -> str:

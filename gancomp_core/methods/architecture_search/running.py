@@ -55,7 +55,8 @@ def search(
     Args:
         space: The space to search.
         score: Maps an architecture to a number, lower for better networks (:class:`SupernetScore`);
-            ``Evaluations(score, executor, cache)`` distributes the work, or stores it elsewhere.
+            ``Evaluations(score, executor, cache)`` distributes the work (:mod:`gancomp_core.executors`), or stores it
+            elsewhere.
         budget: Limits on the costs.
         strategy: "brute force", "evolution", "random" or "controller".
         pixels: Height and width of the pictures that the costs are for, or a latency table for them, which a budget of

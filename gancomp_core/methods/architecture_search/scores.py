@@ -8,7 +8,8 @@ import json
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, as_completed
+from concurrent import futures
+from functools import partial
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from gancomp_core import files
 from gancomp_core.data import Task, to_float
 from gancomp_core.errors import GancompError
+from gancomp_core.executors import Executor, executor_of
 from gancomp_core.measure.distances import frechet_or_kid
 from gancomp_core.measure.features import PROTOCOL, extract_features, in_threads
 from gancomp_core.measure.quality import FD_MINIMUM
@@ -41,9 +43,10 @@ class SupernetScore:
 
     Called with an architecture, it extracts that network (one with BatchNorm gets its own statistics, measured on
     training pictures), generates pictures, and returns ``evaluate_generator(network, task, split, seeds=(0,),
-    n=pictures).set_distance``: FD-EfficientNet-Lite0, or KID for tasks whose splits are too small for it. What it needs
-    is copied from supernet and task once, so that it can be sent to other processes and does not change when the
-    supernet is trained further. ``key`` is a SHA-256 of weights, pictures and settings.
+    n=pictures).set_distance``: FD-EfficientNet-Lite0, or KID for tasks whose splits are too small for it. The number of
+    threads changes no digit. What it needs is copied from supernet and task once, so that it can be sent to other
+    processes and does not change when the supernet is trained further. ``key`` is a SHA-256 of weights, pictures and
+    settings.
 
     Raises:
         GancompError: For an unknown split, and for networks of another task.
@@ -87,7 +90,8 @@ class SupernetScore:
             return made
 
         features = extract_features(self._checked(in_threads(make, self.sources.split(BATCH)), architecture))
-        return frechet_or_kid(features, self.real, self.frechet, seed=0)
+        [distance] = in_threads(partial(frechet_or_kid, features, self.real, seed=0), [self.frechet])
+        return distance
 
     def network(self, architecture: GeneratorArchitecture) -> nn.Module:
         """The sub-network that is scored, in eval mode, ready for use."""
@@ -116,7 +120,8 @@ class Evaluations(Generic[A]):
 
     Args:
         score: Maps an architecture to a number; it has to be picklable for an executor of processes.
-        executor: Distributes the evaluations: one of ``concurrent.futures``, or alike.
+        executor: Distributes the evaluations: one of :mod:`gancomp_core.executors` or ``concurrent.futures``; None
+            evaluates in this process.
         cache: A folder for the evaluations, for which the score needs a ``key``; None takes the cache folder where the
             score has one, False stores nothing.
 
@@ -125,9 +130,12 @@ class Evaluations(Generic[A]):
     """
 
     def __init__(
-        self, score: Callable[[A], float], executor: Executor | None = None, cache: Path | str | bool | None = None
+        self,
+        score: Callable[[A], float],
+        executor: Executor | futures.Executor | None = None,
+        cache: Path | str | bool | None = None,
     ) -> None:
-        self.score, self.executor, self.path = score, executor, _cache_path(score, cache)
+        self.score, self.executor, self.path = score, executor_of(executor), _cache_path(score, cache)
         #: The known scores by architecture.
         self.done: dict[str, float] = dict(_read(self.path)) if self.path else {}
 
@@ -135,7 +143,9 @@ class Evaluations(Generic[A]):
         """The scores of these networks, in their order."""
         names = [_written(architecture) for architecture in architectures]
         missing = {name: a for name, a in zip(names, architectures, strict=True) if name not in self.done}
-        for name, value in self._computed(missing):
+        new = list(missing)
+        for place, score in self.executor.map_unordered(self.score, list(missing.values())):
+            name, value = new[place], float(score)
             if not math.isfinite(value):
                 raise GancompError(
                     f"The score of {missing[name]} is {value}; a score is a finite number, lower for better networks."
@@ -144,22 +154,6 @@ class Evaluations(Generic[A]):
             if self.path:
                 _append(self.path, name, value)
         return [self.done[name] for name in names]
-
-    def _computed(self, missing: dict[str, A]) -> Iterator[tuple[str, float]]:
-        """Names and scores, each as soon as it is known."""
-        if self.executor is None:
-            for name, architecture in missing.items():
-                yield name, float(self.score(architecture))
-            return
-        futures: dict[Future[float], str] = {
-            self.executor.submit(self.score, architecture): name for name, architecture in missing.items()
-        }
-        try:
-            for future in as_completed(futures):
-                yield futures[future], float(future.result())
-        finally:
-            for future in futures:
-                future.cancel()
 
 
 def _cache_path(score: object, cache: Path | str | bool | None) -> Path | None:
