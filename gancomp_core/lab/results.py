@@ -138,7 +138,8 @@ def made(experiment: Experiment, make: Callable[[], Mapping[str, JSON]]) -> Json
     dies in between.
     """
     with files.locked(experiment.folder / "lock"):
-        if (found := row(experiment.key) or _waiting(experiment)) is not None:  # another process was first
+        found = _waiting(experiment) or row(experiment.key)  # in this order: it leaves one when the other has it
+        if found:
             return found
         new = {**identity(experiment), **make(), **provenance()}
         with files.atomic_write(_waiting_file(experiment)) as temporary:
