@@ -19,6 +19,7 @@ from gancomp_core.errors import GancompError
 from gancomp_core.methods.feature_distillation import JUDGE, DistillationOutputs, Taps
 from gancomp_core.nets import PatchDiscriminator
 from gancomp_core.train.objectives import Objective, Term
+from gancomp_core.train.processes import share, whole
 
 
 def discriminator_kd(discriminator: nn.Module) -> Objective:
@@ -91,7 +92,8 @@ def _of_features(outputs: DistillationOutputs, taps: Taps | None) -> Tensor:
 def _as_picture(features: Tensor, size: torch.Size) -> Tensor:
     """Features [N, C, h, w] at a size, each channel of mean 0 and variance 1 over the batch, in float32."""
     with torch.autocast(features.device.type, enabled=False):
-        return F.batch_norm(F.interpolate(features.float(), size, mode="bilinear"), None, None, training=True)
+        enlarged = whole(F.interpolate(features.float(), size, mode="bilinear"))
+        return share(F.batch_norm(enlarged, None, None, training=True))
 
 
 def _difference(judge: nn.Module, ours: Tensor, theirs: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from gancomp_core.errors import GancompError
 from gancomp_core.methods.feature_distillation import DistillationOutputs, Taps
 from gancomp_core.train.objectives import term
+from gancomp_core.train.processes import whole
 
 
 @term()
@@ -32,7 +33,7 @@ def kernel_alignment_kd(outputs: DistillationOutputs, taps: Taps | None = None) 
         GancompError: For a batch of one picture, which has nothing to be similar to.
     """
     pairs = zip(outputs.features, outputs.teacher_features, strict=True)
-    return torch.stack([1 - kernel_alignment(ours, theirs) for ours, theirs in pairs]).sum()
+    return torch.stack([1 - kernel_alignment(whole(ours), whole(theirs)) for ours, theirs in pairs]).sum()
 
 
 def kernel_alignment(ours: Tensor, theirs: Tensor) -> Tensor:

@@ -108,16 +108,27 @@ def share(everything: Tensor) -> Tensor:
     return everything[now.rank * size : (now.rank + 1) * size]
 
 
-@torch.no_grad()
 def whole(part: Tensor) -> Tensor:
-    """The parts [n, ...] of all processes, one after the other: [count * n, ...], without gradient."""
+    """The parts [n, ...] of all processes, one after the other: [count * n, ...], differentiable as a batch is."""
     now = together()
-    if now.count == 1:
-        return part
-    parts = [torch.empty_like(part) for _ in range(now.count)]
-    with exchanging():
-        dist.all_gather(parts, part.contiguous())
-    return torch.cat(parts)
+    return part if now.count == 1 else cast(Tensor, _Whole.apply(part, now))  # type: ignore[no-untyped-call]
+
+
+class _Whole(torch.autograd.Function):
+    """A batch in which every process has its part, whose gradient is the sum of what all of them make of it."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor, now: Together) -> Tensor:
+        ctx.now, part = now, part.contiguous()
+        parts = [torch.empty_like(part) for _ in range(now.count)]
+        with exchanging():
+            dist.all_gather(parts, part)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        now: Together = ctx.now
+        return _averaged(gradients[0], now.count).chunk(now.count)[now.rank] * now.count, None
 
 
 @torch.no_grad()

@@ -48,6 +48,7 @@ from gancomp_core.errors import GancompError
 from gancomp_core.files import REPOSITORY
 from gancomp_core.methods import agd
 from gancomp_core.methods.feature_distillation import distil
+from gancomp_core.methods.kernel_alignment import kernel_alignment_kd
 from gancomp_core.methods.once_for_all import sandwich, train_supernet
 from gancomp_core.methods.pseudo_pairs import distil_unpaired
 from gancomp_core.nets import ArchitectureSpace, ChannelConfig, SearchSpace, SpadeArchitecture
@@ -181,6 +182,8 @@ def all_methods() -> dict[str, Any]:
     found["other weights"] = outcome(distil(resnet(8, 3).network(), teacher(), noise_task(), config()))
     found["in float32"] = outcome(METHODS["pix2pix"]())
     found["content and style"] = outcome(imitating(content() + style()))
+    aligned = reconstruction() + kernel_alignment_kd()
+    found["kernels"] = outcome(distil(student(), teacher(), noise_task(), config(lr=1e-4), objective=aligned))
     return found
 
 
@@ -192,9 +195,9 @@ def around_the_steps(folder: Path) -> dict[str, Any]:
         measured.append(1)
         return float(next(network.parameters()).detach().abs().mean())
 
-    watch, written = Evaluate(measure, every=2), folder / "watched.ckpt"
+    watch, kept = Evaluate(measure, every=2), Checkpoint(folder / "watched.ckpt", seconds=1e9)
     with mock.patch.object(callbacks, "save_state", wraps=callbacks.save_state) as saved:
-        train_pix2pix(noise_task(), resnet(), config(progress=True), callbacks=[watch, Checkpoint(written, seconds=1e9)])
+        train_pix2pix(noise_task(), resnet(), config(progress=True), callbacks=[watch, kept])
     found: dict[str, Any] = {"measured": len(measured), "saved": saved.call_count, "curve": list(watch.curve.values())}
     begin(folder / "begun by two.ckpt")
     found["went on"] = outcome(go_on(folder / "begun by one.ckpt"))
@@ -317,8 +320,9 @@ def test_in_float32_only_the_order_of_sums_differs(alone, both):
     close(both[0]["in float32"], alone["in float32"], 1e-5)
 
 
-def test_ratios_of_means_are_those_of_the_whole_batch(alone, both):
-    close(both[0]["content and style"], alone["content and style"], 1e-5)
+@pytest.mark.parametrize("name", ["content and style", "kernels"])
+def test_terms_that_are_no_means_over_pictures_are_those_of_the_whole_batch(name, alone, both):
+    close(both[0][name], alone[name], 1e-5)
 
 
 def test_all_processes_draw_the_same_networks_of_a_supernet(alone, both):
