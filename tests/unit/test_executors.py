@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -325,6 +325,10 @@ def commands(store: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]
     ):
         started.append(subprocess.Popen([sys.executable, "-m", "dask", *words], stderr=subprocess.DEVNULL))
     try:
+        for _ in range(1200):  # a busy machine takes its time to load dask
+            with suppress(OSError), closing(socket.create_connection(("127.0.0.1", port), timeout=1)):
+                break
+            time.sleep(0.1)
         yield address, started
     finally:
         for process in reversed(started):
