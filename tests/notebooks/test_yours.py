@@ -9,7 +9,7 @@ from gancomp_core.course.editions import exercise_names
 from gancomp_core.course.notebook_files import NOTEBOOKS, choose, read_notebook, tagged, tags
 from gancomp_core.errors import GancompError
 
-ENGINES = choose(["00", "01", "03"])
+ENGINES = choose(["00-03"])
 
 
 @pytest.fixture
