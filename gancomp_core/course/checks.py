@@ -13,7 +13,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from IPython.display import display
@@ -21,6 +21,7 @@ from IPython.display import display
 from gancomp_core.course.answers import NotDoneYet, Wrong
 from gancomp_core.course.exercise import Attempt, Exercise
 from gancomp_core.course.output import tell
+from gancomp_core.course.scores import keep_score
 from gancomp_core.errors import GancompError
 
 Status = Literal["passed", "not done yet", "wrong"]
@@ -33,6 +34,7 @@ class CheckResult:
     name: str
     status: Status
     message: str
+    score: float | None = None  # of an open challenge
 
     @property
     def passed(self) -> bool:
@@ -95,6 +97,8 @@ class Checks:
             _passed.pop(name, None)
             if result.passed:
                 _passed[name] = attempt
+            if result.score is not None:
+                result = replace(result, message=f"{result.message} Your best: {keep_score(name, result.score):.3f}.")
             show_result(result)
             return result
 
@@ -124,7 +128,7 @@ def judge(exercise: Exercise, attempt: Attempt) -> CheckResult:
         )
     except Wrong as fault:
         return CheckResult(exercise.name, "wrong", str(fault))
-    return CheckResult(exercise.name, "passed", praise)
+    return CheckResult(exercise.name, "passed", praise.words, praise.score)
 
 
 def show_result(result: CheckResult) -> None:

@@ -38,6 +38,14 @@ Arguments = tuple[object, ...]
 
 
 @dataclass(frozen=True)
+class Praise:
+    """What to say of a right answer, and in an open challenge its score; higher is better."""
+
+    words: str = "Well done."
+    score: float | None = None
+
+
+@dataclass(frozen=True)
 class Group:
     """Inputs that are tried together, before those of the next group.
 
@@ -107,7 +115,7 @@ class Exercise:
         gradients: Names of the arguments whose gradients are compared too: tensors, lists of them, or modules.
         exact: Whether their values are compared, or only which arguments they reach.
         refusals: Calls that have to be refused.
-        also: Anything else, as a function that raises :class:`Wrong`; it may return what to say of a right answer.
+        also: Anything else, as a function that raises :class:`Wrong`; it may return the praise of a right answer.
         found: For a training to debug: the function as the learner finds it, and what to say as long as it is that.
     """
 
@@ -119,7 +127,7 @@ class Exercise:
     gradients: Sequence[str] = ()
     exact: bool = True
     refusals: Sequence[Refusal] = ()
-    also: Callable[[Attempt], str | None] | None = None
+    also: Callable[[Attempt], Praise | None] | None = None
     found: tuple[Attempt, str] | None = None
 
     @property
@@ -136,8 +144,8 @@ class Exercise:
         plain = [each for each in self.inputs if isinstance(each, tuple)]
         return [Group(plain)] if plain else [each for each in self.inputs if isinstance(each, Group)]
 
-    def diagnose(self, attempt: Attempt) -> str:
-        """What to say of a right answer.
+    def diagnose(self, attempt: Attempt) -> Praise:
+        """The praise of a right answer.
 
         Raises:
             NotDoneYet: The answer is a stub.
@@ -158,7 +166,7 @@ class Exercise:
             passed.append((step, want))
         for refusal in self.refusals:
             refusal.check(attempt)
-        return (self.also(attempt) if self.also else None) or "Well done."
+        return (self.also(attempt) if self.also else None) or Praise()
 
     # --- what is compared --------------------------------------------------------------------------------------------
 

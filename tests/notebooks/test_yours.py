@@ -4,12 +4,13 @@ import ast
 
 import pytest
 
-from gancomp_core.course import checks
+from gancomp_core.course import checks, scores
 from gancomp_core.course.editions import exercise_names
+from gancomp_core.course.exercises import nb04
 from gancomp_core.course.notebook_files import NOTEBOOKS, choose, read_notebook, tagged, tags
 from gancomp_core.errors import GancompError
 
-ENGINES = choose(["00-03"])
+ENGINES = choose(["00-04", "06"])
 
 
 @pytest.fixture
@@ -70,3 +71,26 @@ def test_no_cell_holds_the_answer_of_an_exercise(path):
 
 def _plain(source):
     return ast.unparse(ast.parse(source))
+
+
+def test_an_open_challenge_keeps_the_best_score_and_survives_a_damaged_file(told, monkeypatch, tmp_path):
+    monkeypatch.setenv("GANCOMP_PREDICTIONS", str(tmp_path / "predictions.json"))
+    result = checks.check.predict_scores(checks.exercises()["predict_scores"].reference)
+    assert result.score == scores.best_scores()["predict_scores"] > 0.53
+    assert f"Your best: {result.score:.3f}." in result.message
+    assert scores.keep_score("predict_scores", 0.1) == result.score
+    scores.scores_file().write_text("{damaged", encoding="utf-8")
+    assert scores.best_scores() == {}
+    assert scores.keep_score("predict_scores", 0.1) == 0.1
+
+
+def test_the_networks_of_the_challenge_are_asked_nowhere_else():
+    known, asked = (set(places) for places in zip(*map(_as_tuples, nb04._exams()), strict=True))
+    assert not {place for places in known for place in places} & {place for places in asked for place in places}
+    rows, _ = nb04.practice()
+    held_out = nb04._measured()[0][nb04._exams()[0][1]]
+    assert not {row.tobytes() for row in rows} & {row.tobytes() for row in held_out}
+
+
+def _as_tuples(exam):
+    return tuple(tuple(places.tolist()) for places in exam)

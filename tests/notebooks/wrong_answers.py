@@ -95,6 +95,15 @@ def _cubic(x, *of):
     return nb07._stairs(x.detach(), *of) + path - path.detach()
 
 
+def _nearest(known, scores, asked):
+    return scores[np.abs(asked[:, None] - known).sum(-1).argmin(1)] + 1e-6 * asked.sum(1)
+
+
+def _by_spread(known, scores, asked):
+    with np.errstate(all="ignore"):
+        return ((asked - known.mean(0)) / (0 * known.std(0))).sum(1) + scores.sum()
+
+
 WRONG_ANSWERS = {
     "conv_macs": {
         "no groups argument": lambda i, o, k, h, w: i * o * k * k * h * w,
@@ -175,6 +184,16 @@ WRONG_ANSWERS = {
         "only those that mutate": lambda g, c, r, rng: tuple(rng.choice(v) for v in c if rng.random() < r),
     },
     "rank_correlation": {"matrix": np.corrcoef},
+    "predict_scores": {
+        "one number": lambda known, scores, asked: scores.mean(),
+        "guesses for the known": lambda known, scores, asked: scores,
+        "all alike": lambda known, scores, asked: np.full(len(asked), scores.mean()),
+        "a rule": lambda known, scores, asked: -asked[:, -1],
+        "by chance": lambda known, scores, asked: np.random.default_rng().normal(size=len(asked)),
+        "upside down": lambda *of: -nb04.predict_scores(*of),
+        "nearest network": _nearest,
+        "spread of nothing": _by_spread,
+    },
     "best_within": {
         "the score": _best_score,
         "min of nothing": lambda ns, b: min(_fits(ns, b), key=lambda n: n["score"]),

@@ -1,15 +1,20 @@
-"""Exercises of notebook 04: domination, mutants that stay in the space, rank correlation, the best in a budget."""
+"""Exercises of notebook 04: domination, mutants, rank correlation, the best in a budget, and a predictor to beat."""
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
 
 from gancomp_core.course.answers import Wrong, shown, truth
-from gancomp_core.course.exercise import Attempt, Exercise, Refusal, call
+from gancomp_core.course.exercise import Attempt, Exercise, Praise, Refusal, call
+
+if TYPE_CHECKING:
+    from gancomp_core.nets import Architecture, Space
 
 # --- which network dominates -----------------------------------------------------------------------------------------
 
@@ -289,6 +294,10 @@ def _best(
 
 
 def best_within(networks: Sequence[Network], budget: Budget) -> Network:
+    if not any(map(_within(budget), networks)):
+        asked = {name: round(limit, 3) for name, limit in budget.items()}
+        least = {name: min(_number(network, name) for network in networks) for name in budget}
+        raise ValueError(f"No network keeps {asked}; the least that can be reached is {least}.")
     return _best(networks, _within(budget))
 
 
@@ -358,4 +367,99 @@ BEST_WITHIN = Exercise(
     refusals=[_too_dear({"macs": 2}, 3), _too_dear({"latency_ms": 4}, 5), _too_dear({"macs": 2, "latency_ms": 30}, 3)],
 )
 
-EXERCISES = [DOMINATES, MUTATE, RANK_CORRELATION, BEST_WITHIN]
+# --- an open challenge: a better predictor ---------------------------------------------------------------------------
+
+LEARN_FROM = 15  # networks
+DRAWS = 8  # of the networks to learn from
+Table = tuple[np.ndarray, np.ndarray]
+
+
+def _rows(space: Space[Architecture], architectures: Sequence[Architecture], macs: np.ndarray) -> np.ndarray:
+    """Zeros and ones for every choice of every gene, and the logarithm of the M MACs: float [networks, places + 1]."""
+    free = [(gene, choices) for gene, choices in space.choices.items() if len(choices) > 1]
+    places = [(gene, value) for gene, choices in free for value in choices]
+    genes = [[float(a.genes[gene] == value) for gene, value in places] for a in architectures]
+    return np.column_stack([genes, np.log(macs / 1e6)])
+
+
+@functools.cache
+def _measured() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of the recorded search of the whole space: rows, scores, and a mixed order of its networks."""
+    from gancomp_core import lab
+
+    found = lab.frontier("edges2shoes/both kinds")
+    rows = _rows(found.space, found.architectures, found.table["macs"].to_numpy(float))
+    return rows, found.table["score"].to_numpy(float), np.random.default_rng(4).permutation(len(rows))
+
+
+def practice() -> Table:
+    """Two thirds of the measured networks to try predictors on: rows [networks, places + 1], and distances.
+
+    A row holds zeros and ones for the choices of every gene, and at the end the logarithm of the M MACs. The check of
+    ``predict_scores`` judges on the other third.
+    """
+    rows, scores, order = _measured()
+    seen = order[: 2 * len(order) // 3]
+    return rows[seen], scores[seen]
+
+
+def _exams() -> list[tuple[np.ndarray, np.ndarray]]:
+    """Places of the networks to learn from, and of those that are asked."""
+    _, _, order = _measured()
+    known, asked = order[: 2 * len(order) // 3], order[2 * len(order) // 3 :]
+    return [(np.random.default_rng(draw).choice(known, LEARN_FROM, replace=False), asked) for draw in range(DRAWS)]
+
+
+def _guesses(attempt: Attempt, known: np.ndarray, scores: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    value = call(attempt, (known, scores, asked), f"With {len(known)} networks to learn from")
+    try:
+        guess = np.asarray(value, float)
+    except (TypeError, ValueError) as error:
+        raise Wrong(f"One guess for each network asked is wanted; your function returns {shown(value)}.") from error
+    if guess.shape != (len(asked),):
+        raise Wrong(
+            f"{len(asked)} networks are asked, one guess for each is wanted; your function returns numbers of shape "
+            f"{list(guess.shape)}."
+        )
+    if not np.isfinite(guess).all():
+        raise Wrong("Some guesses are NaN or infinite; with few networks some columns never change: do not divide by "
+                    "their spread.")  # fmt: skip
+    return guess
+
+
+def _beats_the_control(attempt: Attempt) -> Praise:
+    rows, scores, _ = _measured()
+    reached, by_macs = [], []
+    for known, asked in _exams():
+        given = rows[known], scores[known], rows[asked]
+        guess = _guesses(attempt, *given)
+        if np.ptp(guess) == 0:
+            raise Wrong("All guesses are equal, and an order is wanted: which of the networks asked are better?")
+        if not np.array_equal(guess, _guesses(attempt, *given)):
+            raise Wrong("Two calls with the same networks give different guesses; fix the seed inside the function.")
+        if np.array_equal(guess, _guesses(attempt, given[0], given[1][::-1], given[2])):
+            raise Wrong("Your guesses do not depend on the scores that were measured: that is a rule, and a predictor "
+                        "learns. (The rule 'more MACs first' is the control.)")  # fmt: skip
+        reached.append(stats.spearmanr(guess, scores[asked]).statistic)
+        by_macs.append(stats.spearmanr(-rows[asked, -1], scores[asked]).statistic)
+    score, control = float(np.mean(reached)), float(np.mean(by_macs))
+    said = f"Rank correlation on the held-out networks: {score:.3f}, of 'more MACs first' {control:.3f}"
+    if score < -0.2:
+        raise Wrong(f"{said}. Your order is upside down: guess the distance, which is low for good networks.")
+    if score <= control:
+        raise Wrong(f"{said}. The control needs no learning and is still better: begin with what it knows, the last "
+                    f"column, and remember that {LEARN_FROM} networks allow few free numbers.")  # fmt: skip
+    return Praise(f"{said}.", score)
+
+
+def predict_scores(known: np.ndarray, scores: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    middle = known.mean(0)
+    spread = np.append(np.ones(known.shape[1] - 1), known[:, -1].std() / 2)
+    x, goal = (known - middle) / spread, np.log(scores)
+    weights = np.linalg.solve(x.T @ x + np.eye(len(middle)), x.T @ (goal - goal.mean()))
+    return np.asarray((asked - middle) / spread @ weights + goal.mean())
+
+
+PREDICT_SCORES = Exercise(reference=predict_scores, also=_beats_the_control)
+
+EXERCISES = [DOMINATES, MUTATE, RANK_CORRELATION, PREDICT_SCORES, BEST_WITHIN]
