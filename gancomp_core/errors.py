@@ -93,3 +93,6 @@ class TrainingDiverged(GancompError):
             f"Training stopped at step {step}: the term '{term}' became {value:g}; {last}; "
             "lower the learning rate or that term's weight and train again with another checkpoint file."
         )
+
+    def __reduce__(self) -> tuple[type, tuple[int, str, float, object]]:
+        return type(self), (self.step, self.term, self.value, self.checkpoint)  # as it was made: workers send it back
