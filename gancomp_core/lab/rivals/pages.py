@@ -6,7 +6,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from gancomp_core import files
 from gancomp_core.lab import results
@@ -120,7 +120,7 @@ def picture(task: str) -> Figure:
     whole = table(task)
     name = "fd" if "fd" in whole else "kid"
     whole = whole[whole.ms.notna() & whole[name].notna()]
-    figure = Figure(figsize=(9, 5.2), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(9, 6.6), layout="constrained", facecolor="white")
     axes = figure.add_subplot()
     for number, ((label, form), values) in enumerate(whole.iterrows(), start=1):
         kind = "teacher" if label == TEACHER else "ours" if label == OURS[task] else "rival"
@@ -135,10 +135,11 @@ def picture(task: str) -> Figure:
     axes.set(xscale="log", yscale="log", xlabel="milliseconds for a picture, one thread (quartiles over the rounds)")
     axes.set_ylabel(f"{name.upper()} to real pictures (lower is better)")
     for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
         axis.set_major_formatter(FormatStrFormatter("%g"))
-        axis.set_minor_formatter(FormatStrFormatter("%g"))
+        axis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.3, which="both")
-    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return figure
 
 
