@@ -295,9 +295,9 @@ def _best(
 
 def best_within(networks: Sequence[Network], budget: Budget) -> Network:
     if not any(map(_within(budget), networks)):
-        asked = {name: round(limit, 3) for name, limit in budget.items()}
         least = {name: min(_number(network, name) for network in networks) for name in budget}
-        raise ValueError(f"No network keeps {asked}; the least that can be reached is {least}.")
+        asked, reached = (", ".join(f"{round(n, 3):,} {name}" for name, n in each.items()) for each in (budget, least))
+        raise ValueError(f"No network keeps to {asked}; the least that can be reached is {reached}.")
     return _best(networks, _within(budget))
 
 
