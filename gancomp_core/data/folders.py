@@ -328,11 +328,12 @@ def _check_apart(found: dict[str, _Sides], paired: bool) -> None:
     """Warn of a picture, or pair of pictures, that two sub-folders hold, as some published sets do."""
     doubled, seen = list[str](), np.empty(0, dtype="V64" if paired else "V32")
     for sides in found.values() if len(found) > 1 else ():
+        first = len(sides[0])  # of unpaired sides, one may hold more pictures than the other
         digests = [side.own_digests for side in sides]
         rows = np.hstack(digests) if paired else np.vstack(digests)
         marks = np.ascontiguousarray(rows).view(seen.dtype)[:, 0]
         again = np.flatnonzero(np.isin(marks, seen))
-        doubled += [sides[i // len(sides[0])][i % len(sides[0])].path.name for i in again.tolist()]
+        doubled += [(sides[0][i] if i < first else sides[1][i - first]).path.name for i in again.tolist()]
         seen = np.concatenate([seen, marks])
     _warn(doubled, f"are in two of the folders {', '.join(found)}", "scores on what was trained on say little")
 

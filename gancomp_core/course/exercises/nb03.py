@@ -254,7 +254,7 @@ TRAIN_TAPS = Exercise(
         "One cause is left: the gradients of earlier steps add up, so every step repeats all the others. Clear them "
         "in each step, before backward().": _Training(cleared=False),
         "The three causes are gone, but you make a new optimizer in every step, and Adam forgets what it has measured; "
-        "make it once, before the loop.": _Training(restarted=True),
+        "create it once, before the loop.": _Training(restarted=True),
         "The three causes are gone, but you have exchanged the optimizer; Adam was no cause, keep it.": _Training(
             optimizer=torch.optim.SGD
         ),
