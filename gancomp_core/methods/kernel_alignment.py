@@ -37,7 +37,7 @@ def kernel_alignment_kd(outputs: DistillationOutputs, taps: Taps | None = None) 
 
 
 def kernel_alignment(ours: Tensor, theirs: Tensor) -> Tensor:
-    """The alignment of two tables of similarities: KA(X, Y) = <XX', YY'> / (|XX'| |YY'|), norms of Frobenius.
+    """The alignment of two tables of similarities, ``KA(X, Y) = <XX', YY'> / (|XX'| |YY'|)`` with Frobenius norms.
 
     X and Y hold the features of one picture in each row. Scale and rotation of the features do not change it.
 
