@@ -127,7 +127,7 @@ def local_workers(workers: int = 2, threads: int | None = None) -> Iterator[Clus
         GancompError: Without dask, and for numbers below 1.
     """
     at_least(1, workers, "The number of workers", "one for each core is usual")
-    each = at_least(1, threads or max(1, _cores() // workers), "The number of threads", "None shares the cores out")
+    each = at_least(1, threads or max(1, cores() // workers), "The number of threads", "None shares the cores out")
     dask = _dask()
     how: dict[str, Any] = {
         "n_workers": workers,
@@ -244,6 +244,6 @@ def _environment(threads: int) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

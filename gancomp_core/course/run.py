@@ -26,6 +26,7 @@ from gancomp_core.course import notebook_files as files
 from gancomp_core.course import web_page
 from gancomp_core.course.profiles import Profile
 from gancomp_core.errors import GancompError, at_least, one_of
+from gancomp_core.executors import cores
 from gancomp_core.files import REPOSITORY, cache_root, scratch
 
 OUT = REPOSITORY / "build" / "notebooks"
@@ -104,7 +105,7 @@ def run_notebooks(
     running: list[_Running] = []
     outcomes: list[Outcome] = []
     with scratch() as folder:
-        environment = _environment(folder, threads=max(_cores() // max(jobs, 1), 1))
+        environment = _environment(folder, threads=max(cores() // max(jobs, 1), 1))
         environment |= {"GANCOMP_STATES": "1"} if states else {}
         try:
             while waiting or running:
@@ -129,7 +130,7 @@ def run_notebooks(
 
 def default_jobs() -> int:
     """How many notebooks run side by side: one core and 3 GB of free memory for each, at least one."""
-    return max(min(_cores(), int(psutil.virtual_memory().available) // MEMORY_EACH), 1)
+    return max(min(cores(), int(psutil.virtual_memory().available) // MEMORY_EACH), 1)
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -349,7 +350,3 @@ def _end(job: _Running) -> None:
             with contextlib.suppress(psutil.Error):
                 process.kill()
     job.log.close()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import os
 import platform
 import random
 import time
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from gancomp_core.errors import GancompError, at_least, one_of
+from gancomp_core.executors import cores
 from gancomp_core.files import scratch
 from gancomp_core.measure.onnx_export import OnnxGenerator, export_onnx
 from gancomp_core.measure.openvino_runtime import in_openvino
@@ -309,13 +309,6 @@ def machine_class() -> str:
         count = torch.cuda.device_count()
         parts.append((f"{count} x " if count > 1 else "") + torch.cuda.get_device_name(0))
     return ", ".join(parts)
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # what this process may use, where the system tells
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _vector_units() -> str:

@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gancomp_core.compress.pictures import visible
 from gancomp_core.data import Pictures, Task, to_float
+from gancomp_core.executors import cores
 from gancomp_core.files import scratch
 from gancomp_core.measure import (
     Latency,
@@ -35,7 +36,7 @@ from gancomp_core.measure import (
     ssim,
 )
 from gancomp_core.measure.distances import subset_size
-from gancomp_core.measure.latency import Timed, cores, latencies
+from gancomp_core.measure.latency import Timed, latencies
 from gancomp_core.measure.openvino_runtime import in_openvino
 from gancomp_core.measure.running import check_output, first_line, measuring
 from gancomp_core.methods.quantization import export_int8
