@@ -87,7 +87,7 @@ def copy_notebooks(*_: object) -> None:
     target.mkdir()
     for notebook in sorted((REPOSITORY / "notebooks").glob("[0-9]*.ipynb")):
         shown = site_pages.numbered(with_alt_text(read_notebook(notebook)), notebook.stem)
-        nbformat.write(shown, target / notebook.name)
+        nbformat.write(site_pages.linked(shown), target / notebook.name)
 
 
 def add_files(app, error) -> None:
@@ -152,6 +152,7 @@ def setup(app) -> None:
     app.connect("autodoc-process-docstring", api_pages.describe_data)
     app.connect("missing-reference", api_pages.resolve)
     app.add_post_transform(site_pages.FileLinks)
+    app.add_post_transform(site_pages.FoldedSections)
     app.add_post_transform(site_pages.NumberColumns)
     app.add_config_value("repository", "", "html")
     app.add_config_value("branch", "main", "html")

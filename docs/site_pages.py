@@ -32,6 +32,18 @@ def numbered(notebook: NotebookNode, stem: str) -> NotebookNode:
     return notebook
 
 
+def linked(notebook: NotebookNode) -> NotebookNode:
+    """The notebook with links to its own headings as the site names them, in place: "#Deeper:-A-b" -> "#deeper-a-b"."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"\]\(#([^)]+)\)", lambda found: f"](#{_slug(found[1])})", cell.source)
+    return notebook
+
+
+def _slug(anchor: str) -> str:
+    return re.sub(r"[^\w-]", "", anchor.lower())
+
+
 # ---- where to run a notebook ---------------------------------------------------------------------------------------
 
 
@@ -167,6 +179,22 @@ class FileLinks(SphinxPostTransform):
         kind = "tree" if (REPOSITORY / path).is_dir() else "blob"
         address = f"{checked_repository(self.config.repository)}/{kind}/{self.config.branch}/{path.as_posix()}"
         return nodes.reference("", "", words, refuri=address + (f"#{anchor}" if anchor else ""), internal=False)
+
+
+class FoldedSections(SphinxPostTransform):
+    """A notebook's section "Deeper: ..." is folded below its heading; the browser unfolds it, without a script too."""
+
+    default_priority = 900
+
+    def run(self, **options: object) -> None:
+        for section in self.document.findall(nodes.section):
+            if section[0].astext().startswith("Deeper: "):
+                start = '<details class="deeper"><summary>Show this section</summary>'
+                section[1:] = [
+                    nodes.raw("", start, format="html"),
+                    *section[1:],
+                    nodes.raw("", "</details>", format="html"),
+                ]
 
 
 class NumberColumns(SphinxPostTransform):

@@ -13,6 +13,7 @@ from nbformat import NotebookNode
 
 from gancomp_core.course.notebook_files import COSTS_BEGIN, COSTS_END, read_notebook, tagged, tags
 from gancomp_core.course.output import LARGEST_PICTURE, WIDGET_VIEW
+from tools import notebook_sections
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,9 @@ class Contract:
     """The limits; ranges include both ends."""
 
     longest_code_cell: int = 40
+    core_cells: tuple[int, int] = (25, 40)
+    longest_core_cell: int = 20  # lines of code in sight
+    core_minutes: int = 45
     goals: tuple[int, int] = (3, 5)
     exercises: int = 3
     picture_bytes: int = LARGEST_PICTURE
@@ -39,6 +43,7 @@ def violations(path: Path, contract: Contract | None = None) -> list[str]:
         *_header(notebook, contract),
         *_parameters(notebook),
         *_shape(notebook, contract),
+        *notebook_sections.breaches(notebook, contract.core_cells, contract.longest_core_cell, contract.core_minutes),
         *_teaching(notebook, contract),
         *_widgets(notebook, budget=path.stem[:2] in {f"{n:02}" for n in range(1, 10)}),
         *_outputs(notebook, contract),

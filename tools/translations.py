@@ -53,7 +53,8 @@ def in_step(translated: NotebookNode, original: NotebookNode, done: bool = False
             if prose.metadata.get("of") != mark and not done:
                 stale.append(cell.id)
             of = mark if done or prose is cell else prose.metadata.get("of")
-            made |= {"source": prose.source, "metadata": {"of": of} if prose is not cell else {}}
+            kept = {key: value for key, value in cell.metadata.items() if key != "of"}  # a fold, tags
+            made |= {"source": prose.source, "metadata": kept | ({"of": of} if prose is not cell else {})}
         cells.append(made)
     return NotebookNode({**original, "cells": cells}), stale
 

@@ -166,6 +166,25 @@ def test_drawing_code_is_folded_and_opens_by_keyboard(new_page, site):
         assert fold.evaluate("fold => fold.open") is True
 
 
+def test_a_deeper_section_is_folded_opens_by_keyboard_and_where_an_address_leads_into_it(new_page, site):
+    path = next(path for path in sorted(site.glob("notebooks/*.html")) if 'class="deeper"' in path.read_text("utf-8"))
+    page = new_page()
+    page.goto(path.as_uri())
+    folds = page.locator("details.deeper")
+    opened = "folds => folds.map(fold => fold.open)"
+    assert not any(folds.evaluate_all(opened))
+    folds.first.locator("> summary").focus()
+    page.keyboard.press("Enter")
+    assert folds.evaluate_all(opened)[0]
+    name = folds.last.locator("xpath=..").get_attribute("id")
+    page.goto(f"{path.as_uri()}#{name}")
+    page.wait_for_function("[...document.querySelectorAll('details.deeper')].at(-1).open")
+    without = new_page(java_script_enabled=False)
+    without.goto(path.as_uri())
+    without.locator("details.deeper > summary").first.click()
+    assert without.locator("details.deeper").first.get_attribute("open") is not None
+
+
 def test_a_page_that_is_not_there_leads_back(new_page, address, watch):
     page = new_page()
     for wrong in ("nothing.html", "notebooks/nothing.html"):

@@ -12,6 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from gancomp_core.course import notebook_files as files
 from gancomp_core.files import REPOSITORY
 from tools.notebook_contract import violations
+from tools.notebook_sections import FOLDED, names, parts
 
 COMMITTED = sorted(files.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 SOLUTIONS = sorted((files.NOTEBOOKS / "solutions").glob("*.ipynb"))
@@ -150,6 +151,116 @@ def test_a_breach_is_told(words, tmp_path):
 
 def test_method_notebooks_need_a_budget_slider(tmp_path):
     assert "no budget slider" in breaches(good_notebook(), tmp_path, "03_feature_kd.ipynb")
+
+
+# --- the core path and the deeper sections --------------------------------------------------------------------------
+
+
+def deeper(title, *code):
+    """The cells of a deeper section: its heading, folded, and code."""
+    heading = new_markdown_cell(f"## Deeper: {title}\n\nMore.", metadata={FOLDED: True, "tags": ["deeper"]})
+    return [heading, *(new_code_cell(source, execution_count=99) for source in code)]
+
+
+def divided_notebook():
+    """The smallest notebook with deeper sections that keeps the contract: a core of 25 cells, two sections."""
+    notebook = good_notebook()
+    links = "[one](#Deeper:-One-more), [two](#Deeper:-Two)"
+    notebook.cells[0].source += f"\n\n**Core path:** sections 1 to 2, about 40 minutes. **Deeper:** {links}"
+    notebook.cells[13].metadata["jupyter"] = {"source_hidden": True}
+    more = [new_code_cell("b = 2\ndef f():\n    return b", execution_count=90), new_markdown_cell("## 2 Second")]
+    more += [new_markdown_cell("Text.") for _ in range(7)]
+    notebook.cells[2:2] = [new_markdown_cell("## 1 First"), *more]
+    notebook.cells += [new_markdown_cell("## Going deeper\n\nNothing later needs it.")]
+    notebook.cells += [*deeper("One more", "c = b + 1", "print(c)"), *deeper("Two", "d = f()", "print(d, b)")]
+    return notebook
+
+
+def of_core(notebook, source):
+    notebook.cells[3].source = source
+
+
+def of_two(notebook, source):
+    notebook.cells[-1].source = source
+
+
+DIVISIONS = {
+    "the core has 24 cells; 25 to 40": lambda nb: nb.cells.pop(5),
+    "the core has 41 cells; 25 to 40": lambda nb: nb.cells.__setitem__(
+        slice(5, 5), [new_markdown_cell("x") for _ in range(16)]
+    ),
+    "of the core shows 21 lines of code": lambda nb: of_core(nb, "b = 2\ndef f():\n    return b\n" + "a = 1\n" * 18),
+    "ends with the section '2 Second'; '## Recap' must": lambda nb: nb.cells[24].update(source="### Recap"),
+    "numbered [1, 3]; count them without a gap": lambda nb: nb.cells[4].update(source="## 3 Second"),
+    "one markdown cell '## Going deeper' must stand": lambda nb: nb.cells[25].update(source="## Going\n\ndeeper"),
+    "'Deeper: Two', is not folded": lambda nb: nb.cells[29].metadata.pop(FOLDED),
+    "'Deeper: Two', is not tagged 'deeper'": lambda nb: nb.cells[29].metadata.pop("tags"),
+    "must begin with its heading, '## Deeper: Two'": lambda nb: nb.cells[29].update(source="Now\n\n## Deeper: Two"),
+    "'3 Third' is below '## Going deeper'": lambda nb: nb.cells.append(new_markdown_cell("## 3 Third")),
+    "header lacks the line '**Core path:**": lambda nb: nb.cells[0].update(
+        source=nb.cells[0].source.replace("about 40 minutes", "forty minutes")
+    ),
+    "speaks of sections 1 to 3; those of the core are [1, 2]": lambda nb: nb.cells[0].update(
+        source=nb.cells[0].source.replace("1 to 2", "1 to 3")
+    ),
+    "takes 46 minutes; at most 45": lambda nb: nb.cells[0].update(source=nb.cells[0].source.replace("40", "46")),
+    "header links to ['Deeper:-One-more']": lambda nb: nb.cells[0].update(
+        source=nb.cells[0].source.replace(", [two](#Deeper:-Two)", "")
+    ),
+    "cell 4 of the core reads 'c', which only a deeper section": lambda nb: of_core(
+        nb, "b = 2\ndef f():\n    return c"
+    ),
+    "cell 32 of 'Deeper: Two' reads 'c', which neither": lambda nb: of_two(nb, "print([x for x in range(c)])"),
+    "of 'Deeper: Two' reads 'c', which neither the core": lambda nb: of_two(nb, "c += 1"),
+    "cell 32 of 'Deeper: Two' reads 'e', which neither": lambda nb: (
+        of_two(nb, "print(e)"),
+        nb.cells.append(new_code_cell("e = 1", execution_count=99)),
+    ),
+    "'Deeper: One more' changes 'b', a name of the core that 'Deeper: Two' reads": lambda nb: nb.cells[28].update(
+        source="for b in range(3):\n    print(b)"
+    ),
+}
+
+
+def test_a_notebook_with_a_core_and_deeper_sections_has_no_violation(tmp_path):
+    notebook = divided_notebook()
+    assert [len(cells) for cells in parts(notebook).values()] == [25, 1, 3, 3]
+    assert breaches(notebook, tmp_path) == ""
+
+
+@pytest.mark.parametrize("words", DIVISIONS)
+def test_a_breach_of_the_division_is_told(words, tmp_path):
+    notebook = divided_notebook()
+    DIVISIONS[words](notebook)
+    assert words in breaches(notebook, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("source", "read", "read_later", "bound"),
+    [
+        ("import a.b, c as d\nfrom e import f as g", "", "", "a d g"),
+        ("x = y\nz = x", "y", "", "x z"),
+        ("x = x.T", "x", "", "x"),
+        ("x += 1", "x", "", "x"),
+        ("x[0] = y", "x y", "", ""),
+        ("x.a: int = y", "x y int", "", ""),
+        ("def f(a, b=c):\n    d = a + b + e\n    return [d + g for h in i]", "c", "e g i", "f"),
+        ("f = lambda a: a + b", "", "b", "f"),
+        ("@a\nclass B(C):\n    d = e\n    def f(self):\n        return g + self.d", "a C e", "g", "B"),
+        ("print([a + b for a in c if a for d in e])", "print b c e", "", ""),
+        ("print({a: (lambda: a + b) for a in c})", "print c", "b", ""),
+        ("for a, (b, *c) in d:\n    e = a\nelse:\n    e = f", "d f", "", "a b c e"),
+        ("with a as b, c(b) as d[0]:\n    e = b", "a c d", "", "b e"),
+        ("try:\n    a = b\nexcept c as d:\n    print(d)", "b c print", "", "a d"),
+        ("if (a := b) > 1 and a:\n    c = a\nwhile d:\n    pass", "b d", "", "a c"),
+        ("def f():\n    global a\n    a = b", "", "b", "a f"),
+        ("%time x = y", "get_ipython", "", ""),
+        ("print(f'{a:{b}}')", "print a b", "", ""),
+    ],
+)
+def test_names_are_those_that_a_cell_takes_from_others_and_gives_them(source, read, read_later, bound):
+    found = names(source)
+    assert (found.read, found.read_later, found.bound) == tuple(set(each.split()) for each in (read, read_later, bound))
 
 
 def test_cleaning_drops_what_belongs_to_one_machine_and_keeps_warnings():

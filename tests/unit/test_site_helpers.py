@@ -42,6 +42,24 @@ def test_a_notebook_gets_its_number_before_its_title(pages):
     assert pages.numbered(notebook, "04_search").cells[0].source == "# 04 Search: the best\n\n# not me"
 
 
+def test_links_to_headings_are_those_of_the_site_and_no_others_change(pages):
+    text = "[one](#Deeper:-One-more), [out](https://a.b/#Deeper:-X), [up](other.md#A-b)"
+    notebook = new_notebook(cells=[new_markdown_cell(text)])
+    assert pages.linked(notebook).cells[0].source == text.replace("(#Deeper:-One-more)", "(#deeper-one-more)")
+
+
+def test_a_deeper_section_is_folded_below_its_heading_with_all_that_it_holds(pages):
+    text = "T\n=\n\nCore\n----\n\na\n\nDeeper: More\n------------\n\nb\n\nWithin\n~~~~~~\n\nc\n"
+    document = publish_doctree(text)
+    pages.FoldedSections.run(SimpleNamespace(document=document))
+    core, more = (section for section in document.findall(nodes.section) if section.astext()[:4] in ("Core", "Deep"))
+    assert not list(core.findall(nodes.raw))
+    assert [child.tagname for child in more] == ["title", "raw", "paragraph", "section", "raw"]
+    assert more[1].astext() + more[-1].astext() == (
+        '<details class="deeper"><summary>Show this section</summary></details>'
+    )
+
+
 def test_buttons_follow_from_one_address_and_none_from_none(pages):
     address = pages.checked_repository("https://github.com/some-one/my.course.git/")
     assert address == "https://github.com/some-one/my.course"
