@@ -70,10 +70,10 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(len(file.data) - first), "ETag": file.etag, **file.headers}.items():
             if value is not None:
                 self.send_header(name, value)
-        self.end_headers()
         body = file.data[first:]
         sent = body[: file.cuts.pop(0)] if file.cuts else body
-        self.server.log.append((206 if wanted else 200, first, len(sent)))
+        self.server.log.append((206 if wanted else 200, first, len(sent)))  # before a visitor can hear of the answer
+        self.end_headers()
         for start in range(0, len(sent), 2**16):
             self.wfile.write(sent[start : start + 2**16])
             time.sleep(file.trickles)
