@@ -7,6 +7,7 @@ change return what they were given.
 from __future__ import annotations
 
 import copy
+import functools
 import gzip
 import io
 import json
@@ -341,12 +342,18 @@ def _odd(rng: random.Random, field: Any, value: Any) -> Any:
     return rng.choice((*small, most, most // 2, 10**6))
 
 
-def in_parquet(rng: random.Random, data: bytes) -> bytes:
-    """A column of a table is left out, doubled, renamed, or of another kind."""
+@functools.lru_cache(2)
+def _table(data: bytes) -> Any:
+    """The table of a seed, which is damaged again and again."""
     import pandas as pd
 
+    return pd.read_parquet(io.BytesIO(data))
+
+
+def in_parquet(rng: random.Random, data: bytes) -> bytes:
+    """A column of a table is left out, doubled, renamed, or of another kind."""
     try:
-        table = pd.read_parquet(io.BytesIO(data))
+        table = _table(data).copy()
         name, how = rng.choice(list(table.columns)), rng.randrange(6)
         if how == 0:
             table = table.drop(columns=name)

@@ -76,6 +76,9 @@ from gancomp_core.train.checkpoints import load_state
 torch.set_num_threads(1)
 ledger_module = importlib.import_module("gancomp_core.lab.benchmark.claims")  # the package has a function of this name
 sys.path.insert(0, str(REPOSITORY / "tests" / "parity"))  # foreign files as others write them
+# what every command and every parameter needs is made once: no case changes it, and it takes most of a case's time
+cli._parser = functools.cache(cli._parser)
+notebook_files.read_notebook = functools.cache(notebook_files.read_notebook)
 Made = Callable[[], list[bytes]]
 
 
@@ -320,6 +323,7 @@ def read_architecture(data: bytes, folder: Path) -> None:
 # --- weights
 
 
+@functools.cache
 def safetensors_seeds() -> list[bytes]:
     weights = {name: tensor.half() for name, tensor in network().state_dict().items()}
     about = {"architecture": json.dumps(network().architecture.as_dict())}
@@ -349,6 +353,11 @@ def read_safetensors(data: bytes, folder: Path) -> None:
     path.write_bytes(data)
     read_about(path)
     load_weights(network(), path)
+
+
+@functools.cache
+def packed_weights() -> bytes:
+    return lzma.compress(safetensors_seeds()[0], preset=0)
 
 
 def card_values() -> dict[str, Any]:
@@ -913,7 +922,7 @@ READERS = {
         xz_bombs,
     ),
     "cards": Reader(
-        lambda data, folder: read_without_discriminator(folder, data, lzma.compress(safetensors_seeds()[0], preset=0)),
+        lambda data, folder: read_without_discriminator(folder, data, packed_weights()),
         JSON,
         lambda: as_json(card_values()),
     ),

@@ -2,8 +2,10 @@
 
     python tests/fuzz/fuzzing.py                          every reader, 10,000 cases each: what `make fuzz` does
     python tests/fuzz/fuzzing.py pictures onnx --cases 500 --seed 7 --first 1200
+    python tests/fuzz/fuzzing.py --record fuzz.json       the same; started again, it goes on where it was ended
 
-Case N of a reader under a seed is always the same one. A reader must give a valid result or refuse the case in one
+Case N of a reader under a seed is always the same one. With a record, readers take turns of :data:`TURN` cases, so that
+a run which is ended early has tried them all. A reader must give a valid result or refuse the case in one
 sentence of ours; see :func:`judged` for the rest of the rule. What fails is written into ``tests/fuzz/corpus``, whose
 files `make test` reads again.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import json
 import multiprocessing
 import os
 import random
@@ -22,8 +25,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,8 @@ MEMORY = 1_500_000_000  # bytes that a case may allocate
 LONGEST = 700  # letters of a message
 START = os.environ.get("FUZZ_START", "spawn")  # "fork" where everything is imported already
 LARGEST_KEPT = 300_000  # bytes of a file in the corpus
+ROOM = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # a folder on a disk takes longer than most cases
+TURN = 250  # cases of a reader before the next one has its turn
 
 
 @dataclass
@@ -84,7 +89,7 @@ def _work(pipe: Any) -> None:
     from fuzz_readers import READERS
 
     watch = Watch()
-    with tempfile.TemporaryDirectory(prefix="gancomp-fuzz-") as base:
+    with tempfile.TemporaryDirectory(prefix="gancomp-fuzz-", dir=ROOM) as base:
         while (asked := pipe.recv()) is not None:
             if asked == "readers":
                 pipe.send({name: reader.numbers for name, reader in READERS.items()})
@@ -259,11 +264,26 @@ class Tally:
     values: int = 0
     refused: int = 0
     failures: dict[str, list[int]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def failed(self) -> int:
+        return sum(map(len, self.failures.values()))
+
+    @property
+    def cases(self) -> int:
+        return self.values + self.refused + self.failed
+
+    def __str__(self) -> str:
+        return (
+            f"{self.cases} cases, {self.values} read, {self.refused} refused, {self.failed} failed at "
+            f"{len(self.failures)} places ({self.seconds:.0f} s)"
+        )
 
 
-def fuzz(worker: Worker, name: str, seed: int, numbers: range) -> tuple[Tally, list[tuple[int, Outcome]]]:
-    """Judge cases of a reader."""
-    tally, failed = Tally(), []
+def fuzz(worker: Worker, name: str, seed: int, numbers: range, tally: Tally) -> list[tuple[int, Outcome]]:
+    """Judge cases of a reader, and count them; one failure from each new place."""
+    failed, began = [], time.monotonic()
     for number in numbers:
         outcome = worker.judge(name, seed, number)
         tally.values += outcome.kind == "value"
@@ -273,7 +293,8 @@ def fuzz(worker: Worker, name: str, seed: int, numbers: range) -> tuple[Tally, l
             if place not in tally.failures:
                 failed.append((number, outcome))
             tally.failures.setdefault(place, []).append(number)
-    return tally, failed
+    tally.seconds += time.monotonic() - began
+    return failed
 
 
 def signature(said: str) -> str:
@@ -292,31 +313,78 @@ def kept(name: str, data: bytes) -> None:
         path.write_bytes(data)
 
 
+@dataclass
+class Record:
+    """How far a run came, in a file if it has one."""
+
+    seed: int
+    path: Path | None = None
+    tallies: dict[str, Tally] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, path: Path | None, seed: int | None) -> Record:
+        """The record that a former run left, or a new one."""
+        if path is None or not path.exists():
+            return cls(int(time.time()) if seed is None else seed, path)
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if seed not in (None, found["seed"]):
+            raise SystemExit(f"{path} holds a run with seed {found['seed']}; leave --seed out, or name another file.")
+        return cls(found["seed"], path, {name: Tally(**tally) for name, tally in found["tallies"].items()})
+
+    def table(self) -> str:
+        """The rows of SECURITY.md."""
+        rows = [
+            f"| {name} | {each.cases:,} | {each.values:,} | {each.refused:,} | {each.failed} |"
+            for name, each in sorted(self.tallies.items())
+        ]
+        return "\n".join(["| reader | cases | read | refused | failed |", "|---|---|---|---|---|", *rows])
+
+    def save(self) -> None:
+        """Write it, whole or not at all."""
+        if self.path is not None:
+            whole = json.dumps(asdict(self) | {"path": None}, indent=1)
+            beside = self.path.with_name(f".{self.path.name}")
+            beside.write_text(whole, encoding="utf-8")
+            beside.replace(self.path)
+
+
+def turns(first: int, last: int, size: int | None) -> Iterator[range]:
+    """The numbers from ``first`` up to ``last``, in pieces."""
+    yield from (range(start, min(last, start + (size or last))) for start in range(first, last, size or last))
+
+
+def run(record: Record, names: Iterable[str], first: int, cases: int) -> None:
+    """Try the cases of readers, tell what fails, and keep it in the corpus."""
+    worker = Worker()
+    todo = {name: record.tallies.setdefault(name, Tally()) for name in names or worker.readers()}
+    for numbers in turns(first, first + cases, TURN if record.path else None):
+        for name, tally in todo.items():
+            left = range(max(numbers.start, first + tally.cases), numbers.stop)
+            for number, outcome in fuzz(worker, name, record.seed, left, tally):
+                kept(name, outcome.data)
+                print(f"--- {name} --seed {record.seed} --first {number} --cases 1\n{outcome.said}", flush=True)
+            record.save()
+            if numbers.stop == first + cases:
+                print(f"{name}: {tally}", flush=True)
+    worker.end()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("readers", nargs="*", metavar="READER", help="default: all")
     parser.add_argument("--cases", type=int, default=10_000, help="of each reader; default: 10000")
-    parser.add_argument("--seed", type=int, default=int(time.time()), help="default: the time")
+    parser.add_argument("--seed", type=int, help="default: the time, or the seed of the record")
     parser.add_argument("--first", type=int, default=0, help="number of the first case, to go on with a seed")
+    parser.add_argument("--record", type=Path, help="a file that says how far the run came; it goes on from there")
+    parser.add_argument("--table", action="store_true", help="only show the record as a table")
     options = parser.parse_args()
-    worker, wrong = Worker(), 0
-    print(f"seed {options.seed}", flush=True)
-    for name in options.readers or worker.readers():
-        began = time.monotonic()
-        tally, failed = fuzz(worker, name, options.seed, range(options.first, options.first + options.cases))
-        for number, outcome in failed:
-            kept(name, outcome.data)
-            print(f"--- {name} --seed {options.seed} --first {number} --cases 1\n{outcome.said}", flush=True)
-        several = sum(map(len, tally.failures.values()))
-        seconds = time.monotonic() - began
-        print(
-            f"{name}: {options.cases} cases, {tally.values} read, {tally.refused} refused, {several} failed at "
-            f"{len(tally.failures)} places ({seconds:.0f} s)",
-            flush=True,
-        )
-        wrong += several
-    worker.end()
-    return 1 if wrong else 0
+    record = Record.of(options.record, options.seed)
+    if options.table:
+        print(record.table())
+        return 0
+    print(f"seed {record.seed}", flush=True)
+    run(record, options.readers, options.first, options.cases)
+    return 1 if any(tally.failed for tally in record.tallies.values()) else 0
 
 
 if __name__ == "__main__":

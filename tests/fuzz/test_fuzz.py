@@ -66,3 +66,40 @@ def test_what_breaks_the_rule_is_found(tmp_path, monkeypatch, read, expected):
     outcome = fuzzing.judged(read, b"", tmp_path / "case", fuzzing.Watch())
     assert expected in outcome.said
     assert (outcome.kind == "FAILED") == bool(expected)
+
+
+class Counting:
+    """Judges nothing: the third case of a reader fails, and the run may be ended before a case."""
+
+    def __init__(self, ends_before=10**9):
+        self.asked, self.ends_before = [], ends_before
+
+    def readers(self):
+        return {"pictures": (0, []), "onnx": (0, [])}
+
+    def judge(self, name, seed, number):
+        if len(self.asked) == self.ends_before:
+            raise KeyboardInterrupt
+        self.asked.append((name, seed, number))
+        return fuzzing.Outcome("FAILED", "it broke") if number == 2 else fuzzing.Outcome("value")
+
+    def end(self):
+        pass
+
+
+def test_a_run_with_a_record_takes_turns_and_goes_on_where_it_was_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(fuzzing, "TURN", 2)
+    path = tmp_path / "record.json"
+    first, second = Counting(ends_before=5), Counting()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(fuzzing, "Worker", lambda: first)
+        fuzzing.run(fuzzing.Record.of(path, 7), [], 0, 5)
+    monkeypatch.setattr(fuzzing, "Worker", lambda: second)
+    record = fuzzing.Record.of(path, None)
+    fuzzing.run(record, [], 0, 5)
+    assert [name for name, _, _ in first.asked] == ["pictures"] * 2 + ["onnx"] * 2 + ["pictures"]
+    assert set(first.asked[:4] + second.asked) == {(name, 7, n) for name in ("pictures", "onnx") for n in range(5)}
+    assert len(first.asked[:4] + second.asked) == 10, "only an unfinished turn is done again"
+    assert "| onnx | 5 | 4 | 0 | 1 |" in fuzzing.Record.of(path, 7).table()
+    with pytest.raises(SystemExit, match="holds a run with seed 7"):
+        fuzzing.Record.of(path, 8)
