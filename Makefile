@@ -6,7 +6,7 @@ NOTEBOOKS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help lab run test lint kills mutants fuzz bench site demo app zoo zoo-check repro install clean
+.PHONY: help lab run test lint kills mutants fuzz oldest bench site demo app zoo zoo-check repro install clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ mutants: ## Mutation testing of exercises and core arithmetic (an hour or more);
 
 fuzz: ## Damaged files and odd values, 10,000 for each reader; ARGS="pictures onnx --cases 500 --seed 7"
 	@$(PYTHON) make.py fuzz $(ARGS)
+
+oldest: ## The tests of the library with the oldest packages that pyproject.toml admits; ARGS="--torch 2.12.0" for another torch
+	@$(PYTHON) make.py oldest $(ARGS)
 
 bench: ## Side-by-side measurements behind benchmarks/README.md
 	@$(PYTHON) make.py bench $(ARGS)

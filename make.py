@@ -32,6 +32,7 @@ def main():
         "mutants": mutants,
         "bench": bench,
         "fuzz": fuzz,
+        "oldest": oldest,
         "site": site,
         "demo": demo,
         "app": app,
@@ -127,6 +128,10 @@ def bench(python, arguments):
 
 def fuzz(python, arguments):
     return call([python, "tests/fuzz/fuzzing.py", *arguments], PYTHONPATH=str(HERE / "tests"), OMP_NUM_THREADS="1")
+
+
+def oldest(python, arguments):
+    return call([python, "tools/oldest.py", *arguments])
 
 
 def site(python, arguments):

@@ -119,6 +119,14 @@ def as_json(*values: Any) -> list[bytes]:
     return [json.dumps(value).encode() for value in values]
 
 
+def from_base64(text: str) -> bytes:
+    """The bytes of a text; none of one that stands for no bytes."""
+    try:
+        return base64.b64decode(text.encode("ascii", "ignore") + b"===")
+    except ValueError:
+        return b""
+
+
 def in_environment(**variables: str) -> Any:
     return mock.patch.dict(os.environ, variables)
 
@@ -158,12 +166,18 @@ def picture_seeds() -> list[bytes]:
     return found
 
 
+def packed_zeros(size: int, times: int) -> bytes:
+    """``times`` blocks of ``size`` zeros as zlib packs them; one block is packed, and its bytes are repeated."""
+    raw = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    block = raw.compress(bytes(size)) + raw.flush(zlib.Z_FULL_FLUSH)  # behind which nothing hangs on what came before
+    checksum = functools.reduce(lambda before, _: zlib.adler32(bytes(size), before), range(times), 1)
+    return b"\x78\xda" + block * times + zlib.compressobj(9, zlib.DEFLATED, -15).flush() + checksum.to_bytes(4, "big")
+
+
 def png(width: int, height: int, depth: int, colour: int, *, pixels: bool, more: bytes = b"") -> bytes:
     """A PNG of zeros, with or without its pixels."""
     channels = {0: 1, 2: 3, 4: 2, 6: 4}[colour]
-    row = b"\0" * (1 + width * channels * depth // 8)
-    packer = zlib.compressobj(9)
-    data = b"".join(packer.compress(row * 100) for _ in range(height // 100)) + packer.flush() if pixels else b"x"
+    data = packed_zeros(100 * (1 + width * channels * depth // 8), height // 100) if pixels else b"x"
     chunks = [
         (b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)),
         (b"zTXt", more),
@@ -238,7 +252,7 @@ def read_folder(data: bytes, folder: Path) -> None:
             try:
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 with open(path, "wb") as file:
-                    file.write(base64.b64decode(content.encode("ascii", "ignore") + b"==="))
+                    file.write(from_base64(content))
             except (OSError, ValueError):  # a name or content that no folder holds
                 continue
     known = {"size", "layout", "channels", "seed", "reverse"}
@@ -901,7 +915,7 @@ def read_ncnn(data: bytes, folder: Path) -> None:
     given = json.loads(data)
     text, packed = (str(given.get(name, "")) if isinstance(given, dict) else "" for name in ("param", "bin"))
     (folder / "a.param").write_bytes(text.encode("utf-8", "replace"))
-    (folder / "a.bin").write_bytes(base64.b64decode(packed.encode("ascii", "ignore") + b"==="))
+    (folder / "a.bin").write_bytes(from_base64(packed))
     read_ncnn_rrdb(folder / "a.param", folder / "a.bin")
 
 

@@ -22,6 +22,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import gancomp_core
+from tools import oldest
 
 CONDA_NAME = {"torch": "pytorch", "matplotlib": "matplotlib-base"}  # the same elsewhere
 NOT_ON_CONDA_FORGE = {"lightning-fabric"}
@@ -144,6 +145,14 @@ def test_conda_reads_every_line_of_the_environment(conda: dict) -> None:
             assert (spec.version is not None) == (text != "pip")
 
 
+def test_the_oldest_releases_are_the_bounds_of_the_library_and_what_tests_need_is_asked_for_too(project: dict) -> None:
+    bounds = oldest.lower_bounds(project, torch=None)
+    assert [f"{name}>={bound}" for name, bound in bounds.items()] == project["dependencies"]
+    assert oldest.lower_bounds(project, torch="3.0")["torch"] == "3.0"
+    assert set(oldest.FOR_TESTS) <= set(project["optional-dependencies"]["test"])
+    assert all((oldest.ROOT / path).exists() for path in oldest.tests([]) if path.startswith("tests/"))
+
+
 # ---- make ---------------------------------------------------------------------------------------------------------
 
 
@@ -166,7 +175,7 @@ def make_says(repository: Path, *arguments: str) -> subprocess.CompletedProcess:
 def test_make_lists_what_one_can_do(repository: Path) -> None:
     done = make_says(repository)
     assert done.returncode == 0
-    for target in ("help", "lab", "run", "test", "lint", "bench", "site", "zoo", "zoo-check", "clean"):
+    for target in ("help", "lab", "run", "test", "lint", "oldest", "bench", "site", "zoo", "zoo-check", "clean"):
         assert f"make {target} " in done.stdout
 
 

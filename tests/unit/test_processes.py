@@ -177,8 +177,9 @@ def outcome(trained: Trained) -> dict[str, Any]:
 def all_methods() -> dict[str, Any]:
     """Every method in float64, and one in float32."""
     with in_double():
-        found = {name: outcome(method()) for name, method in METHODS.items()}
-        found["drawn"] = supernet()[1]
+        found = {name: outcome(method()) for name, method in METHODS.items() if name != "supernet"}
+        trained, found["drawn"] = supernet()
+        found["supernet"] = outcome(trained)
     found["other weights"] = outcome(distil(resnet(8, 3).network(), teacher(), noise_task(), config()))
     found["in float32"] = outcome(METHODS["pix2pix"]())
     found["content and style"] = outcome(imitating(content() + style()))
