@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import json
 import re
@@ -145,9 +146,17 @@ def _widgets(notebook: NotebookNode, budget: bool) -> Iterator[str]:
             later = "\n".join(c.source for c in notebook.cells[index : index + 3] if c.cell_type == "code")
             if "small_multiples(" not in later and "show(" not in later:
                 yield f"the explorer of cell {index + 1} has no static twin: call small_multiples(...) right after it."
+            if _unseen(cell.source):
+                yield f"the explorer of cell {index + 1} is not shown: end the cell with it or display(explore(...))."
     code = "\n".join(cell.source for _, cell in _code(notebook))
     if budget and not re.search(r"\bbudget=Slider\(", code):
         yield "it has no budget slider: explore(..., budget=Slider(...)) for what its method trades."
+
+
+def _unseen(source: str) -> bool:
+    """Whether an explorer is an expression above the last one of its cell, which alone is shown."""
+    above = [each.value for each in ast.parse(source).body[:-1] if isinstance(each, ast.Expr)]
+    return any(isinstance(each, ast.Call) and ast.unparse(each.func) == "explore" for each in above)
 
 
 def _outputs(notebook: NotebookNode, contract: Contract) -> Iterator[str]:

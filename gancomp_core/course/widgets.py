@@ -357,7 +357,7 @@ _LIVE: dict[str, Explorer] = {}
 
 
 def explore(draw: Draw, *, alt: str, title: str = "", height: int = 0, **controls: Control) -> Explorer:
-    """A picture linked to controls. Put the result last in its cell, and follow it by :func:`small_multiples`.
+    """A picture linked to controls. Put the result last in its cell, or into ``display(...)``; small multiples follow.
 
     Limits of axes that hold for every setting belong into the drawing function (``axes.set_xlim(0, most)``): else they
     follow what is drawn, and the picture seems to stand still while its numbers change. Pictures are kept by setting;

@@ -84,7 +84,7 @@ def good_notebook():
         cells.append(new_code_cell(f"def {name}():\n    ...", metadata={"tags": [f"exercise:{name}"]}))
         cells.append(new_code_cell(f"check.{name}({name})"))
     picture = new_output("display_data", {"image/png": PNG}, metadata={"image/png": {"alt": "A line"}})
-    cells.append(new_code_cell("explore(draw)\nsmall_multiples(draw, [{}], alt='A line')", outputs=[picture]))
+    cells.append(new_code_cell("display(explore(draw))\nsmall_multiples(draw, [{}], alt='A line')", outputs=[picture]))
     cells.append(new_code_cell("a = 1\n" * 40, metadata={"jupyter": {"source_hidden": True}}))
     cells += [new_markdown_cell("## 1 First"), new_code_cell("b = 2\ndef f():\n    return b")]
     cells += [new_markdown_cell("## 2 Second"), *(new_markdown_cell("Text.") for _ in range(7))]
@@ -132,6 +132,9 @@ BREACHES = {
     "'a' is never revealed": lambda nb: nb.cells[2].update(source='predict("a", "Which?", ["x", "y"])'),
     "no recap": lambda nb: nb.cells[24].update(source="## End"),
     "no static twin": lambda nb: nb.cells[12].update(source="explore(draw)"),
+    "is not shown: end the cell with it": lambda nb: nb.cells[12].update(
+        source=nb.cells[12].source.replace("display(explore(draw))", "explore(draw)")
+    ),
     "outputs are not committed": lambda nb: nb.cells[12].update(outputs=[]),
     "has not been executed": lambda nb: nb.cells[2].update(execution_count=None),
     "ends with an error, ValueError": lambda nb: nb.cells[2].outputs.append(
