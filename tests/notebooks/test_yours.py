@@ -10,7 +10,7 @@ from gancomp_core.course.exercises import nb04
 from gancomp_core.course.notebook_files import NOTEBOOKS, choose, read_notebook, tagged, tags
 from gancomp_core.errors import GancompError
 
-ENGINES = choose(["00-06"])
+ENGINES = choose(["00-07"])
 
 
 @pytest.fixture

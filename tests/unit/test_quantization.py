@@ -375,6 +375,20 @@ def test_a_quantized_network_trains_in_the_loop_of_every_other_and_gets_better(t
     assert error(calibrate(simulate(plain(simulated), scheme), x.source)) < 0.9 * before
 
 
+def test_the_rounding_of_a_scheme_serves_inputs_and_weights():
+    asked = []
+
+    def rounding(x, by):
+        asked.append(by.signed)
+        return x
+
+    layer, x = nn.Conv2d(8, 4, 1).requires_grad_(False), smooth(2, 8, 6, 6)
+    simulated = calibrate(simulate(layer, dataclasses.replace(KERNELS, rounding=rounding)), x)
+    asked.clear()
+    assert torch.equal(simulated(x), layer(x))
+    assert sorted(asked) == [False, True]  # the map of the input, and that of the weight
+
+
 # --- sensitivity and mixed precision
 
 

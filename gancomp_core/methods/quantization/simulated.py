@@ -34,6 +34,7 @@ from gancomp_core.methods.quantization.affine import (
 from gancomp_core.nets import ElasticGenerator
 
 Convolution = nn.Conv2d | nn.ConvTranspose2d
+Rounding = Callable[[Tensor, AffineMap], Tensor]
 LEAST_INPUTS = 8  # channels a group; with fewer, the lanes of an integer kernel are empty, and a float one is faster
 
 
@@ -52,6 +53,13 @@ def no_layer(layer: Convolution) -> bool:
     return False
 
 
+def straight_through(x: Tensor, by: AffineMap) -> Tensor:
+    """Reals rounded by a map, float32; the gradient is 1 where it rounds and 0 where it clips."""
+    x = x.float()
+    moving = torch.where(by.covers(x), x, x.detach())
+    return by.rounded(x) + (moving - moving.detach())  # in this order it is the rounded number to the bit
+
+
 @dataclass(frozen=True)
 class Scheme:
     """How a network is quantized.
@@ -68,6 +76,7 @@ class Scheme:
             1; 1 keeps the calibrated range.
         in_float: Says which layers stay float.
         weights_only: Says of which layers the inputs stay float.
+        rounding: Rounds reals of any shape by a map, with the gradient that training is to see.
     """
 
     weight_bits: int = 8
@@ -80,6 +89,7 @@ class Scheme:
     decay: float = 1.0
     in_float: Callable[[Convolution], bool] = no_layer
     weights_only: Callable[[Convolution], bool] = no_layer
+    rounding: Rounding = straight_through
 
     def __post_init__(self) -> None:
         if not 0 <= self.decay <= 1:
@@ -98,13 +108,6 @@ AGD = Scheme(
 )  # fmt: skip
 
 
-def straight_through(x: Tensor, by: AffineMap) -> Tensor:
-    """Reals rounded by a map, float32; the gradient is 1 where it rounds and 0 where it clips."""
-    x = x.float()
-    moving = torch.where(by.covers(x), x, x.detach())
-    return by.rounded(x) + (moving - moving.detach())  # in this order it is the rounded number to the bit
-
-
 class FakeQuantize(nn.Module):
     """Rounds activations of any shape within one range for the whole tensor, after calibration.
 
@@ -114,9 +117,11 @@ class FakeQuantize(nn.Module):
     low: Tensor
     high: Tensor
 
-    def __init__(self, bits: int, estimator: RangeEstimator, decay: float) -> None:
+    def __init__(
+        self, bits: int, estimator: RangeEstimator, decay: float, rounding: Rounding = straight_through
+    ) -> None:
         super().__init__()
-        self.bits, self.estimator, self.decay = bits, estimator, decay
+        self.bits, self.estimator, self.decay, self.rounding = bits, estimator, decay, rounding
         self.observing, self.seen = False, 0
         self.register_buffer("low", torch.tensor(math.nan))
         self.register_buffer("high", torch.tensor(math.nan))
@@ -147,21 +152,24 @@ class FakeQuantize(nn.Module):
                 "This network rounds activations whose ranges were not measured; call calibrate with some dozens of "
                 "training pictures first."
             )
-        return straight_through(x, asymmetric(self.range, self.bits))
+        return self.rounding(x, asymmetric(self.range, self.bits))
 
 
 class FakeQuantizeParameter(nn.Module):
     """Rounds a weight or a bias, as a parametrization of torch, within its current range."""
 
-    def __init__(self, bits: int, symmetric: bool, estimator: RangeEstimator, axis: int | None) -> None:
+    def __init__(
+        self, bits: int, symmetric: bool, estimator: RangeEstimator, axis: int | None, rounding: Rounding
+    ) -> None:
         super().__init__()
         self.bits, self.symmetric, self.estimator, self.axis = bits, symmetric, estimator, axis
+        self.rounding = rounding
 
     def forward(self, values: Tensor) -> Tensor:
         if values.is_meta:
             return values
         span = self.estimator(rows(values.detach().float(), self.axis), self.bits, self.symmetric)
-        return straight_through(values, MAPS[self.symmetric](span, self.bits, self.axis))
+        return self.rounding(values, MAPS[self.symmetric](span, self.bits, self.axis))
 
 
 class QuantizedConv(nn.Module):
@@ -173,14 +181,14 @@ class QuantizedConv(nn.Module):
     def __init__(self, layer: Convolution, scheme: Scheme, weight_bits: int) -> None:
         super().__init__()
         self.layer = layer
-        whole = scheme.weights_only(layer)
-        self.read = nn.Identity() if whole else FakeQuantize(scheme.activation_bits, scheme.estimator, scheme.decay)
-        axis = output_axis(layer) if scheme.per_channel else None
-        rounding = FakeQuantizeParameter(weight_bits, scheme.symmetric, scheme.weight_estimator, axis)
-        parametrize.register_parametrization(layer, "weight", rounding)
+        by, axis = scheme.rounding, output_axis(layer) if scheme.per_channel else None
+        inputs = FakeQuantize(scheme.activation_bits, scheme.estimator, scheme.decay, by)
+        self.read = nn.Identity() if scheme.weights_only(layer) else inputs
+        rounded = FakeQuantizeParameter(weight_bits, scheme.symmetric, scheme.weight_estimator, axis, by)
+        parametrize.register_parametrization(layer, "weight", rounded)
         if scheme.bias_bits is not None and layer.bias is not None:
-            rounding = FakeQuantizeParameter(scheme.bias_bits, False, min_max, None)
-            parametrize.register_parametrization(layer, "bias", rounding)
+            rounded = FakeQuantizeParameter(scheme.bias_bits, False, min_max, None, by)
+            parametrize.register_parametrization(layer, "bias", rounded)
 
     def forward(self, x: Tensor) -> Tensor:
         found: Tensor = self.layer(self.read(x))
