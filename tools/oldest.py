@@ -5,8 +5,8 @@
     python tools/oldest.py --tests tests/unit/test_wavelets.py
 
 The environment stays in build/oldest, and a later run with the same bounds begins with its tests. On Linux, torch from
-PyPI brings CUDA along (gigabytes); TORCH_INDEX may name the CPU packages, as for `make install`. What `lab` and other
-extras ask for is not tried.
+PyPI brings CUDA along (gigabytes); TORCH_INDEX may name the CPU packages, as for `make install`. Packages of `lab` are
+in it, too, for the library's notebooks and widgets are imported by its tests; the other extras are not tried.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import sys
 import tomllib
 import venv
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 #: What the tests import beside the library's own dependencies, in the newest release that goes with the bounds.
-FOR_TESTS = ("pytest>=9.0", "hypothesis>=6.100", "scikit-image>=0.25")
+FOR_TESTS = ("pytest>=9.0", "pytest-xdist>=3.6", "hypothesis>=6.100", "scikit-image>=0.25")
 #: Tests of networks, trainings, measures, files and methods; of those, the ones that take minutes are left out.
 TESTS = (
     "agd", "architecture_search", "architectures_stay", "channel_config", "comparison", "compress_teachers", "cost",
@@ -36,15 +37,15 @@ TESTS = (
 )  # fmt: skip
 
 
-def lower_bounds(project: dict[str, list[str]], **others: str | None) -> dict[str, str]:
-    """By package: the oldest release that the project admits, or the one asked for.
+def lower_bounds(project: dict[str, Any], **others: str | None) -> dict[str, str]:
+    """By package: the oldest release that the library and `lab` admit, or the one asked for.
 
     Args:
         project: The table ``project`` of pyproject.toml.
         others: Releases to take in the place of bounds.
     """
     found = {}
-    for wanted in map(Requirement, project["dependencies"]):
+    for wanted in map(Requirement, project["dependencies"] + project["optional-dependencies"]["lab"]):
         (bound,) = [each.version for each in wanted.specifier if each.operator == ">="]
         found[wanted.name] = others.get(wanted.name) or bound
     return found
