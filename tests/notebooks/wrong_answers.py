@@ -134,6 +134,16 @@ WRONG_ANSWERS = {
         "flags": lambda own, after, count: after.abs().sum((0, 2, 3)) > 0,
         "one too few": lambda own, after, count: nb01.channels_to_keep(own, after, count - 1),
     },
+    "channel_importance": {
+        "a number": lambda features, weight: weight.abs().mean(),
+        "the filters": lambda features, weight: weight.abs().sum((1, 2, 3))[:64],
+        "an order": lambda features, weight: nb01.channel_importance(features, weight).argsort(),
+        "all alike": lambda features, weight: torch.ones(features.shape[1]),
+        "by chance": lambda features, weight: torch.rand(features.shape[1]),
+        "L1 once more": lambda features, weight: nb01._l1(weight),
+        "upside down": lambda *of: -nb01.channel_importance(*of),
+        "spread of nothing": lambda features, weight: features.std((0, 2, 3)) / (0 * weight).sum((0, 2, 3)),
+    },
     "cycle_loss": {
         "two numbers": lambda x, y, there, back: (F.l1_loss(back(there(x)), x), F.l1_loss(there(back(y)), y)),
         "no gradient": lambda *of: nb02.cycle_loss(*of).detach(),
@@ -236,6 +246,14 @@ WRONG_ANSWERS = {
     },
     "round_by_channel": {"dead channel": nb07._in_steps(torch.round, dead=0.0)},
     "straight_through": {"cubic": _cubic},
+    "choose_range": {
+        "the high end": lambda values, bits: float(values.max()),
+        "exchanged": lambda values, bits: nb07.choose_range(values, bits)[::-1],
+        "infinite": lambda values, bits: (-math.inf, math.inf),
+        "by chance": lambda values, bits: (float(values.min()), float(values.max()) * random.random()),
+        "the whole range": lambda values, bits: (float(values.min()), float(values.max())),
+        "three deviations": lambda values, bits: (float(-3 * values.std()), float(3 * values.std())),
+    },
     "paired_ratio_interval": {
         "one number": lambda a, b: 100 * (math.exp(nb08._logs(a, b).mean()) - 1),
         "three numbers": lambda a, b: (*nb08.paired_ratio_interval(a, b), len(a)),

@@ -1,13 +1,16 @@
-"""Exercises of notebook 01: smaller kernels, fewer blocks, and the channels worth keeping."""
+"""Exercises of notebook 01: smaller kernels, fewer blocks, the channels worth keeping, and an importance to beat."""
 
 from __future__ import annotations
+
+import functools
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gancomp_core.course.answers import places, tensor
-from gancomp_core.course.exercise import Exercise, Group, noise
+from gancomp_core.course import challenges
+from gancomp_core.course.answers import Wrong, places, tensor
+from gancomp_core.course.exercise import Attempt, Exercise, Group, Praise, call, noise
 
 # --- a smaller kernel ------------------------------------------------------------------------------------------------
 
@@ -184,4 +187,64 @@ CHANNELS_TO_KEEP = Exercise(
     },
 )
 
-EXERCISES = [SMALLER_KERNEL, BLOCKS_THAT_RUN, CHANNELS_TO_KEEP]
+# --- an open challenge: a better importance --------------------------------------------------------------------------
+
+CHANCE = 5  # random orders of the channels
+
+
+def _importance(attempt: Attempt, features: Tensor, weight: Tensor) -> Tensor:
+    channels = features.shape[1]
+    value = tensor(call(attempt, (features, weight), f"For features of {channels} channels")).float()
+    if value.shape != (channels,):
+        raise Wrong(
+            f"One importance for each of the {channels} channels is wanted; your function returns a tensor of shape "
+            f"{list(value.shape)}."
+        )
+    if not value.isfinite().all():
+        raise Wrong("Some importances are NaN or infinite; do not divide by what can be 0, such as a channel's spread.")
+    if torch.equal(value.sort().values, torch.arange(float(channels))):
+        raise Wrong("You return the channels in an order; wanted is one importance for each channel, in its place.")
+    if value.unique().numel() == 1:
+        raise Wrong("All importances are equal, and an order is wanted: which channels would be missed most?")
+    return value
+
+
+def _mean(importances: list[Tensor]) -> float:
+    scores = challenges.pruned_psnr(importances, "test").values()
+    return sum(scores) / len(scores)
+
+
+@functools.cache
+def _controls() -> tuple[float, float]:
+    """The scores of L1, and of random orders on average."""
+    weights = [weight for _, weight in challenges.inside_blocks()]
+    drawn = [_mean([noise(len(w[0]), seed=10 * n + seed) for n, w in enumerate(weights)]) for seed in range(CHANCE)]
+    return _mean([_l1(weight) for weight in weights]), sum(drawn) / CHANCE
+
+
+def _beats_l1(attempt: Attempt) -> Praise:
+    found = [_importance(attempt, *given) for given in challenges.inside_blocks()]
+    if not torch.equal(found[0], _importance(attempt, *challenges.inside_blocks()[0])):
+        raise Wrong("Two calls with the same features give different importances; fix the seed inside the function.")
+    score, (l1, chance) = _mean(found), _controls()
+    said = (
+        f"PSNR to the whole teacher's pictures, on held-out sketches: {score:.2f} dB; by L1 {l1:.2f}, by chance "
+        f"{chance:.2f}"
+    )
+    if score <= max(l1, chance):
+        if _mean([-each for each in found]) > max(l1, chance):
+            raise Wrong(f"{said}. Your order is upside down: the channels that matter get the largest numbers.")
+        raise Wrong(
+            f"{said}. Not better yet. L1 looks at the weights alone; a channel that hardly varies adds a constant, "
+            "which the norm after the convolution takes away, however strongly it is read."
+        )
+    return Praise(f"{said}.", score)
+
+
+def channel_importance(features: Tensor, next_weight: Tensor) -> Tensor:
+    return features.std((0, 2, 3)) * next_weight.square().sum((0, 2, 3)).sqrt()
+
+
+CHANNEL_IMPORTANCE = Exercise(reference=channel_importance, also=_beats_l1)
+
+EXERCISES = [SMALLER_KERNEL, BLOCKS_THAT_RUN, CHANNELS_TO_KEEP, CHANNEL_IMPORTANCE]

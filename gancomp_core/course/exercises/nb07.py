@@ -1,14 +1,16 @@
-"""Exercises of notebook 07: the affine map, the range of the least error, scales by channel, a slope for rounding."""
+"""Exercises of notebook 07: the affine map, ranges, scales by channel, a slope for rounding, a calibration to beat."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from gancomp_core.course import challenges
 from gancomp_core.course.answers import Parts, Value, Wrong, number, tensor
-from gancomp_core.course.exercise import Exercise, Group, noise
+from gancomp_core.course.exercise import Attempt, Exercise, Group, Praise, call, noise
 from gancomp_core.methods.quantization import AffineMap, asymmetric, min_max, rows, symmetric
 
 Ends = tuple[float, float]
@@ -396,4 +398,65 @@ STRAIGHT_THROUGH = Exercise(
     },
 )
 
-EXERCISES = [AFFINE_QUANTIZE, CLIPPING_RANGE, ROUND_BY_CHANNEL, STRAIGHT_THROUGH]
+# --- an open challenge: a better calibration -------------------------------------------------------------------------
+
+Choice = Callable[[Tensor, int], Ends]
+TWENTIETHS = [step / 20 for step in range(1, 21)]
+
+
+def _chosen(attempt: Attempt, name: str, values: Tensor, bits: int) -> Ends:
+    case = f"For what `{name}` reads, with bits={bits}"
+    value = call(attempt, (values, bits), case)
+    try:
+        low, high = Parts(("low", "high"), (number,))(tuple(value) if isinstance(value, Tensor | list) else value)
+    except Wrong as fault:
+        raise Wrong(f"{case}, {fault}") from fault
+    if not -float("inf") < low < float("inf") or not -float("inf") < high < float("inf"):
+        raise Wrong(f"{case}, your range is {low} to {high}; both ends must be finite.")
+    if low > high:
+        raise Wrong(f"{case}, your range is {low:.3g} to {high:.3g}: the low end comes first.")
+    return _ends(low, high)
+
+
+def _rounded(choice: Choice, part: str = "test") -> float:
+    """Mean PSNR in dB over all numbers of bits, with the ranges of a choice."""
+    layers = challenges.layer_inputs()
+    scores = [
+        challenges.rounded_psnr({name: choice(values, bits) for name, values in layers.items()}, bits, part)
+        for bits in challenges.BITS
+    ]
+    return sum(scores) / len(scores)
+
+
+@functools.cache
+def _calibrations() -> tuple[float, float]:
+    """The scores of the whole range, and of the share of it with the least squared error."""
+    whole = _rounded(lambda values, bits: _part(values, 1))
+    return whole, _rounded(lambda values, bits: clipping_range(values, TWENTIETHS, bits))
+
+
+def _beats_the_whole_range(attempt: Attempt) -> Praise:
+    name, values = next(iter(challenges.layer_inputs().items()))
+    if _chosen(attempt, name, values, 4) != _chosen(attempt, name, values, 4):
+        raise Wrong("Two calls with the same values give different ranges; fix the seed inside the function.")
+    score = _rounded(lambda values, bits: _chosen(attempt, "a layer", values, bits))
+    whole, least = _calibrations()
+    said = (
+        f"PSNR to the pictures in float, on held-out sketches: {score:.2f} dB; with the whole range {whole:.2f}, with "
+        f"the range of the least squared error {least:.2f}"
+    )
+    if score <= whole:
+        raise Wrong(
+            f"{said}. The whole range needs no choice and is still better. Clip less with 8 bits, where steps are "
+            "small anyway, and more with 4."
+        )
+    return Praise(f"{said}.", score)
+
+
+def choose_range(values: Tensor, bits: int) -> Ends:
+    return _choosing(lambda error: error.abs().pow(2.2).mean())(values, [step / 40 for step in range(4, 41)], bits)
+
+
+CHOOSE_RANGE = Exercise(reference=choose_range, also=_beats_the_whole_range)
+
+EXERCISES = [AFFINE_QUANTIZE, CLIPPING_RANGE, ROUND_BY_CHANNEL, STRAIGHT_THROUGH, CHOOSE_RANGE]
