@@ -41,7 +41,8 @@ def _sketches(part: str, start: int, count: int) -> Tensor:
 
 def _blocks() -> list[nn.Sequential]:
     """The inside of each residual block: convolution, norm, ReLU, convolution, norm."""
-    return [each.body for each in _teacher().modules() if isinstance(each, ResidualBlock)]
+    blocks = [each.body for each in _teacher().modules() if isinstance(each, ResidualBlock)]
+    return [body for body in blocks if isinstance(body, nn.Sequential)]
 
 
 def _layers() -> dict[str, nn.Module]:
@@ -79,9 +80,10 @@ def inside_blocks() -> list[tuple[Tensor, Tensor]]:
         For each block the features of 32 training sketches after the ReLU, float32 [32, 128, 8, 8], and the weights
         [128, 128, 3, 3], whose second axis belongs to the features' channels.
     """
-    with _watched({str(n): body[3] for n, body in enumerate(_blocks())}) as seen:
+    readers = {f"block {n}": body.get_submodule("3") for n, body in enumerate(_blocks())}
+    with _watched(readers) as seen:
         _teacher()(_sketches("train", 0, SEEN))
-    return [(seen[str(n)], body[3].weight.detach().clone()) for n, body in enumerate(_blocks())]
+    return [(seen[name], reader.get_parameter("weight").detach().clone()) for name, reader in readers.items()]
 
 
 def pruned_psnr(importances: Sequence[Tensor], part: str = "train") -> dict[int, float]:

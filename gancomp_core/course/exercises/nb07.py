@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -408,10 +409,11 @@ def _chosen(attempt: Attempt, name: str, values: Tensor, bits: int) -> Ends:
     case = f"For what `{name}` reads, with bits={bits}"
     value = call(attempt, (values, bits), case)
     try:
-        low, high = Parts(("low", "high"), (number,))(tuple(value) if isinstance(value, Tensor | list) else value)
+        both = Parts(("low", "high"), (number,))(tuple(value) if isinstance(value, Tensor | list) else value)
+        low, high = (number(end) for end in both)
     except Wrong as fault:
         raise Wrong(f"{case}, {fault}") from fault
-    if not -float("inf") < low < float("inf") or not -float("inf") < high < float("inf"):
+    if not math.isfinite(high - low):
         raise Wrong(f"{case}, your range is {low} to {high}; both ends must be finite.")
     if low > high:
         raise Wrong(f"{case}, your range is {low:.3g} to {high:.3g}: the low end comes first.")
