@@ -59,7 +59,7 @@ def anchor(heading: str) -> str:
 def breaches(
     notebook: NotebookNode, cells: tuple[int, int] = (25, 40), lines: int = 20, minutes: int = 45
 ) -> Iterator[str]:
-    """What is wrong with the division of a notebook that has deeper sections, one sentence each.
+    """What is wrong with the division of a notebook into core and deeper sections, one sentence each.
 
     Args:
         notebook: A notebook of the course.
@@ -69,12 +69,14 @@ def breaches(
     """
     divided = parts(notebook)
     deeper = {heading: found for heading, found in divided.items() if heading.startswith(DEEPER)}
-    if deeper:
-        yield from _core(divided[CORE], cells, lines)
-        yield from _order(divided)
-        yield from _marks(deeper)
-        yield from _core_path(divided[CORE], list(deeper), minutes)
-        yield from _names(divided[CORE], deeper)
+    if not deeper:
+        yield f"it has no deeper sections: what nothing later needs belongs below '## {GOING_DEEPER}'."
+        return
+    yield from _core(divided[CORE], cells, lines)
+    yield from _order(divided)
+    yield from _marks(deeper)
+    yield from _core_path(divided[CORE], list(deeper), minutes)
+    yield from _names(divided[CORE], deeper)
 
 
 def _core(core: Cells, cells: tuple[int, int], lines: int) -> Iterator[str]:
