@@ -147,6 +147,8 @@ def folder_task(
     layout = layout or _detect(root)
     if not isinstance(layout, str) or layout not in _READERS:
         raise GancompError(f"There is no layout {layout!r}; the known ones are:", LAYOUTS)
+    if not isinstance(seed, int):
+        raise GancompError(f"seed is a whole number, not {shown(repr(seed))}; leave it out for 0.")
     scan = _Scan()
     found = _READERS[layout](root, scan)
     _check_apart(found, paired=layout != "unpaired")
