@@ -200,6 +200,17 @@ def run_all(page, minutes=3.0):
     assert page.locator(selector).all_text_contents() == []
 
 
+def folded(page):
+    """How many headings are folded. Running all cells unfolds the last section, for its last cell becomes active."""
+    return page.locator(".jp-collapseHeadingButton.jp-mod-collapsed").count()
+
+
+def unfold(page):
+    """Open every section that is folded below its heading."""
+    page.evaluate("window.jupyterapp.commands.execute('notebook:expand-all-headings')")
+    page.wait_for_function("!document.querySelector('.jp-collapseHeadingButton.jp-mod-collapsed')")
+
+
 def open_and_run(page, lab, name, minutes=3.0):
     open_notebook(page, lab, name)
     run_all(page, minutes)

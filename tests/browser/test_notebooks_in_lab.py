@@ -7,7 +7,7 @@ import re
 
 import nbformat
 import pytest
-from lab import changed, drag_to, open_notebook, pictures, redrawn, run_all, saved, too_wide, violations
+from lab import changed, drag_to, folded, open_notebook, pictures, redrawn, run_all, saved, too_wide, unfold, violations
 
 from factories import fixed_cells
 from gancomp_core.course import notebook_files as files
@@ -40,7 +40,10 @@ def test_a_notebook_in_the_hands_of_a_reader(path, page, lab, subtests, record_p
     open_notebook(page, lab, lab.put(path.name, _fast(path)))
     with subtests.test("a notebook that was only opened is not changed"):
         assert not changed(page)
+    with subtests.test("deeper sections are folded below their headings"):
+        assert folded(page) == len(files.tagged(files.read_notebook(path), "deeper"))
     run_all(page, minutes=15)
+    unfold(page)
     executed = files.cleaned(saved(page, lab, path.name))
     record_property("redraws", f"{path.stem[:2]}\n{executed.cells[-1].outputs[0].text}")
     pictures(page, path.stem[:2])
