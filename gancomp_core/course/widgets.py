@@ -121,7 +121,8 @@ class Slider:
             value=self.value, step=None if self.log else self.pace, description=self.named, style=_WIDE,
             layout=ipywidgets.Layout(**_ROOM, flex="0 1 380px"), **limits,
         )  # fmt: skip
-        shown = self.snapped if self.log else lambda value: value
+        # a slider adds steps up in binary: 1.4100000000000001
+        shown = self.snapped if self.log else lambda value: value if self.whole else float(f"{value:.10g}")
         ipywidgets.link((bar, "value"), (number, "value"), transform=(shown, lambda value: value))
         row = ipywidgets.Box([number, bar], layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center"))
         return Built(bar, number, row)
