@@ -1,5 +1,6 @@
 """Every notebook runs in the fast profile, its widgets survive being driven, and its fixed cells say what they said."""
 
+import json
 import re
 
 import nbformat
@@ -75,8 +76,12 @@ def test_solutions_run_and_are_committed_with_what_their_checks_say(tmp_path, mo
             executed.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
             NotebookClient(executed, km=kernel, timeout=300, resources={"metadata": {"path": path.parent}}).execute()
             del executed.cells[0]
-            assert [cell.get("outputs") for cell in files.cleaned(executed).cells] == [
-                cell.get("outputs") for cell in committed.cells
-            ], path.stem
+            assert _said(files.cleaned(executed)) == _said(committed), path.stem
     finally:
         kernel.shutdown_kernel(now=True)
+
+
+def _said(notebook):
+    """The outputs, without the decibels that an open challenge reached: their digits depend on the processor."""
+    said = [json.dumps(cell.get("outputs")) for cell in notebook.cells]
+    return [re.sub(r"\d+\.\d+", "#", each) if " dB" in each and "Your best: " in each else each for each in said]

@@ -238,7 +238,7 @@ def _beats_l1(attempt: Attempt) -> Praise:
             f"{said}. Not better yet. L1 looks at the weights alone; a channel that hardly varies adds a constant, "
             "which the norm after the convolution takes away, however strongly it is read."
         )
-    return Praise(f"{said}.", score)
+    return Praise(f"{said}.", round(score, 2))
 
 
 def channel_importance(features: Tensor, next_weight: Tensor) -> Tensor:

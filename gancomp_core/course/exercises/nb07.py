@@ -452,7 +452,7 @@ def _beats_the_whole_range(attempt: Attempt) -> Praise:
             f"{said}. The whole range needs no choice and is still better. Clip less with 8 bits, where steps are "
             "small anyway, and more with 4."
         )
-    return Praise(f"{said}.", score)
+    return Praise(f"{said}.", round(score, 2))
 
 
 def choose_range(values: Tensor, bits: int) -> Ends:
