@@ -83,7 +83,7 @@ class Progress:
         if in_notebook():
             from tqdm.auto import tqdm
 
-            self.bar = tqdm(total=steps, initial=done, unit=unit)
+            self.bar = tqdm(total=steps, initial=done, unit=unit, dynamic_ncols=True)
 
     def __enter__(self) -> Self:
         return self
