@@ -52,14 +52,14 @@ def _layers() -> dict[str, nn.Module]:
 
 
 @torch.inference_mode()
-def _distance(hooks: Sequence[RemovableHandle], part: str) -> float:
-    """Mean PSNR, in dB, between the teacher's pictures with these hooks and without them, which end here."""
-    sketches = _sketches(part, SEEN if part == "train" else 0, JUDGED)
+def _distance(hooks: Iterator[RemovableHandle], part: str) -> float:
+    """Mean PSNR, in dB, between the teacher's pictures with and without these hooks, which are set and removed here."""
+    sketches, whole = _sketches(part, SEEN if part == "train" else 0, JUDGED), _pictures(part)
     with contextlib.ExitStack() as stack:
         for hook in hooks:
             stack.callback(hook.remove)
         changed = _teacher()(sketches)
-    return float(psnr(changed, _pictures(part)).mean())
+    return float(psnr(changed, whole).mean())
 
 
 @functools.cache
@@ -99,7 +99,7 @@ def pruned_psnr(importances: Sequence[Tensor], part: str = "train") -> dict[int,
     Raises:
         GancompError: For another part.
     """
-    return {kept: _distance(list(_masks(importances, kept)), part) for kept in KEPT}
+    return {kept: _distance(_masks(importances, kept), part) for kept in KEPT}
 
 
 def _masks(importances: Sequence[Tensor], kept: int) -> Iterator[RemovableHandle]:
@@ -139,7 +139,7 @@ def rounded_psnr(ranges: Mapping[str, tuple[float, float]], bits: int, part: str
     Raises:
         GancompError: For another part or number of bits.
     """
-    return _distance(list(_rounding(ranges, bits)), part)
+    return _distance(_rounding(ranges, bits), part)
 
 
 def _rounding(ranges: Mapping[str, tuple[float, float]], bits: int) -> Iterator[RemovableHandle]:

@@ -3,8 +3,9 @@
 import ast
 
 import pytest
+import torch
 
-from gancomp_core.course import checks, scores
+from gancomp_core.course import challenges, checks, scores
 from gancomp_core.course.editions import exercise_names
 from gancomp_core.course.exercises import nb04
 from gancomp_core.course.notebook_files import NOTEBOOKS, choose, read_notebook, tagged, tags
@@ -82,6 +83,16 @@ def test_an_open_challenge_keeps_the_best_score_and_survives_a_damaged_file(told
     scores.scores_file().write_text("{damaged", encoding="utf-8")
     assert scores.best_scores() == {}
     assert scores.keep_score("predict_scores", 0.1) == 0.1
+
+
+def test_a_call_that_fails_leaves_the_teacher_of_the_challenges_as_it_was():
+    importances = [torch.rand(128) for _ in challenges.inside_blocks()]
+    before = challenges.pruned_psnr(importances)
+    with pytest.raises(ValueError, match="shorter"):
+        challenges.pruned_psnr(importances[:3])
+    with pytest.raises(GancompError, match="part"):
+        challenges.pruned_psnr(importances, "validation")
+    assert challenges.pruned_psnr(importances) == before
 
 
 def test_the_networks_of_the_challenge_are_asked_nowhere_else():

@@ -420,11 +420,11 @@ def _chosen(attempt: Attempt, name: str, values: Tensor, bits: int) -> Ends:
     return _ends(low, high)
 
 
-def _rounded(choice: Choice, part: str = "test") -> float:
-    """Mean PSNR in dB over all numbers of bits, with the ranges of a choice."""
+def _rounded(choice: Choice) -> float:
+    """Mean PSNR in dB on test sketches over all numbers of bits, with the ranges of a choice."""
     layers = challenges.layer_inputs()
     scores = [
-        challenges.rounded_psnr({name: choice(values, bits) for name, values in layers.items()}, bits, part)
+        challenges.rounded_psnr({name: choice(values, bits) for name, values in layers.items()}, bits, "test")
         for bits in challenges.BITS
     ]
     return sum(scores) / len(scores)
