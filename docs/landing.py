@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -259,15 +261,24 @@ def card_picture(notebook: NotebookNode, begins: str) -> tuple[Image.Image, str]
         GancompError: For a notebook without pictures.
     """
     found = [
-        (output.data["image/png"], output.metadata.get("image/png", {}).get("alt", ""))
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if "image/png" in output.get("data", {})
+        picture for cell in notebook.cells for output in cell.get("outputs", []) for picture in pictures_of(output)
     ]
     if not found:
         raise GancompError("A notebook holds no picture for its card; execute it with 'make run ARGS=--write'.")
     data, alt = next((each for each in found if each[1].startswith(begins)), found[0])
     return Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"), alt
+
+
+def pictures_of(output: NotebookNode) -> Iterator[tuple[str, str]]:
+    """The pictures of a cell's output, those behind an answer too: PNG in base64, and alt text."""
+    data = output.get("data", {})
+    if "image/png" in data:
+        yield data["image/png"], output.metadata.get("image/png", {}).get("alt", "")
+    for tag in re.findall(r"<img [^>]*>", data.get("text/html", "")):
+        png = re.search(r'src="data:image/png;base64,([^"]+)"', tag)
+        alt = re.search(r'alt="([^"]*)"', tag)
+        if png and alt:
+            yield png[1], html.unescape(alt[1])
 
 
 def framed(picture: Image.Image) -> Image.Image:
