@@ -181,6 +181,9 @@ class FileLinks(SphinxPostTransform):
         return nodes.reference("", "", words, refuri=address + (f"#{anchor}" if anchor else ""), internal=False)
 
 
+SHOW_OR_HIDE = '<span class="when-closed">Show</span><span class="when-open">Hide</span>'
+
+
 class FoldedSections(SphinxPostTransform):
     """A notebook's section "Deeper: ..." is folded below its heading; the browser unfolds it, without a script too."""
 
@@ -189,7 +192,7 @@ class FoldedSections(SphinxPostTransform):
     def run(self, **options: object) -> None:
         for section in self.document.findall(nodes.section):
             if section[0].astext().startswith("Deeper: "):
-                start = '<details class="deeper"><summary>Show this section</summary>'
+                start = f'<details class="deeper"><summary>{SHOW_OR_HIDE} this section</summary>'
                 section[1:] = [
                     nodes.raw("", start, format="html"),
                     *section[1:],

@@ -55,9 +55,8 @@ def test_a_deeper_section_is_folded_below_its_heading_with_all_that_it_holds(pag
     core, more = (section for section in document.findall(nodes.section) if section.astext()[:4] in ("Core", "Deep"))
     assert not list(core.findall(nodes.raw))
     assert [child.tagname for child in more] == ["title", "raw", "paragraph", "section", "raw"]
-    assert more[1].astext() + more[-1].astext() == (
-        '<details class="deeper"><summary>Show this section</summary></details>'
-    )
+    fold = more[1].astext() + more[-1].astext()
+    assert fold == f'<details class="deeper"><summary>{pages.SHOW_OR_HIDE} this section</summary></details>'
 
 
 def test_buttons_follow_from_one_address_and_none_from_none(pages):
