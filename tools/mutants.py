@@ -51,7 +51,11 @@ FOR_ALL = ("trust/test_sharp_cases", "trust/test_cross_checks")
 
 #: Modules of each group, the tests that answer for them, and which of those (as pytest's -k).
 GROUPS: dict[str, tuple[list[str], list[str], str]] = {
-    "costs": (["measure/cost", "nets/blueprint"], ["unit/test_cost", "parity/test_costs"], ""),
+    "costs": (
+        ["measure/cost", "nets/blueprint"],
+        ["unit/test_cost", "unit/test_blueprint", "parity/test_costs"],
+        "",
+    ),
     "onnx costs": (["measure/onnx_cost"], ["unit/test_comparison"], "file or matrix or packed"),
     "distances": (
         ["measure/distances", "measure/similarity", "measure/super_resolution"],

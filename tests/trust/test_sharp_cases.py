@@ -8,7 +8,7 @@ import torch
 from factories import a_task, pictures, refused, uint8_noise
 from gancomp_core.compress.report.numbers import HeldOut
 from gancomp_core.data import PictureSet, load_task
-from gancomp_core.lab.benchmark.verdicts import seeds_to_show
+from gancomp_core.lab.benchmark.verdicts import NO_EFFECT, SHOWN, UNDECIDED, Effect, seeds_to_show
 from gancomp_core.measure import band_errors, evaluate_super_resolution, frechet_distance, kid, wavelet_transform
 from gancomp_core.measure.distances import subset_size
 from gancomp_core.measure.statistics import bootstrap_interval, paired_interval
@@ -22,12 +22,19 @@ def test_a_negative_difference_is_shown_as_well_and_one_at_its_half_width_is_not
     assert not paired_interval([0.0] * 5).shown
     with refused("no missing value"):
         paired_interval([1.0, 2.0, float("nan")])
+    with refused("there are 2 with 1 missing"):
+        paired_interval([1.0, None, 2.0])
     with refused("at least two finite values"):
         bootstrap_interval([1.0, float("nan"), 2.0])
 
 
 def test_an_effect_of_any_size_takes_enough_seeds():
     assert seeds_to_show(0.01, 10.0) == 5
+
+
+def test_a_p_value_of_exactly_five_percent_decides():
+    of = Effect(interval=paired_interval([-1.0, -1.1, -0.9, -1.0, -1.05]), claimed="lower")
+    assert [of.status(0.05, 1.0), of.status(1.0, 0.05), of.status(0.051, 0.051)] == [SHOWN, NO_EFFECT, UNDECIDED]
 
 
 # --- distances

@@ -22,6 +22,10 @@ def test_eight_entries_set_the_width_of_each_part():
     assert config.inner_widths(9) == (128, 128, 128, 160, 160, 160, 192, 192, 192)
 
 
+def test_a_uniform_config_has_its_width_eight_times():
+    assert str(ChannelConfig.uniform(24)) == "24_24_24_24_24_24_24_24"
+
+
 def test_six_entries_use_c3_in_all_blocks():
     config = ChannelConfig.parse("8_16_24_32_40_48")
     assert config.ends == (8, 32, 96, 80, 48)
@@ -51,6 +55,8 @@ def test_blocks_fall_into_thirds_in_order(blocks):
         ("30_32_32_32_32_32_32_32", "Entry c0"),
         ("32_32_32_0_32_32_32_32", "Entry c3"),
         ("32_32_32_32_32_32_32_2048", "Entry c7"),
+        ("٣٢_32_32_32_32_32_32_32", "not a row of whole numbers"),
+        ("1000000_32_32_32_32_32_32_32", "not a row of whole numbers"),
         (None, "not a row of whole numbers"),
     ],
 )

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from factories import refused
 from gancomp_core.errors import GancompError
-from gancomp_core.measure import cost, cross_check, export_onnx, layer_costs
+from gancomp_core.measure import LayerCost, cost, cross_check, export_onnx, layer_costs
 from gancomp_core.methods.architecture_search.rows import cost_table
 from gancomp_core.nets import (
     ArchitectureSpace,
@@ -66,6 +66,53 @@ def test_one_dimensional_and_transposed_layers_are_counted_by_hand_too():
     assert first.macs == 4 * 8 * 9 * 3 * 4
     assert (second.kind, second.macs) == ("conv", 30 * 3 * 4 * 5)
     assert (third.kind, third.macs, third.published_macs) == ("transposed conv", 30 * 2 * 5 * 6, 31 * 2 * 5 * 6)
+
+
+def test_a_norm_multiplies_nothing_and_is_published_as_its_output():
+    conv, norm = layer_costs(nn.Sequential(nn.Conv2d(3, 4, 3), nn.InstanceNorm2d(4)), 6, 8)
+    assert norm == LayerCost("1", "norm", 0, 4 * 4 * 6, 4 * 4 * 6, 0, 4)
+    assert conv == LayerCost("0", "conv", 24 * 9 * 12, 24 * 9 * 12, 4 * 4 * 6, 9 * 12, 4)
+
+
+VECTORS = {  # on a picture of 1 channel and 6 x 6 pixels, of which each is a matrix m and its first row a vector v
+    "mv": (lambda m, v: torch.mv(m, v), 36),
+    "dot": (lambda m, v: torch.dot(v, v), 6),
+    "vdot": (lambda m, v: torch.vdot(v, v), 6),
+    "addmv": (lambda m, v: torch.addmv(v, m[:2].T @ m[:2], v), 2 * 36 + 36),
+    "addbmm": (lambda m, v: torch.addbmm(m[:2, :4], m.view(3, 2, 6), m.view(3, 6, 2).repeat(1, 1, 2)), 3 * 2 * 6 * 4),
+}
+
+
+class Product(nn.Module):
+    def __init__(self, of):
+        super().__init__()
+        self.of = of
+
+    def forward(self, x):
+        return self.of(x[0, 0], x[0, 0, 0])
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_products_of_vectors_and_sums_of_products_are_counted(name):
+    of, macs = VECTORS[name]
+    found = layer_costs(Product(of), 6, 6, in_channels=1)
+    assert sum(layer.macs for layer in found) == macs
+    assert {layer.kind for layer in found} == {"matmul"}
+
+
+def test_what_multiplies_without_a_layer_has_the_channels_of_its_output():
+    assert [layer.out_channels for layer in layer_costs(Blur(8), 10, 8, in_channels=8)] == [8]
+    assert [layer.out_channels for layer in layer_costs(Constant(), 10, 8, in_channels=8)] == [4]
+    assert [layer.out_channels for layer in layer_costs(Products(), 10, 6, in_channels=8)] == [60, 60]
+    assert layer_costs(Product(lambda m, v: v @ v), 6, 6, in_channels=1)[0].out_channels == 1
+    assert layer_costs(Product(lambda m, v: m[:4] @ m[:, :5]), 6, 6, in_channels=1)[0].out_channels == 5
+
+
+def test_a_cross_check_prints_nothing_and_counts_in_whole_numbers(capsys):
+    found = cross_check(nn.Conv2d(3, 4, 3), 8, 8)
+    assert found == (36 * 9 * 12,) * 2
+    assert all(isinstance(macs, int) for macs in found)
+    assert capsys.readouterr() == ("", "")
 
 
 class Rows(nn.Module):
@@ -163,6 +210,11 @@ def test_layers_under_the_old_weight_norm_cost_what_plain_ones_do_and_are_export
     assert type(normed[0].weight) is torch.Tensor  # is left as it was
 
 
+def test_what_the_old_spectral_norm_multiplies_for_its_weight_is_no_cost_of_a_picture():
+    plain, normed = nn.Conv2d(3, 4, 3), nn.Sequential(nn.utils.spectral_norm(nn.Conv2d(3, 4, 3)), nn.Tanh())
+    assert cost(normed.eval(), 8, 8).macs == cost(plain, 8, 8).macs == 36 * 9 * 12
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_a_network_in_another_precision_is_told_the_way_out(dtype, tmp_path):
     network = nn.Conv2d(3, 4, 3).to(dtype)
@@ -175,6 +227,8 @@ def test_a_network_in_another_precision_is_told_the_way_out(dtype, tmp_path):
 def test_a_program_that_cannot_be_looked_into_is_told_so():
     with refused("TorchScript program cannot be traced"):
         cost(torch.jit.trace(nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 8)), 8, 8)
+    with refused("TorchScript program cannot be traced"):
+        cost(nn.Sequential(torch.jit.trace(nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 8)), nn.Tanh()), 8, 8)
 
 
 def test_norms_and_parametrised_convolutions_are_no_unknown_layers():

@@ -450,6 +450,19 @@ def test_the_most_important_channel_is_the_one_that_the_next_layer_multiplies_mo
     assert torch.equal(network.stages.stem[0].weight[0], marked)
 
 
+def test_the_importance_of_a_channel_is_the_sum_of_all_sizes_of_weights_that_read_it():
+    groups = channel_groups(network_for_sorting("resnet of any kinds"))
+    assert max(len(group.read) for group in groups) > 1
+    for group in groups:
+        expected = [0.0] * len(group.importance)
+        for weight, dim in group.read:
+            assert (weight < 0).any()
+            for channel, part in enumerate(weight.detach().numpy().swapaxes(0, dim)):
+                expected[channel] += sum(abs(number) for number in part.flat)
+        assert group.importance.tolist() == pytest.approx(expected)
+        assert not group.importance.requires_grad
+
+
 # cost
 
 
@@ -518,6 +531,8 @@ def test_a_space_counts_every_network_once(name):
 def test_a_choice_named_twice_does_not_count_twice():
     space = small_space(depths=(3, 3, 4))
     assert len(space) == len(set(space)) == 4 * 2
+    twice = SearchSpace(((16, 8, 16, 8), *space.channels.choices[1:]))
+    assert len(replace(space, channels=twice)) == len(set(replace(space, channels=twice))) == 4 * 2
 
 
 @every_space
@@ -824,3 +839,9 @@ def test_every_weight_that_training_sees_is_shared():
     assert {name.split(".")[0] for name, _ in elastic.named_parameters()} == names
     assert isinstance(elastic.full, nn.Module)
     assert list(elastic.state_dict()) == list(ElasticGenerator(elastic.space).state_dict())
+
+
+@pytest.mark.parametrize("separable", [(), (False,), (True,)])
+def test_a_kind_of_block_that_cannot_be_chosen_has_no_weights(separable):
+    names = {name.split(".")[0] for name, _ in ElasticGenerator(small_space(separable=separable)).named_parameters()}
+    assert names == {"full"}
