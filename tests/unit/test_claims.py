@@ -7,7 +7,18 @@ import pytest
 from gancomp_core.course.forest import forest_svg
 from gancomp_core.errors import GancompError
 from gancomp_core.lab import catalogue
-from gancomp_core.lab.benchmark import STATUSES, claims, decided, effects, for_readme, in_notebook, ledger, page, power
+from gancomp_core.lab.benchmark import (
+    STATUSES,
+    claims,
+    decided,
+    effects,
+    for_readme,
+    in_notebook,
+    ledger,
+    page,
+    power,
+    table,
+)
 from gancomp_core.lab.benchmark.claims import _experiments
 from gancomp_core.lab.benchmark.pages import BEGINS, ENDS
 from gancomp_core.lab.benchmark.verdicts import CONTRADICTED, MARGIN, SHOWN, UNDECIDED, alone
@@ -42,6 +53,11 @@ def test_all_four_papers_are_there_and_no_claim_twice():
 def test_the_readme_shows_the_ledger(repository):
     readme = (repository / "README.md").read_text(encoding="utf-8")
     assert f"{BEGINS}\n{for_readme()}{ENDS}" in readme
+
+
+def test_the_readme_names_the_machine_of_the_benchmark(repository):
+    readme = (repository / "README.md").read_text(encoding="utf-8")
+    assert f"from the benchmark ({table('edges2shoes').machine.iloc[0]})" in readme
 
 
 def test_a_notebook_hears_of_its_own_claims():
