@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from gancomp_core.errors import GancompError
+from gancomp_core.lab.benchmark.claims import _missing
 from gancomp_core.lab.benchmark.verdicts import (
     CONTRADICTED,
     LEVEL,
@@ -146,3 +147,10 @@ def test_the_decision_names_the_seeds_that_small_effects_take(repository):
     page = (repository / "docs" / "decisions" / "verdicts.md").read_text(encoding="utf-8")
     shown, equal = seeds_to_show(7, 3), seeds_to_equal(7, 3)
     assert f"it takes {shown} seeds to show an\neffect of 3 %, and {equal} to show that there is none" in page
+
+
+def test_an_effect_at_its_bound_asks_for_no_more_seeds():
+    near = Effect(interval=PairedInterval(10.8, 2.9, 5), claimed="lower", than=10.0, margin=None)
+    assert _missing(near, 0.05 / 24) == "seeds: 5 tell none from +10 %; the effect is too close to the bound"
+    wide = Effect(interval=PairedInterval(10.8, 14.0, 5), claimed="lower", than=10.0, margin=None)
+    assert " more would tell none from +10 %" in _missing(wide, 0.05 / 24)

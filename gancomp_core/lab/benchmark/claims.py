@@ -137,7 +137,10 @@ def _missing(effect: Effect, level: float) -> str:
     seeds = effect.interval.seeds
     first = f"{ENOUGH_SEEDS - seeds} more before it is tested, " if seeds < ENOUGH_SEEDS else ""
     far = f"{effect.aim:g} % from none" if effect.margin else f"none from {effect.than:+g} %"
-    return f"seeds: {first}{max(effect.needed(level)) - seeds:,} more would tell {far}"
+    more = max(effect.needed(level)) - seeds
+    if more <= 0:
+        return f"seeds: {seeds} tell {far}; the effect is too close to the bound"
+    return f"seeds: {first}{more:,} more would tell {far}"
 
 
 def _corrected(effects: Sequence[Effect]) -> list[float]:
@@ -177,7 +180,7 @@ def power() -> pd.DataFrame:
     Columns: ``paper``, ``claim``, ``seeds`` that count, ``spread`` of a seed's difference and ``d``, in percent;
     ``to show d`` and ``to show none``, seeds for this claim alone at 5 %; ``of all`` seeds that decide either way among
     all claims of the ledger; ``minutes`` of one seed, both sides together, as recorded; ``hours`` of the seeds that are
-    missing. Claims that need other runs, not more, are left out.
+    missing. Claims that need other runs, not more, are left out, and effects too close to a bound for any number.
     """
     whole, rows = effects(), []
     level = _level(list(whole.effect))
@@ -185,6 +188,8 @@ def power() -> pd.DataFrame:
         if (effect := each.effect).obstacle:
             continue
         one, all_of_them = effect.needed(LEVEL), max(effect.needed(level))
+        if all_of_them <= effect.interval.seeds:
+            continue
         row = {"paper": each.paper, "claim": each.claim, "seeds": effect.interval.seeds, "spread": effect.spread}
         row |= {"d": effect.aim, "to show d": one[0], "to show none": one[-1] if effect.margin else None}
         missing = all_of_them - effect.interval.seeds
@@ -234,7 +239,7 @@ def _difference(
     obstacle, notes = "", [*_about(arms), *([note] if note else [])]
     if fewer:
         has = _times_fewer_macs(ours[0])
-        evidence += f", with {significant(has, 2)} times fewer MACs, not {significant(fewer, 3)}"
+        evidence += f", with {significant(has, 3)} times fewer MACs (claimed: {significant(fewer, 3)})"
         if has < 0.9 * fewer:
             obstacle = f"another network is needed: this one saves {significant(has, 2)} times"
             notes.insert(0, obstacle)
