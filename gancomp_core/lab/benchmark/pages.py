@@ -48,7 +48,8 @@ runs do not test the claim.
 Seeds for a chance of 80 %. *To show d* and *to show none*: for this claim alone at 5 %, if the truth is an effect of d,
 or none; where the claim names a bound, d is the distance to it. *Of all*: seeds that decide either way, corrected for
 all claims. *Minutes*: of one seed of both sides, as recorded; *hours*: of the seeds that are missing. It is also what
-`gancomp benchmark power` prints. Claims whose effect is too close to their bound are left out: no number of seeds here decides them.
+`gancomp benchmark power` prints. Claims whose effect is too close to their bound are left out: more seeds would hardly
+decide them.
 
 {power}
 """
