@@ -64,9 +64,10 @@ GROUPS: dict[str, tuple[list[str], list[str], str]] = {
     ),
     "losses": (
         ["train/objectives", "methods/feature_distillation", "methods/wavelet_distillation"],
-        ["unit/test_training", "unit/test_distillation", "unit/test_feature_terms", "unit/test_once_for_all"],
+        ["unit/test_training", "unit/test_distillation", "unit/test_feature_terms", "unit/test_once_for_all",
+         "unit/test_objectives"],
         "objective or terms or judged or plain or compared or distillation or logit or bands or content or style or "
-        "difference or gradients or gram or variation or channels or critic",
+        "difference or gradients or gram or variation or channels or critic or asks_the_teacher",
     ),
     "dwt": (["measure/wavelets"], ["unit/test_wavelets"], ""),
     "elastic": (
@@ -77,8 +78,8 @@ GROUPS: dict[str, tuple[list[str], list[str], str]] = {
     "search": (
         [f"methods/architecture_search/{name}" for name in
          ("strategies", "candidates", "frontier", "budget", "predictor")] + ["nets/space"],
-        ["unit/test_architecture_search", "unit/test_channel_config", "unit/test_nets_elastic"],
-        "budget or frontier or pareto or predictor or costs or evolution or controller or seed or space or twice or "
+        ["unit/test_search_rules", "unit/test_architecture_search", "unit/test_channel_config", "unit/test_nets_elastic"],
+        "search_rules or budget or frontier or pareto or predictor or costs or evolution or controller or seed or space or twice or "
         "evaluations or choices or limits or sampl",
     ),
     "agd": (["methods/agd/choices"], ["unit/test_agd"], "macs or channels or widths or budget or price or first"),

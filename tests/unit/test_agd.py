@@ -233,6 +233,27 @@ def test_expected_macs_are_the_mean_over_draws(space):
         assert abs(found.mean() - expected) < 5 * found.std() / 4000**0.5
 
 
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_expected_macs_of_certain_choices_are_those_of_the_network(space, data):
+    table = TABLES[space]
+    operators, places = data.draw(choices_of(space))
+    certain = [torch.eye(len(layer.operators))[o] for layer, o in zip(space.layers, operators, strict=True)]
+    widths = [torch.eye(len(layer.widths))[w] for layer, w in zip(space.layers, places, strict=True)]
+    macs = cost(space.chosen(operators, places), 16, 12).macs
+    assert table.of_operators(certain, places).item() == table.of_widths(operators, widths).item() == macs
+
+
+def test_the_widest_and_the_narrowest_network_have_the_most_and_the_fewest_macs():
+    table = agd.MacTable(SMALL, 16, 16)
+    operators = list(itertools.product(*(range(len(layer.operators)) for layer in SMALL.layers)))
+    for end, found in ((-1, table.widest), (0, table.narrowest)):
+        places = [len(layer.widths) - 1 if end else 0 for layer in SMALL.layers]
+        macs = [cost(SMALL.chosen(each, places), 16, 16).macs for each in operators]
+        assert found == (max(macs) if end else min(macs))
+
+
 def test_transposed_convolutions_count_input_pixels():
     """The released code halves the size behind two of them, which makes them four times too cheap."""
     derived = SMALL.chosen([0] * 7, [0] * 7)
@@ -293,6 +314,56 @@ def test_drawn_widths_follow_their_probabilities():
     drawn = [found.drawn()[0].width for _ in range(400)]
     assert set(drawn) == {SMALL.layers[0].widths[0], SMALL.layers[0].widths[-1]}
     assert 0.85 < drawn.count(SMALL.layers[0].widths[0]) / 400 < 0.95
+
+
+def test_drawn_widths_keep_their_channels_whole():
+    torch.manual_seed(0)
+    for layer, picked in zip(SMALL.layers, choices().drawn(), strict=True):
+        assert picked.width in layer.widths
+        torch.testing.assert_close(picked.kept, torch.ones(picked.width))
+
+
+def test_first_choices_are_nearly_equally_likely_and_the_dearer_the_likelier():
+    found = choices()
+    for shares, costs in zip(found.shares("operators"), found.table.tables, strict=True):
+        assert (shares - 1 / len(shares)).abs().max() < 1e-3
+        assert shares.argsort().tolist() == costs[:, -1, -1].argsort().tolist()
+    for shares in found.shares("widths"):
+        assert (shares - 1 / len(shares)).abs().max() < 1e-3
+        assert (shares.diff() > 0).all()
+
+
+def test_expected_macs_weigh_operators_and_widths():
+    found = choices()
+    with torch.no_grad():
+        for logits in (*found.operators, *found.widths):
+            logits.copy_(torch.randn(len(logits), generator=torch.Generator().manual_seed(len(logits))))
+    over_operators, over_widths = (found.expected_macs(share).item() for share in (1.0, 0.0))
+    assert over_operators != pytest.approx(over_widths, rel=0.01)
+    assert found.expected_macs(0.25).item() == pytest.approx(0.25 * over_operators + 0.75 * over_widths)
+
+
+@pytest.mark.parametrize("two_sided", [True, False])
+def test_a_network_exactly_at_the_end_of_its_range_leaves_the_price_alone(two_sided):
+    controller = agd.Controller(10, 20, price=0.1, two_sided=two_sided)
+    for macs in (10, 15, 20):
+        assert controller.next_price(0.02, macs) == 0.02  # within the range, and small
+
+
+def test_prices_are_updated_at_evenly_spaced_steps_and_written_down():
+    found = control(steps=10)
+    found.updates = 4
+    for _ in range(10):
+        found.update()
+    assert [row[0] for row in found.record] == [0, 3, 5, 8]
+    table = found.history()
+    assert list(table.columns) == ["step", "macs", "price", "layer", "kind", "choice", "probability"]
+    now = table[table.step == 10]
+    assert (now.groupby(["layer", "kind"]).probability.sum() - 1).abs().max() < 1e-6
+    expected = [(layer.name, "operator", choice) for layer in SMALL.layers for choice in layer.operators]
+    expected += [(layer.name, "width", str(choice)) for layer in SMALL.layers for choice in layer.widths]
+    assert list(now[["layer", "kind", "choice"]].itertuples(index=False, name=None)) == expected
+    assert (now.macs == found.choices.macs()).all()
 
 
 def test_budget_falls_when_the_dear_choice_loses():
