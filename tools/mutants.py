@@ -78,9 +78,10 @@ GROUPS: dict[str, tuple[list[str], list[str], str]] = {
     "search": (
         [f"methods/architecture_search/{name}" for name in
          ("strategies", "candidates", "frontier", "budget", "predictor")] + ["nets/space"],
-        ["unit/test_search_rules", "unit/test_architecture_search", "unit/test_channel_config", "unit/test_nets_elastic"],
-        "search_rules or budget or frontier or pareto or predictor or costs or evolution or controller or seed or space or twice or "
-        "evaluations or choices or limits or sampl",
+        ["unit/test_search_rules", "unit/test_architecture_search", "unit/test_channel_config",
+         "unit/test_nets_elastic"],
+        "search_rules or budget or frontier or pareto or predictor or costs or evolution or controller or seed or "
+        "space or twice or evaluations or choices or limits or sampl",
     ),
     "agd": (["methods/agd/choices"], ["unit/test_agd"], "macs or channels or widths or budget or price or first"),
     "quantization": (

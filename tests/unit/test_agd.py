@@ -338,7 +338,9 @@ def test_expected_macs_weigh_operators_and_widths():
     with torch.no_grad():
         for logits in (*found.operators, *found.widths):
             logits.copy_(torch.randn(len(logits), generator=torch.Generator().manual_seed(len(logits))))
-    over_operators, over_widths = (found.expected_macs(share).item() for share in (1.0, 0.0))
+    table, operators, widths = found.table, found.best("operators"), found.best("widths")
+    over_operators = table.of_operators(found.shares("operators"), widths).item()
+    over_widths = table.of_widths(operators, found.shares("widths")).item()
     assert over_operators != pytest.approx(over_widths, rel=0.01)
     assert found.expected_macs(0.25).item() == pytest.approx(0.25 * over_operators + 0.75 * over_widths)
 

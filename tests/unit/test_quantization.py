@@ -6,6 +6,7 @@ import logging
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 from torch import nn
 
-from factories import short_config, smooth
+from factories import refused, short_config, smooth
 from gancomp_core import zoo
 from gancomp_core.data import PictureSet, Task, load_task
 from gancomp_core.errors import GancompError
@@ -49,8 +50,10 @@ from gancomp_core.methods.quantization import (
     unchanged,
     weight_only_int8,
 )
+from gancomp_core.methods.quantization.affine import _Clipped
 from gancomp_core.methods.quantization.graph import Graph
-from gancomp_core.methods.quantization.simulated import FakeQuantize, QuantizedConv
+from gancomp_core.methods.quantization.sensitivity import layer_bytes
+from gancomp_core.methods.quantization.simulated import FakeQuantize, QuantizedConv, has_float_kernel, is_depthwise
 from gancomp_core.nets import (
     ArchitectureSpace,
     ElasticGenerator,
@@ -241,6 +244,34 @@ def test_averages_of_ranges_keep_their_share_of_the_past():
     assert moved.high == pytest.approx(1.2)
 
 
+def test_the_middle_share_of_a_range_leaves_out_equally_many_at_both_ends():
+    x = torch.randperm(1000, generator=torch.Generator().manual_seed(0)).float()
+    for share, cut in ((1.0, 0), (0.75, 125), (0.5, 250)):
+        assert percentile(x, share=share) == Range(torch.tensor(float(cut)), torch.tensor(999.0 - cut))
+
+
+@pytest.mark.parametrize("kind", [asymmetric, symmetric])
+def test_maps_have_no_gradient(kind):
+    by = kind(Range(torch.tensor(-1.0, requires_grad=True), torch.tensor(2.0, requires_grad=True)))
+    assert not by.scale.requires_grad
+
+
+@pytest.mark.parametrize("middle", [False, True])
+def test_the_error_of_what_maps_cut_off_is_that_of_a_plain_sum(middle):
+    draw = torch.Generator().manual_seed(2)
+    values = torch.randn(3, 40, generator=draw) + torch.tensor([0.0, 1.0, -3.0])[:, None]
+    counts = torch.randint(0, 9, (3, 40), generator=draw).float()
+    tried = Range(-torch.rand(5, 3, generator=draw), 2 * torch.rand(5, 3, generator=draw))
+    by = (symmetric if middle else asymmetric)(tried, 4)
+    low, high = (((end - by.zero_point) * by.scale).double().numpy() for end in (by.least, by.greatest))
+    x, weights = values.double().numpy(), counts.double().numpy()
+    outside = [
+        np.maximum(end[..., None] - x, 0) if end is low else np.maximum(x - end[..., None], 0) for end in (low, high)
+    ]
+    expected = sum((weights * each**2).sum(-1) for each in outside)
+    np.testing.assert_allclose(_Clipped(values, counts).error(by), 0.999 * expected, rtol=1e-5, atol=1e-9)
+
+
 def test_wrong_shares_are_refused():
     with pytest.raises(GancompError, match="above 0 and up to 1, not 1.5"):
         percentile(torch.ones(3), share=1.5)
@@ -316,6 +347,39 @@ def test_calibration_in_batches_averages_their_ranges():
     simulated = calibrate(simulate(nn.Conv2d(8, 4, 1), Scheme(estimator=min_max)), x, batch_size=1)
     assert simulated.read.high == pytest.approx(3.0)
     assert calibrate(simulated, x).read.high == pytest.approx(6.0)  # what was measured before is forgotten
+
+
+def test_one_picture_calibrates_and_a_batch_of_none_is_refused():
+    x = torch.full((1, 8, 4, 4), 5.0)
+    simulated = simulate(nn.Conv2d(8, 4, 1), Scheme(estimator=min_max))
+    assert calibrate(simulated, x).read.high == 5
+    for wrong in ((x[:0], None), (x, 0)):
+        with refused("at least 1 picture, in batches of at least 1"):
+            calibrate(simulated, *wrong)
+
+
+def test_biases_have_the_bits_of_their_scheme_in_a_range_of_their_own():
+    layer = nn.Conv2d(8, 4, 1)
+    nn.init.uniform_(layer.bias, 3, 4)  # a range with zero in its middle would be almost twice as wide
+    simulated = simulate(layer, Scheme(bias_bits=4))
+    expected = asymmetric(min_max(layer.bias.detach()), 4).rounded(layer.bias.detach())
+    assert torch.equal(simulated.layer.bias, expected)
+    assert not torch.equal(symmetric(min_max(layer.bias.detach()), 4).rounded(layer.bias.detach()), expected)
+
+
+@pytest.mark.parametrize(
+    ("layer", "depthwise", "in_float"),
+    [
+        (nn.Conv2d(8, 4, 1), False, False),
+        (nn.Conv2d(7, 4, 1), False, True),
+        (nn.Conv2d(16, 4, 1, groups=2), False, False),
+        (nn.Conv2d(16, 4, 1, groups=4), False, True),
+        (nn.Conv2d(16, 16, 1, groups=16), True, True),
+        (nn.ConvTranspose2d(16, 4, 2), False, True),
+    ],
+)
+def test_layers_of_fewer_than_eight_channels_a_group_compute_in_float_at_any_bits(layer, depthwise, in_float):
+    assert (is_depthwise(layer), has_float_kernel(layer)) == (depthwise, in_float)
 
 
 def test_a_network_that_was_not_calibrated_says_so():
@@ -412,6 +476,44 @@ def test_sensitivity_is_what_one_quantized_layer_does():
     assert sum(isinstance(layer, QuantizedConv) for layer in one.modules()) == 1
     with torch.no_grad():
         assert found.psnr["stages.tail.0"] == pytest.approx(float(psnr(one(x), generator(x)).mean()))
+
+
+def test_sensitivity_is_the_mean_squared_error_at_8_bits_unless_others_are_given():
+    generator, x = resnet(), smooth(4, 3, 32, 32)
+    found = layer_sensitivity(generator, x)
+    assert set(found.bits) == {8}
+    for row in list(found.itertuples())[::4]:
+        one = calibrate(simulate(generator, bits={row.layer: 8}), x).eval()
+        with torch.no_grad():
+            difference = (one(x) - generator(x)).double().numpy()
+        assert row.mse == pytest.approx((difference**2).mean(), rel=1e-4)
+
+
+def test_bytes_of_a_layer_are_bits_rounded_up_and_scales():
+    found = layer_bytes(nn.Conv2d(3, 5, 3), 3)  # 135 weights of 3 bits are 405 bits
+    assert found == 51 + 4 * 5
+    assert isinstance(found, int)
+    assert layer_bytes(nn.ConvTranspose2d(3, 5, 3), 8) == 135 + 4 * 5
+
+
+@pytest.mark.parametrize(
+    ("errors", "sizes"),
+    [
+        ({"0": (0.0, 0.1), "1": (0.0, 0.5)}, {"0": (140, 100), "1": (2000, 1000)}),  # not the least error
+        ({"0": (0.0, 0.5), "1": (1.0, 1.1)}, {"0": (200, 100), "1": (200, 100)}),  # not the error in all
+        ({"0": (0.0, 0.2), "1": (0.0, 0.4)}, {"0": (1000, 900), "1": (500, 100)}),  # not by the bytes that remain
+    ],
+)
+def test_the_budget_takes_bits_first_where_a_byte_saved_costs_the_least_error(errors, sizes):
+    """In each of these it is the second layer: 5e-4 per byte to 2.5e-3, 1e-3 to 5e-3, 1e-3 to 2e-3."""
+    generator = nn.Sequential(nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3))
+    rows = [
+        {"layer": name, "bits": bits, "mse": errors[name][place], "bytes": sizes[name][place]}
+        for name in errors
+        for place, bits in enumerate((8, 4))
+    ]
+    limit = stored_bytes(generator, {"0": 8, "1": 8}) - 1
+    assert mixed_precision(generator, pd.DataFrame(rows), limit) == {"0": 8, "1": 4}
 
 
 def test_eight_bits_everywhere_take_what_the_cost_says():
