@@ -20,7 +20,7 @@ from gancomp_core.course.figures import PALETTE
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import wavelet_transform
 from gancomp_core.methods.feature_distillation import tap_channels
-from gancomp_core.methods.once_for_all import shrinking_stages
+from gancomp_core.methods.once_for_all import only, shrinking_stages
 from gancomp_core.methods.quantization import Range, asymmetric
 from gancomp_core.nets import ArchitectureSpace, ResnetArchitecture
 from gancomp_core.nets.agd import AgdLayer
@@ -158,13 +158,17 @@ def shrinking(space: ArchitectureSpace) -> Figure:
     Returns:
         The figure, with the number of networks of every stage.
     """
-    stages = shrinking_stages(space)
-    figure, axes = _canvas(10, 2.6, (-0.1, len(stages) + 0.1), (0, len(stages) + 0.9))
-    for step, (name, part) in enumerate(stages.items()):
-        high = step + 1
-        axes.add_patch(Rectangle((step, 0), 0.97, 0.75 * high, facecolor=BLUE, alpha=0.25 + 0.7 * high / len(stages)))
+    stages = {"full": only(space.widest), **shrinking_stages(space)}
+    figure, axes = _canvas(10, 2.6, (-0.1, len(stages) + 0.1), (0, len(stages) + 0.6))
+    for step, part in enumerate(stages.values()):
+        for level, freed in enumerate(list(stages)[: step + 1]):
+            color = GRAY if level == 0 else BLUE
+            axes.add_patch(Rectangle((step, level), 0.97, 0.95, facecolor=color, alpha=1 if level == step else 0.35))
+            words = "full network" if level == 0 else f"{freed} varies"
+            ink = INK if level < step else "white"
+            axes.text(step + 0.48, level + 0.47, words, ha="center", va="center", fontsize=9.5, color=ink)
         count = f"{part.size:,} network{'s' if part.size > 1 else ''}"
-        axes.text(step + 0.48, 0.75 * high + 0.1, f"{name}\n{count}", ha="center", va="bottom", fontsize=9.5)
+        axes.text(step + 0.48, step + 1.05, count, ha="center", va="bottom", fontsize=9.5, weight="bold")
     return figure
 
 
@@ -177,16 +181,16 @@ def pairs_from_a_teacher() -> Figure:
     _box(left, (0, 0), 1.1, 0.6, "source x", "white", INK)
     _box(left, (2, 0.6), 1.1, 0.6, "G", BLUE, "white")
     _box(left, (4, 0), 1.1, 0.6, "picture", "white", INK)
-    _box(left, (2, -0.6), 1.1, 0.6, "F, back", ORANGE, "white")
+    _box(left, (2, -0.6), 1.1, 0.6, "B, back", ORANGE, "white")
     for start, end in (((0.4, 0.3), (1.4, 0.6)), ((2.6, 0.6), (3.6, 0.3)), ((3.6, -0.3), (2.6, -0.6))):
         _arrow(left, start, end)
     _arrow(left, (1.4, -0.6), (0.4, -0.3))
-    left.text(2, 0, "F(G(x)) must be x again", ha="center", va="center", fontsize=9, color=GRAY)
+    left.text(2, 0, "B(G(x)) must be x again", ha="center", va="center", fontsize=9, color=GRAY)
     _box(right, (0, 0), 1.1, 0.6, "source x", "white", INK)
-    _box(right, (2, 0.6), 1.3, 0.6, "teacher G'", BLUE, "white")
-    _box(right, (2, -0.6), 1.3, 0.6, "student G", GREEN, "white")
-    _box(right, (4, 0.6), 1.2, 0.6, "target G'(x)", "white", INK)
-    _box(right, (4, -0.6), 1.2, 0.6, "picture G(x)", "white", INK)
+    _box(right, (2, 0.6), 1.3, 0.6, "teacher", BLUE, "white")
+    _box(right, (2, -0.6), 1.3, 0.6, "student", GREEN, "white")
+    _box(right, (4, 0.6), 1.2, 0.6, r"target $\tilde{y}$", "white", INK)
+    _box(right, (4, -0.6), 1.2, 0.6, "picture", "white", INK)
     for start, end in (((0.4, 0.3), (1.35, 0.6)), ((0.4, -0.3), (1.35, -0.6)), ((2.65, 0.6), (3.4, 0.6))):
         _arrow(right, start, end)
     _arrow(right, (2.65, -0.6), (3.4, -0.6))
