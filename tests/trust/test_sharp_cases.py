@@ -1,6 +1,9 @@
 """Cases at the edge of a rule or a formula, found by mutants that no other test noticed."""
 
+import functools
+
 import numpy as np
+import pandas as pd
 import pytest
 import pywt
 import torch
@@ -9,10 +12,22 @@ from factories import a_task, pictures, refused, uint8_noise
 from gancomp_core.compress.report.numbers import HeldOut
 from gancomp_core.data import PictureSet, load_task
 from gancomp_core.lab.benchmark.verdicts import NO_EFFECT, SHOWN, UNDECIDED, Effect, seeds_to_show
-from gancomp_core.measure import band_errors, evaluate_super_resolution, frechet_distance, kid, wavelet_transform
+from gancomp_core.measure import (
+    PerceptualDistance,
+    band_errors,
+    distances,
+    evaluate_super_resolution,
+    frechet_distance,
+    kid,
+    perceptual_distance,
+    psnr,
+    ssim,
+    wavelet_transform,
+)
 from gancomp_core.measure.distances import subset_size
 from gancomp_core.measure.statistics import bootstrap_interval, paired_interval
-from gancomp_core.measure.super_resolution import bicubic, ssim_y
+from gancomp_core.measure.super_resolution import MEASURES, SuperResolutionQuality, _names, bicubic, ssim_y
+from gancomp_core.nets.efficientnet_lite import EfficientNetLite0
 
 # --- intervals
 
@@ -52,6 +67,59 @@ def test_a_distance_below_one_and_the_smallest_subsets_are_measured():
 @pytest.mark.parametrize(("one", "other", "size"), [(2000, 3000, 500), (61, 100, 30), (100, 61, 30), (3, 1, 2)])
 def test_subsets_are_half_of_the_smaller_set_within_2_and_500(one, other, size):
     assert subset_size(torch.zeros(one, 1), torch.zeros(other, 1)) == size
+
+
+def test_pictures_are_compared_by_their_features_and_features_as_they_are(monkeypatch):
+    a, b = pictures(9, 1, 4, 4, seed=0), pictures(9, 1, 4, 4, seed=1)
+    monkeypatch.setattr(distances, "extract_features", lambda given: given.flatten(1)[:, :5])
+    of_features = frechet_distance(a.flatten(1)[:, :5], b.flatten(1)[:, :5])
+    assert frechet_distance(a, b) == of_features == distances.frechet_or_kid(a.flatten(1)[:, :5], b, True, 0)
+
+
+def test_ssim_takes_pictures_of_exactly_one_window():
+    x = pictures(2, 1, 11, 11)
+    assert ssim(x, x).tolist() == pytest.approx([1, 1])
+    with refused("at least 11 x 11"):
+        ssim(x[..., 1:], x[..., 1:])
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (0, 1, 4, 4), (4, 4)])
+def test_equal_shapes_that_are_no_pictures_are_refused(shape):
+    with refused(r"same shape \[N, C, H, W\] with N of at least 1"):
+        psnr(torch.zeros(shape), torch.zeros(shape))
+
+
+def test_a_perceptual_distance_keeps_a_given_network_frozen_and_checks_its_pictures():
+    network = EfficientNetLite0().train()
+    distance = PerceptualDistance(network)
+    assert distance.network is network
+    assert not network.training
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    x = pictures(3, 1, 16, 16)
+    for compare in (distance, functools.partial(perceptual_distance, batch_size=1)):
+        with refused("must have the same shape"):
+            compare(x, x[:1])
+        with refused(r"\[N, 1 or 3, H, W\]"):
+            compare(x.expand(-1, 4, -1, -1), x.expand(-1, 4, -1, -1))
+
+
+def test_features_that_are_hardly_active_hardly_count():
+    class Faint(torch.nn.Module):
+        def maps(self, pictures, taps):
+            return [1e-5 * pictures[:, :1].clamp_min(0).sign()]
+
+    found = PerceptualDistance(Faint())(torch.ones(1, 1, 8, 8), -torch.ones(1, 1, 8, 8))
+    assert found.tolist() == pytest.approx([0.5])  # 1e-10 / (1e-10 + 1e-10)
+
+
+def test_crops_of_one_photo_have_no_interval_and_crops_without_names_their_numbers():
+    scores = pd.DataFrame({"kind": "crop", "picture": ["cat"] * 3, **dict.fromkeys(MEASURES, [1.0, 2.0, 4.0])})
+    found = SuperResolutionQuality("a task", "test", 4, scores).as_dict()
+    assert found["psnr_y_spread_crops"] == pytest.approx(np.std([1, 2, 4], ddof=1))
+    assert not [name for name in found if "interval" in name]
+    labeled = PictureSet(uint8_noise(2, 1, 4, 4), uint8_noise(2, 1, 4, 4), torch.tensor([1, 0]))
+    assert _names(labeled, (), torch.tensor([0, 1])) == ["0", "1"]
+    assert _names(labeled, ("cat", "dog"), torch.tensor([0, 1])) == ["dog", "cat"]
 
 
 def test_a_super_resolution_score_may_use_exactly_one_window_and_names_what_was_scored():

@@ -7,10 +7,21 @@ import numpy as np
 import pytest
 import pywt
 import torch
+from skimage.metrics import structural_similarity
 
 from factories import noise_task, numbers, pictures, refused, short_config
+from gancomp_core.methods import feature_distillation
 from gancomp_core.methods.discriminator_distillation import cooperated_kd
-from gancomp_core.methods.feature_distillation import Adaptors, channel_kd, companions, feature_kd, game, logit_kd
+from gancomp_core.methods.feature_distillation import (
+    Adaptors,
+    channel_kd,
+    companions,
+    feature_kd,
+    game,
+    logit_kd,
+    pixel_kd,
+    ssim_kd,
+)
 from gancomp_core.methods.wavelet_distillation import wavelet_kd
 from gancomp_core.nets import ChannelConfig, PatchDiscriminator, ResnetArchitecture, ResnetGenerator, build
 from gancomp_core.train import gan, reconstruction
@@ -33,15 +44,15 @@ def plain(*tensors):
 # --- terms
 
 
-@term()
-def scaled(outputs, factor=2.0, power=1):
-    """A term with defaults."""
+def times(outputs, factor=2.0, power=1):
+    """A function of a step's outputs."""
     return factor * outputs.x**power
 
 
 def test_a_term_knows_all_its_arguments_and_shows_those_that_it_takes():
+    scaled = term()(times)
     (of,) = scaled(power=3).terms
-    assert (of.name, dict(of.arguments), dict(of.auxiliary)) == ("scaled", {"factor": 2.0, "power": 3}, {})
+    assert (of.name, of.arguments, of.auxiliary) == ("times", {"factor": 2.0, "power": 3}, {})
     assert of(types.SimpleNamespace(x=torch.tensor(2.0))) == 16
     shown = inspect.signature(scaled)
     assert list(shown.parameters) == ["factor", "power"]
@@ -70,7 +81,7 @@ def test_an_objective_of_a_part_names_its_terms_and_reads_that_part():
 @pytest.mark.parametrize(("how", "expected"), [("mean", 3.0), ("sum", 9.0)])
 def test_an_objective_over_parts_is_their_mean_or_sum(how, expected):
     parts = [types.SimpleNamespace(x=torch.tensor(x)) for x in (0.5, 1.0, 3.0)]
-    assert value(scaled().over("parts", how), parts=parts) == expected
+    assert value(term()(times)().over("parts", how), parts=parts) == expected
 
 
 @pytest.mark.parametrize("loss", [LSGAN, HINGE], ids=["lsgan", "hinge"])
@@ -147,6 +158,26 @@ def test_channel_distillation_compares_means_over_positions():
     pairs = [plain(*pair) for pair in zip(a, b, strict=True)]
     expected = sum(((x.mean(axis=(2, 3)) - y.mean(axis=(2, 3))) ** 2).mean() for x, y in pairs)
     assert value(channel_kd(), **outputs) == pytest.approx(expected, rel=1e-5)
+
+
+def test_structural_distillation_is_one_minus_ssim():
+    ours = pictures(2, 1, 24, 28, seed=0)
+    theirs = 0.5 * ours + 0.5 * pictures(2, 1, 24, 28, seed=1)
+    about = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 2}
+    pairs = zip(*(np.pad(each[:, 0], ((0, 0), (5, 5), (5, 5)), "reflect") for each in plain(ours, theirs)), strict=True)
+    expected = 1 - np.mean([structural_similarity(*pair, **about) for pair in pairs])  # leaves the 5 pixels out
+    assert value(ssim_kd(), fake=ours, teacher_picture=theirs) == pytest.approx(expected, abs=2e-5)
+
+
+@pytest.mark.parametrize(("objective", "before"), [(pixel_kd(), 1), (pixel_kd() + feature_kd(), 0), (gan(), 0)])
+def test_the_teacher_paints_beforehand_only_where_a_step_needs_nothing_else_of_it(objective, before, monkeypatch):
+    painted = []
+    monkeypatch.setattr(feature_distillation, "with_teacher_pictures", lambda *a, **b: painted.append(a) or task.train)
+    task = noise_task()
+    student, teacher = ResnetGenerator(STUDENT), ResnetGenerator(TEACHER)
+    objective = objective if objective.find("gan_lsgan") else gan() + objective
+    feature_distillation.distil(student, teacher, task, short_config(1), objective=objective)
+    assert len(painted) == before
 
 
 @pytest.mark.parametrize("given", [{}, {"temperature": 1.0}, {"temperature": 3.0}])

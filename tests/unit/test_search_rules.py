@@ -32,7 +32,7 @@ PIXELS = (32, 32)
 BASE = ResnetArchitecture(ChannelConfig.uniform(16), 3, in_channels=1, out_channels=1)
 SPACE = ArchitectureSpace(BASE, SearchSpace(((8, 16, 24),) * 8))  # 6,561 networks
 ONE = ArchitectureSpace(BASE, SearchSpace(((8,),) * 8))
-KINDS = ArchitectureSpace(BASE, SearchSpace(((8, 16), *((8,),) * 5, (8, 16), (8,))), separable=(False, True))
+KINDS = ArchitectureSpace(BASE, SearchSpace((*((8, 16),) * 3, *((8,),) * 3, (8, 16), (8,))), separable=(False, True))
 ANY = Budget(macs=1e12)
 GENES = len(SPACE.choices)
 
@@ -292,6 +292,12 @@ def test_a_csv_keeps_every_bit_of_a_score(tmp_path):
     assert Frontier.from_csv(tmp_path / "frontier.csv", SPACE).table.score.tolist() == frontier.table.score.tolist()
 
 
+def test_a_csv_whose_macs_are_no_whole_number_is_refused(tmp_path):
+    a_frontier([1.0, 2.0], [3, 1.5]).to_csv(tmp_path / "frontier.csv")
+    with refused("is not the frontier of a search in this space"):
+        Frontier.from_csv(tmp_path / "frontier.csv", SPACE)
+
+
 @pytest.mark.parametrize(("count", "more"), [(1, ""), (12, ""), (13, ", the best 12")])
 def test_a_frontier_says_whether_it_shows_all_its_rows(count, more):
     said = str(a_frontier([float(score) for score in range(count)]))
@@ -348,6 +354,8 @@ def test_a_predictor_equals_its_plain_computation(count):
 def test_five_networks_are_enough_to_learn_from():
     pairs = [(a, float(number)) for number, a in enumerate(itertools.islice(SPACE, 5))]
     assert Predictor(SPACE, steps=1).fit(pairs).rows == 5
+    with refused("at least 5 networks with finite scores"):
+        Predictor(SPACE, steps=1).fit([*pairs, (SPACE.widest, float("nan"))])
 
 
 def test_ranks_with_ties_are_correlated_and_equal_scores_are_not():
