@@ -332,13 +332,14 @@ def _agd_list(options: Namespace) -> None:
 
 
 def _agd_do(options: Namespace) -> None:
-    from gancomp_core.lab import agd_search_of, do
+    from gancomp_core.lab import agd_searches_of, do
 
     _say_when()
     for name in _named(options, "agd", "agd"):
         do(name, "agd")
-        found = agd_search_of(name)
-        print(f"{name}: {found.architecture} ({found.row['minutes']} minutes)")
+        for found in agd_searches_of(name):
+            seed = f", seed {found.experiment.seed}" if found.experiment.seed else ""
+            print(f"{name}{seed}: {found.architecture} ({found.row['minutes']} minutes)")
 
 
 # --- benchmark ------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from gancomp_core.lab.experiment import KINDS, PROTOCOLS, Experiment, Protocol, 
 from gancomp_core.lab.networks import architecture_of
 from gancomp_core.lab.recording import do, generator_of, progress, record, record_all
 from gancomp_core.lab.results import rows
-from gancomp_core.lab.searches import AgdSearch, SupernetSearch, agd_search_of, frontier
+from gancomp_core.lab.searches import AgdSearch, SupernetSearch, agd_search_of, agd_searches_of, frontier
 
 __all__ = [
     "AgdSearch",
@@ -30,6 +30,7 @@ __all__ = [
     "Query",
     "SupernetSearch",
     "agd_search_of",
+    "agd_searches_of",
     "architecture_of",
     "do",
     "find",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,10 +13,11 @@ import yaml
 
 from gancomp_core.errors import GancompError, explaining
 from gancomp_core.files import Json
-from gancomp_core.lab import results
+from gancomp_core.lab import matched, results
 from gancomp_core.lab.experiment import JSON, PROTOCOLS, Experiment, Protocol, Spec, canonical, plainly
 from gancomp_core.lab.networks import architecture_of, values_of
-from gancomp_core.nets import AgdArchitecture, search_space
+from gancomp_core.nets import AgdArchitecture, search_space, super_resolution_supernet, translation_supernet
+from gancomp_core.nets.agd import SUPER_RESOLUTION
 
 #: What the file says, by section.
 LIST: Json = yaml.load(Path(__file__).with_name("experiments.yml").read_text(encoding="utf-8"), yaml.CSafeLoader)
@@ -31,11 +32,35 @@ PROTOCOLS |= {
 SECTIONS = {"runs": "plan", "searches": "search", "agd": "search of AGD", "models": "model", "rivals": "rival"}
 MOST_SEEDS = 1000
 NOT_SPECIFIED = ("each", "seeds", "kind", "summary", "pictures", "ships")
+#: Networks that cost what a search of AGD found, by the name that a specification uses, from what was found, its space
+#: and a seed.
+MATCHED: dict[str, Callable[[AgdArchitecture, AgdArchitecture, int], AgdArchitecture]] = {
+    "uniform": lambda found, space, seed: matched.uniform(found, space),
+    "random": matched.at_random,
+}
+
+
+class NotSearched(GancompError):
+    """A plan cannot be read, because a network of it comes from a search that is not recorded."""
 
 
 def names(section: str) -> list[str]:
     """Names in a section of the list: plans of runs, searches, models."""
     return list(LIST[section])
+
+
+def size_of(name: str, section: str = "runs") -> int:
+    """How many experiments a name stands for; known before the searches that they wait for are recorded."""
+    return sum(len(_seeds(part.get("seeds", 1))) for part in _parts(LIST[section][name]))
+
+
+def is_searched(name: str, section: str = "runs") -> bool:
+    """Whether all searches whose networks a name needs are recorded."""
+    try:
+        planned(name, section)
+    except NotSearched:
+        return False
+    return True
 
 
 def planned(name: str, section: str = "runs") -> list[Experiment]:
@@ -49,8 +74,8 @@ def planned(name: str, section: str = "runs") -> list[Experiment]:
         The experiments.
 
     Raises:
-        GancompError: For another name, with the list of names, and where a network comes from a search that is not
-            recorded.
+        NotSearched: Where a network comes from a search that is not recorded.
+        GancompError: For another name, with the list of names.
     """
     if name not in names(section):
         raise GancompError(f"There is no {SECTIONS[section]} '{name}'; choose one of {', '.join(LIST[section])}.")
@@ -65,8 +90,7 @@ def planned(name: str, section: str = "runs") -> list[Experiment]:
 
 @lru_cache(maxsize=256)
 def _planned(name: str, text: str, state: object) -> tuple[Experiment, ...]:
-    task, blocks = task_of(name), json.loads(text)
-    parts = itertools.chain(*(_expanded(block) for block in (blocks if isinstance(blocks, list) else [blocks])))
+    task, parts = task_of(name), _parts(json.loads(text))
     found = [experiment(name, task, part, seed) for part in parts for seed in _seeds(part.get("seeds", 1))]
     return tuple(sorted(found, key=lambda each: each.seed))
 
@@ -81,6 +105,11 @@ def _seeds(seeds: int | list[int]) -> Sequence[int]:
     if len(found) > MOST_SEEDS or not all(isinstance(seed, int) for seed in found):
         raise ValueError(f"seeds are at most {MOST_SEEDS} whole numbers")
     return found
+
+
+def _parts(blocks: Json | list[Json]) -> Iterator[Json]:
+    """All parts of one block, or of some."""
+    return itertools.chain(*(_expanded(block) for block in (blocks if isinstance(blocks, list) else [blocks])))
 
 
 def _expanded(block: Json) -> Iterator[Json]:
@@ -106,27 +135,29 @@ def experiment(name: str, task: str, block: Json, seed: int = 0) -> Experiment:
         The experiment.
     """
     spec = {entry: value for entry, value in block.items() if entry not in NOT_SPECIFIED}
-    return Experiment(name=name, kind=block["kind"], task=task, spec=whole(spec, task), seed=seed)
+    return Experiment(name=name, kind=block["kind"], task=task, spec=whole(spec, task, seed), seed=seed)
 
 
-def whole(spec: Spec, task: str) -> dict[str, JSON]:
-    """A specification with whole networks and spaces for names, references and short forms."""
+def whole(spec: Spec, task: str, seed: int = 0) -> dict[str, JSON]:
+    """A specification with whole networks and spaces for names, searches (of this seed) and short forms."""
     found = dict(spec)
     for entry in ("network", "backward", "wide", "deep"):
         if spec.get(entry):
-            found[entry] = whole_network(spec[entry], task)
+            found[entry] = whole_network(spec[entry], task, seed)
     if isinstance(space := spec.get("space"), Mapping):
         found["space"] = _whole_space(dict(space), task)
     return found
 
 
-def whole_network(network: JSON, task: str) -> dict[str, JSON]:
-    """A network as :func:`values_of` writes it, from its name, ``{"found": search}``, text of AGD, or some values.
+def whole_network(network: JSON, task: str, seed: int = 0) -> dict[str, JSON]:
+    """A network as :func:`values_of` writes it, from its name, a search, text of AGD, or some values.
 
-    Pictures have the channels of the task, where the values do not say otherwise.
+    ``{"found": search}`` is the network that a search found, ``{"uniform": search}`` and ``{"random": search}`` are
+    networks with as many MACs (:mod:`gancomp_core.lab.matched`), for a search of AGD. Of a search with several seeds it
+    is the search with this seed. Pictures have the channels of the task, where the values do not say otherwise.
     """
-    if isinstance(network, Mapping) and "found" in network:
-        return _found(str(network["found"]))
+    if isinstance(network, Mapping) and (rule := next((each for each in ("found", *MATCHED) if each in network), "")):
+        return _of_search(str(network[rule]), rule, seed)
     return dict(_whole_network(canonical(network), task))
 
 
@@ -148,15 +179,31 @@ def _whole_space(space: Json, task: str) -> dict[str, JSON]:
     return {**space, "base": whole_network(space["base"], task), "channels": plainly(choices)}
 
 
-def _found(search: str) -> dict[str, JSON]:
-    """The network that a recorded search found, whole."""
+def _of_search(search: str, rule: str, seed: int) -> dict[str, JSON]:
+    """The network that a recorded search found, whole, or one with as many MACs by a rule of :data:`MATCHED`."""
     section = next((each for each in ("searches", "agd") if search in LIST[each]), "searches")
-    (asked,) = planned(search, section)
-    row = results.row(asked.key)
-    if row is None:
+    asked = planned(search, section)
+    chosen = asked[0] if len(asked) == 1 else next((each for each in asked if each.seed == seed), None)
+    if chosen is None:
+        raise GancompError(
+            f"The search '{search}' has no seed {seed}; choose one of {', '.join(str(each.seed) for each in asked)}."
+        )
+    if (row := results.row(chosen.key)) is None:
         command = {"searches": "search", "agd": "agd"}[section]
-        raise GancompError(f"The search '{search}' is not recorded; 'gancomp {command} do \"{search}\"' does it.")
-    return dict(json.loads(row["found"]))
+        raise NotSearched(f"The search '{search}' is not recorded; 'gancomp {command} do \"{search}\"' does it.")
+    found: dict[str, JSON] = json.loads(row["found"])
+    if rule == "found":
+        return found
+    network: AgdArchitecture = architecture_of(found)
+    return values_of(MATCHED[rule](network, _space_of(chosen, network), seed))
+
+
+def _space_of(search: Experiment, found: AgdArchitecture) -> AgdArchitecture:
+    """The space of a search of AGD, in which it found this network."""
+    base, cells = search.whole("base"), search.whole("cells")
+    if found.kind == SUPER_RESOLUTION:
+        return super_resolution_supernet(base, cells, channels=found.in_channels)
+    return translation_supernet(base, cells, found.in_channels, found.out_channels)
 
 
 @dataclass(frozen=True)
@@ -168,8 +215,10 @@ class Query:
 
     def experiments(self) -> list[Experiment]:
         """What it finds: one experiment a seed; raises :class:`GancompError` where it is not so."""
-        wanted = whole(self.entries, task_of(self.plan)).items()
-        found = [each for each in planned(self.plan) if all(plainly(each[n]) == plainly(v) for n, v in wanted)]
+        runs, task = planned(self.plan), task_of(self.plan)
+        wanted = {seed: whole(self.entries, task, seed).items() for seed in {each.seed for each in runs}}
+        fitting = [each for each in runs if all(plainly(each[n]) == plainly(v) for n, v in wanted[each.seed])]
+        found = list({(each.seed, canonical(each.spec)): each for each in fitting}.values())
         if len({each.seed for each in found}) < len(found) or not found:
             raise GancompError(
                 f"{dict(self.entries)} names {len(found)} experiments of '{self.plan}', not one a seed; say more."

@@ -18,7 +18,7 @@ from gancomp_core.errors import GancompError
 from gancomp_core.executors import Executor, executor_of
 from gancomp_core.files import Json
 from gancomp_core.lab import results
-from gancomp_core.lab.catalogue import names, planned
+from gancomp_core.lab.catalogue import is_searched, names, planned, size_of
 from gancomp_core.lab.experiment import JSON, KINDS, Experiment, Spec, kind
 from gancomp_core.lab.kinds import Job
 from gancomp_core.lab.networks import architecture_of
@@ -179,7 +179,7 @@ def progress(section: str = "runs") -> pd.DataFrame:
     minutes = dict(zip(*(results.rows().get(column, ()) for column in ("key", "minutes")), strict=True))
     rows = []
     for name in names(section):
-        keys = [each.key for each in planned(name, section)]
+        keys = [each.key for each in planned(name, section)] if is_searched(name, section) else []
         spent = pd.Series([minutes[key] for key in keys if key in minutes], dtype=float)
-        rows.append({"name": name, "recorded": len(spent), "planned": len(keys), "minutes": spent.sum()})
+        rows.append({"name": name, "recorded": len(spent), "planned": size_of(name, section), "minutes": spent.sum()})
     return pd.DataFrame(rows)

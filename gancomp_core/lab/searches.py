@@ -276,6 +276,11 @@ class AgdSearch:
         return AgdArchitecture.parse(space.kind, best, space.in_channels, space.out_channels)
 
 
+def agd_searches_of(name: str) -> list[AgdSearch]:
+    """The searches of AGD by their name in the list of experiments, one a seed."""
+    return [AgdSearch(each) for each in planned(name, "agd")]
+
+
 def agd_search_of(name: str) -> AgdSearch:
-    """A search of AGD by its name in the list of experiments."""
-    return AgdSearch(planned(name, "agd")[0])
+    """A search of AGD by its name in the list of experiments; the first, where it has several seeds."""
+    return agd_searches_of(name)[0]

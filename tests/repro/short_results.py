@@ -36,6 +36,7 @@ from gancomp_core.lab import AgdSearch, Experiment, SupernetSearch, generator_of
 from gancomp_core.lab.benchmark.compressed import WEIGHT_FORMS
 from gancomp_core.lab.benchmark.rows import TASKS, Row, member
 from gancomp_core.lab.benchmark.rows import rows as rows_of
+from gancomp_core.lab.catalogue import is_searched
 from gancomp_core.lab.kinds import Job
 from gancomp_core.measure import OnnxGenerator, cost, export_onnx
 from gancomp_core.methods import agd
@@ -130,7 +131,8 @@ def shipped_results() -> Results:
     found: Results = {}
     for section in ("runs", "models", "searches", "agd"):
         seen = set()
-        for experiment in (each for name in names(section) for each in planned(name, section)):
+        ready = (name for name in names(section) if is_searched(name, section))
+        for experiment in (each for name in ready for each in planned(name, section)):
             what = json.dumps([experiment.kind, experiment.task, experiment.spec], sort_keys=True)
             if what not in seen:
                 seen.add(what)

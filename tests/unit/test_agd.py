@@ -18,7 +18,7 @@ from gancomp_core import zoo
 from gancomp_core.data import Batches, PictureSet, load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.files import data_root
-from gancomp_core.lab import agd_search_of, names
+from gancomp_core.lab import agd_search_of, agd_searches_of, names
 from gancomp_core.measure import cost, layer_costs
 from gancomp_core.methods import agd
 from gancomp_core.methods.teacher_pictures import teacher_pictures
@@ -527,9 +527,11 @@ def test_derived_networks_and_others_learn_by_one_recipe(shoes, teacher):
 SHIPPED = ("edges2shoes_unpaired", "flat2gloss_unpaired", "photos_x4")
 
 
-@pytest.mark.parametrize("name", names("agd"))
-def test_recorded_searches_end_within_their_range(name):
-    found = agd_search_of(name)
+RECORDED = [each for name in names("agd") for each in agd_searches_of(name) if each.row]
+
+
+@pytest.mark.parametrize("found", RECORDED, ids=[f"{each.experiment.name} {each.experiment.seed}" for each in RECORDED])
+def test_recorded_searches_end_within_their_range(found):
     macs = cost(found.architecture, found.side, found.side).macs
     assert macs in set(found.history.macs)
     assert macs == found.row["macs"]

@@ -1,7 +1,9 @@
 """The claim ledger says what the recorded results say."""
 
+import importlib
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from gancomp_core.course.forest import forest_svg
@@ -21,7 +23,7 @@ from gancomp_core.lab.benchmark import (
 )
 from gancomp_core.lab.benchmark.claims import _experiments
 from gancomp_core.lab.benchmark.pages import BEGINS, ENDS
-from gancomp_core.lab.benchmark.verdicts import CONTRADICTED, MARGIN, UNDECIDED, alone
+from gancomp_core.lab.benchmark.verdicts import CONTRADICTED, MARGIN, SHOWN, UNDECIDED, alone
 
 LEDGER = claims()
 COMPUTED = ("sub-networks", "sorted channels")  # whose evidence holds a rounding error of this processor
@@ -136,6 +138,28 @@ def test_power_lists_what_more_seeds_would_decide_the_cheapest_first():
     assert (table["of all"] >= table[["to show d", "to show none"]].max(axis=1)).all()
     assert (table["of all"] > table.seeds).all()
     assert (table.minutes > 0).all()
+
+
+def test_controllers_are_compared_by_seed_once_five_pairs_are_recorded(monkeypatch):
+    claim = next(each for each in LEDGER if each.test["kind"] == "controllers")
+    module = importlib.import_module("gancomp_core.lab.benchmark.claims")  # the package has a function of this name
+    recorded = module._looks(*catalogue.names("agd"))
+    sides = {claim.test["priced"]: [60.0, 70.0, 80.0, 90.0, 75.0], claim.test["free"]: [10.0, 0.0, 20.0, 5.0, 15.0]}
+
+    def looks(name, *others):
+        if others:
+            return recorded
+        shares = sides[name]
+        return pd.DataFrame({"seed": range(len(shares)), "within": shares, "minutes": 4.0})
+
+    monkeypatch.setattr(module, "_looks", looks)
+    found = claim.found()
+    assert found.effect.interval.mean == pytest.approx(65)
+    assert alone(found.effect) == SHOWN
+    assert found.minutes == 8
+    sides[claim.test["free"]].pop()
+    assert claim.found().effect is None
+    assert claim.found().notes == ("1 more pairs of searches, with a price and without one, before it is tested",)
 
 
 def test_figures_that_are_printed_otherwise_are_not_reproduced():

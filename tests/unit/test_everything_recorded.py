@@ -24,6 +24,7 @@ import pytest
 from gancomp_core.lab import AgdSearch, SupernetSearch, benchmark, names, planned, results
 from gancomp_core.lab.benchmark import claims, for_readme, headline, table
 from gancomp_core.lab.benchmark.compressed import in_forms, in_int8
+from gancomp_core.lab.catalogue import is_searched
 from gancomp_core.lab.shipped_models import model_of, models
 from gancomp_core.measure import cost
 
@@ -74,10 +75,15 @@ def old_keys() -> dict[str, str]:
     return dict(zip(kept.key, kept.old_key.str[:20], strict=True))
 
 
+def ready() -> list[str]:
+    """Plans whose networks are known."""
+    return [plan for plan in names("runs") if is_searched(plan)]
+
+
 def plans() -> dict[str, list[str]]:
     """The keys that every plan's runs had; younger runs have none."""
     keys = old_keys()
-    return {plan: sorted(keys[each.key] for each in planned(plan) if each.key in keys) for plan in names("runs")}
+    return {plan: sorted(keys[each.key] for each in planned(plan) if each.key in keys) for plan in ready()}
 
 
 def frontiers() -> dict[str, Any]:
@@ -101,11 +107,11 @@ def frontiers() -> dict[str, Any]:
 
 def agd_histories() -> dict[str, Any]:
     found = {}
-    for name in names("agd"):
-        (experiment,) = planned(name, "agd")
+    for experiment in (each for name in names("agd") for each in planned(name, "agd")):
         search, row = AgdSearch(experiment), results.row(experiment.key)
-        assert row is not None
-        found[name] = {
+        if row is None:
+            continue  # awaited
+        found[f"{experiment.name}{f', seed {experiment.seed}' if experiment.seed else ''}"] = {
             "history": digest(search.history.to_dict("list")),
             "rows": len(search.history),
             "found": str(search.architecture),

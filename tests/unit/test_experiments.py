@@ -21,11 +21,13 @@ from gancomp_core.lab import (
     find,
     names,
     planned,
+    progress,
     results,
 )
-from gancomp_core.lab.catalogue import LIST
+from gancomp_core.lab.catalogue import LIST, NotSearched, is_searched, size_of
 from gancomp_core.lab.experiment import canonical, key_of
 from gancomp_core.lab.networks import values_of
+from gancomp_core.measure import cost
 from gancomp_core.nets import ChannelConfig, ResnetArchitecture
 
 JUDGED = "landcover2satellite/teacher"
@@ -163,6 +165,66 @@ def test_networks_have_many_spellings_and_one_meaning():
     assert catalogue.whole_network("student", "flat2gloss") == {"family": "resnet", **STUDENT}
 
 
+SEEDS = "edges2shoes_unpaired, five seeds"
+
+
+@pytest.fixture
+def searched(monkeypatch):
+    """Two seeds of a search, recorded: the first found one network, the second another."""
+    asked = planned(SEEDS, "agd")[:2]
+    layers = [json.loads(results.row(planned(name, "agd")[0].key)["found"]) for name in FOUND]
+    rows = {each.key: {"found": canonical(found)} for each, found in zip(asked, layers, strict=True)}
+    monkeypatch.setattr(results, "row", rows.get)
+    return [architecture_of(each) for each in layers]
+
+
+FOUND = ("edges2shoes_unpaired", "edges2shoes_unpaired, free")
+
+
+def test_a_run_takes_the_network_that_the_search_of_its_own_seed_found(searched):
+    task = "edges2shoes_unpaired"
+    for seed, network in enumerate(searched):
+        assert architecture_of(catalogue.whole_network({"found": SEEDS}, task, seed)) == network
+    with pytest.raises(NotSearched, match='gancomp agd do "edges2shoes_unpaired, five seeds"'):
+        catalogue.whole_network({"found": SEEDS}, task, 2)
+    with pytest.raises(GancompError, match="has no seed 5; choose one of 0, 1, 2, 3, 4"):
+        catalogue.whole_network({"found": SEEDS}, task, 5)
+
+
+@pytest.mark.parametrize("rule", ["uniform", "random"])
+def test_what_a_search_has_to_beat_has_as_many_macs_and_no_preferences(searched, rule):
+    networks = [architecture_of(catalogue.whole_network({rule: SEEDS}, FOUND[0], seed)) for seed in (0, 1)]
+    for found, network in zip(searched, networks, strict=True):
+        assert cost(network, 32, 32).macs == pytest.approx(cost(found, 32, 32).macs, rel=0.03)
+    assert networks[0] != networks[1]
+
+
+def test_a_uniform_network_has_one_operator_and_one_share_of_all_widths(searched):
+    network = architecture_of(catalogue.whole_network({"uniform": SEEDS}, FOUND[0], 0))
+    cells = [layer for layer in network.layers if layer.name.startswith("cell")]
+    assert {layer.operators for layer in cells} == {("residual",)}
+    narrow, middle, wide = ({layer.widths[0] for layer in network.layers if layer.name in names} for names in ENDS)
+    (one,), (two,), (four,) = narrow, middle, wide | {layer.widths[0] for layer in cells}
+    assert abs(4 * one - four) < 4
+    assert abs(2 * two - four) < 2
+
+
+ENDS = (("stem", "up2"), ("down1", "up1"), ("down2",))
+
+
+def test_a_plan_that_waits_for_a_search_is_counted_and_names_the_command(monkeypatch, tmp_path):
+    (tmp_path / "zoo").symlink_to(data_root() / "zoo", target_is_directory=True)
+    monkeypatch.setenv("GANCOMP_DATA", str(tmp_path))
+    plan = "edges2shoes_unpaired/five searches"
+    assert size_of(plan) == 15
+    assert not is_searched(plan)
+    assert is_searched("edges2shoes/plain")
+    with pytest.raises(NotSearched, match="gancomp agd do"):
+        planned(plan)
+    row = progress().set_index("name").loc[plan]
+    assert (row.recorded, row.planned) == (0, 15)
+
+
 # ---- the list -------------------------------------------------------------------------------------------------------
 
 
@@ -207,14 +269,22 @@ def test_every_planned_experiment_is_recorded_once():
 
 @pytest.mark.parametrize("name", LIST["awaited"])
 def test_a_plan_that_is_recorded_whole_is_no_longer_awaited(name):
-    assert not {each.key for each in planned(name)} <= set(results.rows().key)
+    section = "agd" if name in names("agd") else "runs"
+    recorded = set(results.rows().key)
+    assert not is_searched(name, section) or not {each.key for each in planned(name, section)} <= recorded
+
+
+@pytest.mark.parametrize("name", [name for name in names("agd") if name not in LIST["awaited"]])
+def test_a_search_that_is_not_awaited_is_recorded(name):
+    assert {each.key for each in planned(name, "agd")} <= set(results.rows().key)
 
 
 def test_artefacts_belong_to_rows():
-    keys = set(results.rows().key.str[:16])
-    files = list((data_root() / "results/artefacts").iterdir())
-    assert len(files) == len(names("searches")) + len(names("agd"))
-    assert {path.stem for path in files} <= keys
+    searches = {
+        each.key for section in ("searches", "agd") for name in names(section) for each in planned(name, section)
+    }
+    files = [path.stem for path in (data_root() / "results/artefacts").iterdir()]
+    assert sorted(files) == sorted(key[:16] for key in searches & set(results.rows().key))
 
 
 # ---- the table ------------------------------------------------------------------------------------------------------

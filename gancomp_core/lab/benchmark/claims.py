@@ -43,7 +43,7 @@ from gancomp_core.lab.benchmark.verdicts import (
 )
 from gancomp_core.lab.experiment import Experiment
 from gancomp_core.lab.recording import steps_of
-from gancomp_core.lab.searches import agd_search_of
+from gancomp_core.lab.searches import agd_searches_of
 from gancomp_core.measure import paired_interval
 from gancomp_core.measure.statistics import ENOUGH_SEEDS, PairedInterval, significant
 from gancomp_core.nets import sort_channels
@@ -435,26 +435,44 @@ def _enlarging() -> Found:
     return Found(evidence, UNDECIDED, notes=(f"{ENOUGH_SEEDS - 1} more seeds of both before it is tested",))
 
 
-def _controllers() -> Found:
-    """How many searches end within their range of MACs, with a price on MACs and without one."""
-    found: dict[bool, list[bool]] = {True: [], False: []}
-    shares: dict[bool, list[float]] = {True: [], False: []}
-    for name in catalogue.names("agd"):
-        each = agd_search_of(name)
-        if each.experiment["networks"]:  # at random
-            continue
-        looks, bounds = each.history.groupby("step").macs.first(), each.controller
-        within = looks.between(bounds.low, bounds.high)
-        found[bool(bounds.price)].append(bool(within.iloc[-1]))
-        shares[bool(bounds.price)].append(100 * float(within.mean()))
-    of = {priced: f"{sum(ended)} of {len(ended)}" for priced, ended in found.items()}
-    spans = {priced: _span((min(some), max(some))) for priced, some in shares.items()}
+def _controllers(priced: str, free: str) -> Found:
+    """Whether searches with a price on MACs look at networks within their range more often than those without one.
+
+    ``priced`` and ``free`` name two searches with several seeds, which differ in the price alone. Their shares of looks
+    within the range are compared, in percentage points and paired by seed. The evidence counts all recorded searches.
+    """
+    every = _looks(*catalogue.names("agd")).groupby("priced")
+    of = {price: f"{each.ended.sum()} of {len(each)}" for price, each in every}
+    spans = {price: _span((each.within.min(), each.within.max())) for price, each in every}
     evidence = (
         f"{of[True]} searches with a price end in their range, {of[False]} without; they are in it at {spans[True]} % "
         f"and {spans[False]} % of the looks (data/results/artefacts)"
     )
-    more = ENOUGH_SEEDS - len(found[False])
-    return Found(evidence, UNDECIDED, notes=(f"{more} more searches without a price before it is tested",))
+    ours, theirs = (_looks(name).set_index("seed") for name in (priced, free))
+    points = (ours.within - theirs.within).dropna()
+    if (missing := ENOUGH_SEEDS - len(points)) > 0:
+        more = f"{missing} more pairs of searches, with a price and without one, before it is tested"
+        return Found(evidence, UNDECIDED, notes=(more,))
+    interval = _interval(points)
+    evidence += f"; {_spread(interval)} of the looks ({interval.seeds} seeds; {priced} against {free})"
+    effect = Effect(interval=interval, claimed="higher")
+    return Found(evidence, effect=effect, minutes=float(ours.minutes.mean() + theirs.minutes.mean()))
+
+
+def _looks(*names: str) -> pd.DataFrame:
+    """A row for each recorded search of AGD with these names, without those at random.
+
+    Columns: ``seed``, whether MACs have a price (``priced``), the share of looks ``within`` the range in percent,
+    whether it ``ended`` within, and ``minutes``.
+    """
+    found = {}
+    for search in (each for name in names for each in agd_searches_of(name)):
+        if search.row and not search.experiment["networks"]:
+            bounds = search.controller
+            within = search.history.groupby("step").macs.first().between(bounds.low, bounds.high)
+            row = {"seed": search.experiment.seed, "priced": bool(bounds.price), "within": 100 * float(within.mean())}
+            found[search.experiment.key] = {**row, "ended": bool(within.iloc[-1]), "minutes": search.row["minutes"]}
+    return pd.DataFrame(found.values(), columns=["seed", "priced", "within", "ended", "minutes"])
 
 
 @torch.inference_mode()
