@@ -25,15 +25,18 @@ MEANS = {
 }
 PAGE = """# What of the papers holds here
 
-Written by `gancomp benchmark claims --write` from the recorded results; [the rule](decisions/verdicts.md) has a date.
+Written by `gancomp benchmark claims --write` from the recorded results; [the rule](decisions/verdicts.md) defines each
+status and says when it was made.
 
 ![{alt}](claims.svg)
 
 ## The effects
 
-In percent, with 95 % intervals over the seeds that count. *p*: of no difference from the bound (zero, or what is
-asked), for the claim alone, and corrected for all claims that are tested; none where fewer than five seeds count or the
-runs do not test the claim.
+The picture and this table show the claims that have an interval. Effects are in percent, with 95 % intervals over the
+seeds that count, or over networks if the claim is about many networks. *Asked* is the claimed direction, with its bound
+if that is not zero. *d* is the largest effect that counts as none. *p* is the p-value of no difference from the bound,
+for this claim alone; *corrected* is the same after Holm's correction for all tested claims. It is empty if fewer than
+five seeds count, or if the runs do not test the claim.
 
 {effects}
 
@@ -41,15 +44,19 @@ runs do not test the claim.
 
 {said}
 
+The evidence is that of all recorded seeds. Seeds that chose a setting do not count for the status; the notes then give
+the effect without them.
+
 {ledger}
 
 ## What the undecided claims would take
 
-Seeds for a chance of 80 %. *To show d* and *to show none*: for this claim alone at 5 %, if the truth is an effect of d,
-or none; where the claim names a bound, d is the distance to it. *Of all*: seeds that decide either way, corrected for
-all claims. *Minutes*: of one seed of both sides, as recorded; *hours*: of the seeds that are missing. It is also what
-`gancomp benchmark power` prints. Claims whose effect is too close to their bound are left out: more seeds would hardly
-decide them.
+The table gives the numbers of seeds that decide a claim with a chance of 80 %. *Spread* is the standard deviation of a
+seed's difference. *To show d* and *to show none* hold for this claim alone at 5 %, if the true effect is d, or zero; if
+the claim names a bound, d is the distance to it. *Of all* is enough either way, corrected for all claims. *Minutes* are
+those of one seed of both sides, as recorded, and *hours* those of the missing seeds. `gancomp benchmark power` prints
+the same table. Left out are claims that need other runs instead of more, and claims whose effect is too close to their
+bound: more seeds would hardly decide them.
 
 {power}
 """

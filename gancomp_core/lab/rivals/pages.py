@@ -18,14 +18,15 @@ BEGINS, ENDS = "<!-- rivals: written by python -m gancomp_core.lab.rivals write 
 DOCS = files.REPOSITORY / "docs"
 #: What a picture draws of each network: its colour (of Okabe and Ito's), marker and name.
 LOOKS = {"ours": ("#D55E00", "*"), "teacher": ("#0072B2", "o"), "rival": ("#009E73", "s")}
-PAGE = """# The teacher for nothing, and other rivals
+PAGE = """# Training-free baselines and other rivals
 
 Written by `python -m gancomp_core.lab.rivals write` from the recorded results.
 
-A compressed network is worth its training only where it beats what a practitioner gets for nothing. So each teacher is
-tried in every form that a tool makes of it in seconds, without training, and beside networks that are pruned by the
-usual tools or trained from scratch. Scores are those of the benchmark, on the same test pictures; times are taken in
-turns, in fifteen rounds of changing order, on one thread.
+A compressed network is worth its training only if it beats what a practitioner gets without training. So each teacher is
+measured in every *free form*, which a tool makes of it in seconds, and beside networks that are pruned by the usual tools
+or trained from scratch. Scores are those of the benchmark, on the same test pictures. All networks are timed in turns, in
+fifteen rounds of changing order, on one thread; *ms* is the median over the rounds. The benchmark was timed separately,
+so its speed-ups differ.
 
 ## Ours against the float teacher and against its best free form
 
@@ -40,13 +41,13 @@ time of ours is that of its int8 file in the faster of the two runtimes.
 
 ## What the rows are
 
-Some of these rows may not be in the tables yet; they are still to be measured.
+Rows that the tables lack have not been trained or timed yet.
 
 - **onnxruntime, as advised** pre-processes the graph and gives each channel its scale; *int8 by onnxruntime* takes
   every default of `quantize_static`. NNCF takes its defaults as well. All calibrate with 300 training pictures.
 - **default precision, OpenVINO** is bfloat16 where the processor has it. A file in 8 bits runs unchanged in OpenVINO;
   its scores are those in onnxruntime.
-- **half resolution**: the teacher gets the mean of every four pixels, and its picture is enlarged bilinearly.
+- **half resolution**: the teacher gets the means of squares of 2 x 2 pixels, and its picture is enlarged bilinearly.
 - **pruned ..., fine-tuned**: the teacher's channels, removed evenly by their L1 norm or by Torch-Pruning's DepGraph,
   all blocks kept (9 % more MACs than ours), then trained for exactly as many steps as ours was fine-tuned, by the same
   objective but for the teacher's pictures, against the teacher's discriminator. Its steps are equal, its minutes are
@@ -54,8 +55,7 @@ Some of these rows may not be in the tables yet; they are still to be measured.
 - **from scratch, for as long**: our architecture from random weights by its teacher's recipe. Its steps are what fits
   into our minutes of fine-tuning and our share of the supernet's (a fifth for shoes, a third for emoji), by the
   recorded pace of such trainings on one class of machine.
-- One seed where no number of seeds is given. What is missing from a table has not been trained yet;
-  `python -m gancomp_core.lab.rivals do` trains it, and goes on where it was stopped.
+- `python -m gancomp_core.lab.rivals do` trains what is missing, and continues after an interruption.
 
 ## To measure it yourself
 
@@ -156,6 +156,6 @@ def write() -> None:
     with files.atomic_write(DOCS / "rivals.md") as temporary:
         temporary.write_text(page(), encoding="utf-8", newline="\n")
     if lines := said():
-        words = "The same networks against what their teachers give for nothing ([all rivals](docs/rivals.md)):"
+        words = "The same networks against forms of their teachers that need no training ([all rivals](docs/rivals.md)):"
         text = "\n".join(["", words, "", *lines, "", ""])
         files.write_between(files.REPOSITORY / "README.md", BEGINS, ENDS, text)
