@@ -22,11 +22,11 @@ PAGE = """# Training-free baselines and other rivals
 
 Written by `python -m gancomp_core.lab.rivals write` from the recorded results.
 
-A compressed network is worth its training only if it beats what a practitioner gets without training. So each teacher is
-measured in every *free form*, which a tool makes of it in seconds, and beside networks that are pruned by the usual tools
-or trained from scratch. Scores are those of the benchmark, on the same test pictures. All networks are timed in turns, in
-fifteen rounds of changing order, on one thread; *ms* is the median over the rounds. The benchmark was timed separately,
-so its speed-ups differ.
+A compressed network is worth its training only if it beats what a practitioner gets without training. So each teacher
+is measured in every *free form*, which a tool makes of it in seconds, and beside networks that are pruned by the usual
+tools or trained from scratch. Scores are those of the benchmark, on the same test pictures. All networks are timed in
+turns, in fifteen rounds of changing order, on one thread; *ms* is the median over the rounds. The benchmark was timed
+separately, so its speed-ups differ.
 
 ## Ours against the float teacher and against its best free form
 
@@ -156,6 +156,6 @@ def write() -> None:
     with files.atomic_write(DOCS / "rivals.md") as temporary:
         temporary.write_text(page(), encoding="utf-8", newline="\n")
     if lines := said():
-        words = "The same networks against forms of their teachers that need no training ([all rivals](docs/rivals.md)):"
+        words = "The same networks against training-free forms of their teachers ([all rivals](docs/rivals.md)):"
         text = "\n".join(["", words, "", *lines, "", ""])
         files.write_between(files.REPOSITORY / "README.md", BEGINS, ENDS, text)
