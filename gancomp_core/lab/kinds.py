@@ -131,7 +131,7 @@ def supernet_of_teacher(job: Job, *, teacher: str, space: Spec, perceptual_weigh
 
 
 @kind("supernet", trains=True, watched=False)
-def supernet(job: Job, *, how: str, space: Spec, network: Spec) -> Trained:
+def supernet(job: Job, *, how: str, space: Spec, network: Spec, teacher: str = "") -> Trained:
     """One network cut from a supernet, whose training all networks of the same specification share.
 
     Args:
@@ -139,13 +139,14 @@ def supernet(job: Job, *, how: str, space: Spec, network: Spec) -> Trained:
         how: "progressive shrinking" or "all at once".
         space: The space of the supernet.
         network: The network.
+        teacher: Name of a model of the zoo, from which the supernet begins and learns; empty for none.
 
     Returns:
         The outcome.
     """
     ways: dict[str, Callable[..., Trained]] = {
-        "progressive shrinking": progressive_shrinking,
-        "all at once": all_at_once,
+        "progressive shrinking": partial(progressive_shrinking, teacher=teacher),
+        "all at once": partial(once_for_all.from_teacher, teacher=teacher) if teacher else all_at_once,
     }
     shared = job.experiment.but(network={}).folder
     with files.locked(shared / "lock"):  # others that need a network of it wait, and find it trained

@@ -229,19 +229,22 @@ def progressive_shrinking(
     space: ArchitectureSpace,
     config: TrainConfig,
     *,
+    teacher: str = "",
     full_share: float = 0.4,
     callbacks: Sequence[Callback] = (),
 ) -> Trained:
     """Train the full network first, sort its channels, then free kernels, depths and widths one after the other.
 
-    After the full network, the steps are divided evenly among the stages that the space has, each distilled from that
-    network and with its own decay of the learning rate. Every stage has its own checkpoint: the given path with the
-    stage's name.
+    After the full network, the steps are divided evenly among the stages that the space has, each with its own decay of
+    the learning rate. The stages are distilled from the full network. With a ``teacher``, the full network begins as in
+    :func:`from_teacher`, and it and all stages are distilled from that teacher. Every stage has its own checkpoint: the
+    given path with the stage's name.
 
     Args:
         task: A paired task.
         space: The space of the supernet.
         config: How, for all stages together.
+        teacher: Name of a model of the zoo; empty for none.
         full_share: Share of the steps that train the widest network alone.
         callbacks: What else happens around the steps.
 
@@ -256,13 +259,14 @@ def progressive_shrinking(
         return replace(config, steps=steps), [callback.for_stage(name) for callback in callbacks]
 
     how, around = stage("full", first)
-    parts = [trained := all_at_once(task, widest, how, callbacks=around)]
+    train = partial(from_teacher, teacher=teacher) if teacher else all_at_once
+    parts = [trained := train(task, widest, how, callbacks=around)]
     full = _averaged(trained).extract()
-    elastic = warm_start(space, full)
+    elastic, mentor = warm_start(space, full), zoo.load(teacher).generator if teacher else full
     for (name, within), steps in zip(stages.items(), lengths, strict=True):
         how, around = stage(name, steps)
         sampler, opponent = uniform(within), trained.models["discriminator"]
-        trained = train_supernet(elastic, full, task, how, sampler=sampler, discriminator=opponent, callbacks=around)
+        trained = train_supernet(elastic, mentor, task, how, sampler=sampler, discriminator=opponent, callbacks=around)
         parts.append(trained)
         elastic = _averaged(trained).requires_grad_(True)
     return replace(trained, seconds=sum(part.seconds for part in parts), step=sum(part.step for part in parts))

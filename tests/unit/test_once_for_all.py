@@ -9,10 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from factories import assert_same_weights, in_two_parts, noise_task, random_resnet, short_config
+from factories import assert_same_weights, in_two_parts, noise_task, random_resnet, short_config, weights_digest
 from gancomp_core import nets, zoo
 from gancomp_core.data import Batches, load_task
 from gancomp_core.errors import GancompError
+from gancomp_core.methods import once_for_all
 from gancomp_core.methods.feature_distillation import (
     OBJECTIVE,
     Adaptors,
@@ -267,6 +268,26 @@ def test_a_supernet_of_the_course_begins_as_its_teacher():
     x = task.test.batch(slice(0, 4)).source
     with torch.inference_mode():
         torch.testing.assert_close(begun.models["generator"](x), given.generator(x), atol=1e-4, rtol=1e-3)
+
+
+def test_progressive_shrinking_begins_as_its_teacher_and_learns_from_it_in_every_stage(monkeypatch):
+    given, task = zoo.load("edges2shoes/teacher").generator, load_task("edges2shoes")
+    space = dataclasses.replace(only(given.architecture), kernels=(3, 5), depths=(3, 6))
+    mentors = []
+
+    def noted(elastic, mentor, *others, **options):
+        mentors.append(mentor)
+        return train_supernet(elastic, mentor, *others, **options)
+
+    monkeypatch.setattr(once_for_all, "train_supernet", noted)
+    shrunk = progressive_shrinking(task, space, short_config(4, 2, lr=0.0), teacher="edges2shoes/teacher")
+    assert len(mentors) == 3
+    assert all(mentor.architecture == given.architecture for mentor in mentors)
+    assert {weights_digest(mentor) for mentor in mentors} == {weights_digest(given)}
+    x, elastic = task.test.batch(slice(0, 4)).source, shrunk.models["generator"]
+    elastic.activate(space.widest)
+    with torch.inference_mode():
+        torch.testing.assert_close(elastic(x), given(x), atol=1e-3, rtol=1e-2)
 
 
 # --- where a supernet begins

@@ -135,12 +135,15 @@ def test_an_experiment_needs_no_git(store, monkeypatch):
 
 SPACE = {"base": TINY, "channels": [[8], *[[8, 4]] * 6, [8]], "depths": [1]}
 SMALL = {"channels": "16_8_8_4_4_4_8_16", "blocks": 3}
+TAUGHT = {"base": SMALL, "channels": [[16], *[[8, 4]] * 2, *[[4]] * 3, [8, 4], [16]], "depths": [3]}
 
 
 @pytest.mark.parametrize(
     ("kind", "spec"),
     [
         ("supernet", {"how": "all at once", "space": SPACE, "network": TINY}),
+        ("supernet", {"how": "progressive shrinking", "space": TAUGHT, "network": SMALL}
+                   | {"teacher": "edges2shoes/teacher"}),
         ("fine-tuned", {"supernet": "edges2shoes/supernet", "network": SMALL}),
         ("pruned", {"teacher": "edges2shoes/teacher", "network": SMALL}),
         ("distilled", {"teacher": "edges2shoes/teacher", "network": SMALL}),
