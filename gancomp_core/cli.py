@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """Make image-generating GANs 10 to 20 times cheaper: trained models, recorded experiments, the course.
 
 Whatever takes long can be killed and started again: it continues from its last checkpoint. What is recorded already
-is not computed again. Checkpoints and features lie in .cache, or in the folder that GANCOMP_CACHE names."""
+is not computed again. Checkpoints and features are in .cache, or in the folder that GANCOMP_CACHE names."""
 
 EXAMPLES = """examples:
   gancomp compress generator.onnx --pictures photos --budget "macs/12, 200 kB"
@@ -168,7 +168,7 @@ def _compress(options: Namespace) -> None:
 ZOO = """The trained models that ship with the project, in data/zoo.
 
 A training that was killed continues where it was; one that finished is not repeated but evaluated again: its
-checkpoint lies in .cache/zoo (or below GANCOMP_CACHE). Delete it to train from scratch."""
+checkpoint is in .cache/zoo (or below GANCOMP_CACHE). Delete it to train from scratch."""
 
 
 def _add_zoo(groups: Groups) -> None:
@@ -494,7 +494,7 @@ def _add_course(groups: Groups) -> None:
     editions = _command(group, "editions", _course_editions, "write the notebooks for students and for instructors")
     editions.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="numbers, ranges or names; default: all")
     editions.add_argument("--out", type=Path, help="where they go; default: build/editions")
-    editions.add_argument("--otter", action="store_true", help="also what otter-grader needs to grade the exercises")
+    editions.add_argument("--otter", action="store_true", help="also notebooks to hand out, and autograder_NN.zip")
     about = "list your predictions, or begin them again"
     yours = _command(group, "predictions", _course_predictions, about)
     yours.add_argument("--reset", action="store_true", help="set all of them aside in a backup file and begin again")

@@ -85,7 +85,7 @@ PAIRED_RATIO_INTERVAL = Exercise(
         "of n of them is surer: divide by the square root of n.": _with_half(lambda d: _half(d) * math.sqrt(len(d))),
         "You divide by n, that is by its square root twice; "
         "the standard error divides by the square root once.": _with_half(lambda d: _half(d) / math.sqrt(len(d))),
-        "With t.ppf(0.95, ...) five per cent lie beyond "
+        "With t.ppf(0.95, ...) five percent lie beyond "
         "each end, which makes a 90 % interval; 95 % takes 0.975.": _with_half(lambda d: _half(d, _student(d, 0.95))),
         "That is the mean and one standard error; Student's factor, t.ppf(0.975, n - 1), is missing.": _with_half(
             lambda d: _half(d, 1.0)
@@ -95,22 +95,25 @@ PAIRED_RATIO_INTERVAL = Exercise(
         ),
         "You treat the two methods as strangers. "
         "They share their seeds: take the ratio of each seed first, and the mean and spread of those.": _unpaired,
-        "You average per cents. Take logarithms of the ratios first, and turn the *ends* "
-        "back into per cent: 100 * (exp(end) - 1).": lambda a, b: _around(100 * (np.asarray(a) / np.asarray(b) - 1)),
-        "Those are differences of scores; wanted is the ratio a / b, in per cent above 1.": lambda a, b: _around(
+        "You average percentages. Take logarithms of the ratios first, and turn the *ends* "
+        "back into percent: 100 * (exp(end) - 1).": lambda a, b: _around(100 * (np.asarray(a) / np.asarray(b) - 1)),
+        "Those are differences of scores; wanted is the ratio a / b, in percent above 1.": lambda a, b: _around(
             np.asarray(a) - np.asarray(b)
         ),
-        "The interval of the logarithms "
-        "is right; turn its ends into per cent now: 100 * (exp(end) - 1).": lambda a, b: _around(_logs(a, b)),
+        "The interval of the logarithms is right; turn its ends into percent now: 100 * (exp(end) - 1).": lambda a, b: (
+            _around(_logs(a, b))
+        ),
         "Nearly: 100 times a logarithm "
-        "is only almost the per cent; use 100 * (exp(end) - 1) at both ends.": lambda a, b: _around(100 * _logs(a, b)),
+        "is only almost the percentage; use 100 * (exp(end) - 1) at both ends.": lambda a, b: _around(
+            100 * _logs(a, b)
+        ),
         "Those are logarithms to the base 10; take natural ones (np.log), whose inverse is exp.": lambda a, b: _around(
             100 * np.log10(np.asarray(a) / np.asarray(b))
         ),
-        "Those are the ratios; per cent above 1 is 100 * (ratio - 1).": lambda a, b: tuple(
+        "Those are the ratios; percent above 1 is 100 * (ratio - 1).": lambda a, b: tuple(
             map(math.exp, _around(_logs(a, b)))
         ),
-        "You are a factor of 100 short: per cent, not shares.": lambda a, b: tuple(
+        "You are a factor of 100 short: percent, not shares.": lambda a, b: tuple(
             end / 100 for end in paired_ratio_interval(a, b)
         ),
         "The two ends are exchanged: the low one comes first.": lambda a, b: paired_ratio_interval(a, b)[::-1],

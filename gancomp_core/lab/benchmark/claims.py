@@ -220,7 +220,7 @@ def _difference(
     fewer: float = 0.0,
     note: str = "",
 ) -> Found:
-    """By how many per cent scores lie above others, paired by seed.
+    """By how many percent scores lie above others, paired by seed.
 
     ``ours`` and ``theirs`` name results as :func:`_values` reads them, or are lists of such names, pair by pair; then
     the seeds are what is independent. Seeds that chose a setting are in the evidence and not in the effect. A claim of
@@ -376,7 +376,7 @@ def _counted(networks: list[str]) -> pd.DataFrame:
 
 
 def _ratios(networks: list[str], printed: Mapping[str, list[float]], within: float) -> Found:
-    """Whether the least and the largest of some ratios lie within ``within`` per cent of those printed."""
+    """Whether the least and the largest of some ratios lie within ``within`` percent of those printed."""
     counted = _counted(networks)
     said, off = [], []
     for name, ends in printed.items():
@@ -389,7 +389,7 @@ def _ratios(networks: list[str], printed: Mapping[str, list[float]], within: flo
 
 
 def _gigamacs(printed: Mapping[str, float], within: float) -> Found:
-    """Whether networks cost what is printed, in 10^9 MACs, within ``within`` per cent."""
+    """Whether networks cost what is printed, in 10^9 MACs, within ``within`` percent."""
     counted = _counted(list(printed)).macs / 1e9
     off = max(abs(counted[name] / each - 1) for name, each in printed.items())
     said = [f"{counted[name]:,.2f} G MACs (printed: {each:,.2f})" for name, each in printed.items()]
@@ -409,7 +409,7 @@ def _span(ends: Iterable[float]) -> str:
 
 
 def _int8(most: float) -> Found:
-    """Whether int8 adds at most so many per cent to the set distance (FD, else KID), over all networks."""
+    """Whether int8 adds at most so many percent to the set distance (FD, else KID), over all networks."""
     rows = results.rows("int8")
     grown = {score: 100 * (rows[f"int8_{score}"] / rows[f"float_{score}"] - 1) for score in ("fd", "kid")}
     growth = grown["fd"].fillna(grown["kid"])

@@ -143,7 +143,7 @@ def write_pages() -> None:
 
 
 def _clock_scatter() -> float:
-    """By how many per cent the times of a teacher in float32 and in :data:`WEIGHT_FORMS` differ at most."""
+    """By how many percent the times of a teacher in float32 and in :data:`WEIGHT_FORMS` differ at most."""
     teachers = [table(task).loc[TEACHER].loc[[FLOAT, *WEIGHT_FORMS]] for task in TASKS]
     times = [rows[f"times_faster_{threads}_median"] for rows in teachers for threads in THREADS]
     return max(float(100 * (ratio.max() / ratio.min() - 1)) for ratio in times)

@@ -23,12 +23,12 @@ UNDECIDED, COUNTED, PAPER_ONLY = "undecided", "reproduced by counting", "paper o
 STATUSES = (SHOWN, CONTRADICTED, NO_EFFECT, UNDECIDED, COUNTED, PAPER_ONLY)
 LEVEL = 0.05
 POWER = 0.8
-MARGIN = 3.0  # d in per cent, where a claim has none of its own
+MARGIN = 3.0  # d in percent, where a claim has none of its own
 
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """What the runs that count measured for a claim, in per cent.
+    """What the runs that count measured for a claim, in percent.
 
     Attributes:
         interval: Of the paired differences.
@@ -92,7 +92,7 @@ class Effect:
         return self.interval.half_width / float(stats.t.ppf(0.975, self.interval.seeds - 1))
 
     def _tail(self, distance: float) -> float:
-        """The chance of a t at least this far out; a distance in per cent."""
+        """The chance of a t at least this far out; a distance in percent."""
         beyond = distance / self._error if self._error else math.copysign(math.inf, distance) if distance else 0.0
         return float(stats.t.sf(beyond, self.interval.seeds - 1))
 
