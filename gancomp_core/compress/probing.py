@@ -17,6 +17,7 @@ from gancomp_core.measure.running import first_line
 SIDES = (64, 128, 256, 96, 32, 224, 512, 384, 48)  # of the pictures that are tried, in this order
 CHANNELS = (3, 1, 4, 2, 6, 5)
 MOST_MADE = 4  # channels of a picture that comes out
+MOST_TAKEN = 2**27  # numbers of a picture that goes in: half a gigabyte
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,12 @@ def probe_facts(trials: Trials, in_channels: int | None, fixed: tuple[int, int] 
         GancompError: When it makes a picture of nothing that is tried, or pictures of other sizes.
     """
     _check_arguments(trials)
+    largest = (in_channels or 1, *(fixed or (max(SIDES), max(SIDES))))
+    if math.prod(largest) > MOST_TAKEN:
+        raise GancompError(
+            f"{trials.name} would be tried on pictures of {' x '.join(map(str, largest))} numbers, and a trial takes "
+            f"at most {MOST_TAKEN:,}; give a network of fewer channels or for smaller pictures."
+        )
     made, channels, (height, width) = _first_picture(trials, in_channels, fixed)
     out_channels, (tall, wide) = made.shape[1], made.shape[2:]
     scale = Fraction(tall, height)

@@ -14,7 +14,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ MAGIC = 0x1950A86A20F9469CFC6C  # torch's files before 1.6 begin with this numbe
 HOSTILE = frozenset(
     "os posix nt subprocess sys shutil socket runpy importlib pty ctypes webbrowser commands pip timeit pdb bdb".split()
 )
+ALWAYS = 2**16  # bytes that are read at once without a look at how many are left
 HOSTILE_BUILTINS = frozenset("eval exec compile __import__ open execfile breakpoint input apply".split())
 DTYPES = {
     "Float": torch.float32,
@@ -83,6 +84,19 @@ class Inert:
     add = append
 
 
+class _Bounded:
+    """A file that refuses to read many more bytes than it holds, before memory is taken for them."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.readline = file, file.readline
+
+    def read(self, count: int) -> bytes:
+        """The next ``count`` bytes; fewer where less than ``ALWAYS`` are asked for at the end of the file."""
+        if count > ALWAYS and count > _bytes_left(self.file):
+            raise Unreadable("it is cut off or damaged")
+        return self.file.read(count)
+
+
 class _Unpickler(pickle._Unpickler):
     """Knows tensors, ordered and plain mappings and sets; everything else becomes :class:`Inert`.
 
@@ -90,7 +104,7 @@ class _Unpickler(pickle._Unpickler):
     """
 
     def __init__(self, file: BinaryIO, storage: Callable[[torch.dtype, str, int], Tensor]) -> None:
-        super().__init__(file, encoding="latin1")
+        super().__init__(_Bounded(file), encoding="latin1")
         self.storage, self.names = storage, dict[str, None]()
         # made for each file, so that nothing that a file does to them is seen by another
         tensor: Callable[..., object] = lambda s, offset, size, stride, *_: _view(s, offset, size, stride)  # noqa: E731
@@ -131,6 +145,16 @@ class _Unpickler(pickle._Unpickler):
             raise Unreadable(f"it holds a tensor of another kind than dense weights ({name})")
         self.names[path] = None
         return type("Inert", (Inert,), {"path": path})
+
+    def load_bytearray8(self) -> None:
+        """As pickle's own, but the bytes are there before memory is taken for them."""
+        count = int.from_bytes(self.read(8), "little")  # type: ignore[attr-defined]
+        self.append(bytearray(self.read(count)))  # type: ignore[attr-defined]
+
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = {
+        **pickle._Unpickler.dispatch,
+        pickle.BYTEARRAY8[0]: load_bytearray8,
+    }
 
     def persistent_load(self, saved: Any) -> Any:
         kind, what, *rest = saved

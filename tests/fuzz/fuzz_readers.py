@@ -456,7 +456,8 @@ def checkpoint_bombs() -> list[bytes]:
     runs = [pickle.dumps(_Runs(), protocol) for protocol in (0, 2, 4)]
     long = [
         b"\x80\x02(" + b"]" * 10**6 + b"l.",
-        b"\x80\x04\x8e" + (10**12).to_bytes(8, "little"),
+        *(b"\x80\x05" + code + (10**12).to_bytes(8, "little") for code in (b"\x8e", b"\x8d", b"\x96", b"\x95")),
+        b"\x80\x02T" + (2**31 - 1).to_bytes(4, "little"),
         b"(lp0\n" * 10**5 + b".",
     ]
     return [

@@ -48,6 +48,8 @@ from gancomp_core.measure import paired_interval
 from gancomp_core.measure.statistics import ENOUGH_SEEDS, PairedInterval, significant
 from gancomp_core.nets import sort_channels
 
+DEEPEST = 20  # lists and mappings within each other in the ledger
+
 
 @dataclass(frozen=True)
 class Found:
@@ -99,8 +101,7 @@ def claims() -> list[Claim]:
     """The ledger as it is written down; raises :class:`GancompError` where the file cannot be read."""
     try:
         text = _path().read_text(encoding="utf-8")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.CSafeLoader)):
-            raise ValueError("it has aliases, with which a small file can stand for an endless one")
+        _check_structure(text)
         found = [Claim(**each) for each in yaml.safe_load(text)]
         if not all(isinstance(each.test, dict) and isinstance(each.notes, list | tuple) for each in found):
             raise ValueError("a test or notes of another kind")
@@ -110,6 +111,17 @@ def claims() -> list[Claim]:
             f"The claims in {_path()} cannot be read ({' '.join(str(error).split())[:200]}); 'git checkout -- "
             "data/claims.yml' restores the shipped file."
         ) from error
+
+
+def _check_structure(text: str) -> None:
+    """Refuse what a small file can exhaust a reader of YAML with, event by event."""
+    depth = 0
+    for event in yaml.parse(text, yaml.CSafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("it has aliases, with which a small file can stand for an endless one")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"it has more than {DEEPEST} lists and mappings within each other")
 
 
 def decided(some: Sequence[Claim]) -> list[Claim]:
