@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LARGEST_TENSOR = 2**28  # numbers that a graph may ask for in one tensor: 1 GB in float32
 ENDLESS = ("Loop", "Scan", "SequenceMap")
+#: Attributes by which onnxruntime divides; a 0 in them ends its process.
+POSITIVE = ("group", "strides", "dilations", "kernel_shape", "blocksize", "num_groups", "num_outputs", "num_heads")
 
 #: From 1.29 on, onnxruntime queues events and sends them over the network, the first one when it is imported; this
 #: variable, read then, turns all of that off. Windows does not read it, but heeds ``disable_telemetry_events``.
@@ -47,10 +49,11 @@ def onnx_runtime(part: str = "") -> ModuleType:
 
 
 def check_graph(path: Path) -> None:
-    """Refuse what onnxruntime would run for ever, or into all memory; what else is wrong with a file it says itself.
+    """Refuse what onnxruntime would run for ever, into all memory or into a division by 0; what else is wrong it says.
 
     Raises:
-        GancompError: For a graph with a loop, and for one with a tensor of more than 2**28 numbers.
+        GancompError: For a graph with a loop, for one with a tensor of more than 2**28 numbers, and for layers with
+            strides, groups or the like below 1.
     """
     import onnx  # slow to import, and only this needs it
 
@@ -67,12 +70,23 @@ def _danger(model: ModelProto) -> str:
     for graph in _graphs(model.graph):
         if loops := [node.op_type for node in graph.node if node.op_type in ENDLESS]:
             return f"has a {loops[0]}, which may never end"
+        if divisors := _divisors_below_one(graph):
+            return divisors
         sizes = {each.name: each.dims for each in graph.initializer}
         for value in (*graph.value_info, *graph.output):
             sizes[value.name] = [side.dim_value for side in value.type.tensor_type.shape.dim]
         for name, sides in sizes.items():
             if math.prod(sides) > LARGEST_TENSOR:
                 return f"has a tensor '{shown(name)}' of {math.prod(sides):,} numbers; {LARGEST_TENSOR:,} are allowed"
+    return ""
+
+
+def _divisors_below_one(graph: GraphProto) -> str:
+    for node in graph.node:
+        for each in node.attribute:
+            numbers = [each.i] if each.type == each.INT else list(each.ints)
+            if each.name in POSITIVE and min(numbers, default=1) < 1:
+                return f"has a {shown(node.op_type)} whose {each.name} is {min(numbers)}, and it is at least 1"
     return ""
 
 

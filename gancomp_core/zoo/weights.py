@@ -97,7 +97,7 @@ def parse_header(data: bytes) -> Header:
         about = decode_about(entries.pop("__metadata__", {}))
         shapes = {name: tuple(int(side) for side in entry["shape"]) for name, entry in entries.items()}
         end = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise Damaged("its header is damaged") from error
     if not 0 <= end <= LARGEST_WEIGHTS or sum(map(math.prod, shapes.values())) > end:
         raise Damaged(f"its header asks for more than {LARGEST_WEIGHTS / 1e9:.1f} GB or for more than it holds")

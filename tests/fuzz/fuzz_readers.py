@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import functools
 import gzip
 import hashlib
@@ -721,9 +722,7 @@ def read_environment(data: bytes, folder: Path) -> None:
             values[name] = usual[name]  # the shipped files, to which data leads
     os.symlink(REPOSITORY / "data", folder / "data")
     with ExitStack() as stack:
-        before = Path.cwd()
-        stack.callback(os.chdir, before)
-        os.chdir(folder)
+        stack.enter_context(contextlib.chdir(folder))
         stack.enter_context(in_environment(**values))
         zoo.shown() if data_root() else None
         with atomic_write(cache_root() / "x" / "y.txt") as temporary:
@@ -774,9 +773,8 @@ def read_command(data: bytes, folder: Path) -> None:
         named += [*getattr(options, "notebooks", ()), *([options.teacher] if hasattr(options, "teacher") else [])]
         known = getattr(options, "all", False) or any(exists(name) for name in named)
         if options.run.__name__ in QUICK or (named and not known):
-            os.chdir(folder)
-            cli_says(words)
-            os.chdir(REPOSITORY)
+            with contextlib.chdir(folder):
+                cli_says(words)
 
 
 def cli_says(words: list[str]) -> None:

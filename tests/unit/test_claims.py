@@ -1,6 +1,7 @@
 """The claim ledger says what the recorded results say."""
 
 import importlib
+import re
 from dataclasses import replace
 
 import pandas as pd
@@ -42,6 +43,20 @@ def test_status_notes_and_evidence_follow_from_the_results(today, claim):
     assert (now.status, now.notes) == (claim.status, claim.notes)
     if claim.test["kind"] not in COMPUTED:
         assert now.evidence == claim.evidence
+
+
+@pytest.mark.parametrize("claim", LEDGER, ids=[f"{each.paper}: {each.claim}" for each in LEDGER])
+def test_what_the_test_of_a_claim_finds_is_what_the_ledger_says(claim):
+    """Each claim alone, without those that it is corrected for."""
+    found = claim.found()
+    if claim.test["kind"] in COMPUTED:
+        assert 0 <= float(re.search(r"of a pixel (\S+) ", found.evidence)[1]) < 1e-4
+    else:
+        assert found.evidence == claim.evidence
+    if found.effect is None:
+        assert found.status == claim.status
+    places = [claim.notes.index(note) for note in found.notes]
+    assert places == sorted(places)
 
 
 def test_all_four_papers_are_there_and_no_claim_twice():

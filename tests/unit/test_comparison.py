@@ -19,6 +19,7 @@ from factories import a_task, map_task, negative_task, random_resnet, refused, s
 from gancomp_core import compare, comparison, zoo
 from gancomp_core.data import PictureSet
 from gancomp_core.measure import cost, evaluate_generator, export_onnx, onnx_cost
+from gancomp_core.measure.onnx_cost import kernel_macs
 from gancomp_core.methods.quantization import export_int8
 from gancomp_core.nets import VdsrArchitecture, build
 
@@ -178,6 +179,39 @@ def test_matrix_products_count_whoever_wrote_the_file(tmp_path):
     found = onnx_cost(tmp_path / "x.onnx", (2, 4, 16, 16))
     assert found.macs == 64 * 8 * 16 + 4 * 512
     assert found.params == 16 * 8 + 4 * 512 + 4
+
+
+def onnx_graph(path, nodes, constants, shapes):
+    """A file of these nodes; the first of ``shapes`` is its input and the second its output."""
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+    stored = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph([helper.make_node(*node) for node in nodes], "graph", ends[:1], ends[1:], stored)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+def test_weights_of_a_matrix_that_come_out_of_integers_count_without_their_scales(tmp_path):
+    constants = {
+        "q": np.ones((16, 8), np.int8),
+        "scale": np.float32(0.1),
+        "zero": np.int8(0),
+        "w": np.ones((8, 2), np.float32),
+    }
+    nodes = [("DequantizeLinear", ["q", "scale", "zero"], ["real"]), ("MatMul", ["x", "real"], ["y"])]
+    nodes += [("MatMul", ["y", "w"], ["z"])]
+    path = onnx_graph(tmp_path / "x.onnx", nodes, constants, {"x": ["n", 1, 4, 16], "z": ["n", 1, 4, 2]})
+    found = onnx_cost(path, (3, 1, 4, 16))
+    assert (found.macs, found.params) == (4 * 16 * 8 + 4 * 8 * 2, 16 * 8 + 8 * 2)
+    assert isinstance(found.macs, int)
+    for batch in (1, 3):
+        of_each = kernel_macs(onnx.load(path), np.zeros((batch, 1, 4, 16), np.float32))
+        assert of_each == {"y": batch * 4 * 16 * 8, "z": batch * 4 * 8 * 2}
+
+
+def test_a_matrix_product_of_pictures_has_no_weights(tmp_path):
+    path = onnx_graph(tmp_path / "x.onnx", [("MatMul", ["x", "x"], ["y"])], {}, {"x": [1, 1, 4, 4], "y": [1, 1, 4, 4]})
+    found = onnx_cost(path, (1, 1, 4, 4))
+    assert (found.macs, found.params) == (4 * 4 * 4, 0)
 
 
 def test_a_packed_last_convolution_counts_with_its_zeros(tmp_path):
