@@ -2,7 +2,7 @@
 
 from gancomp_core.data.catalogue import load_task, task_names
 from gancomp_core.data.folders import folder_task
-from gancomp_core.data.photos import Photo, whole_photos
+from gancomp_core.data.photos import Photo, more_photos, whole_photos
 from gancomp_core.data.pictures import Batch, Batches, Pictures, PictureSet, to_float, to_uint8
 from gancomp_core.data.public import public_names, public_photos
 from gancomp_core.data.tasks import Task
@@ -16,6 +16,7 @@ __all__ = [
     "Task",
     "folder_task",
     "load_task",
+    "more_photos",
     "public_names",
     "public_photos",
     "task_names",

@@ -37,8 +37,8 @@ def photos_x4(root: Path) -> Task:
     A source is its target reduced by :func:`shrink`. Tiles of one photo are all in one split; ``labels`` hold the photo
     of each tile, ``label_names`` the names of the photos. Raises :class:`GancompError` for a missing or damaged file.
     """
-    manifest, photos = _verified(root)
     folder = root / "photos"
+    manifest, photos = _verified(folder)
     with damage_explained(folder / "manifest.json"):
         size, scale = int(manifest["size"]), int(manifest["scale"])
         mark = fingerprint(
@@ -62,11 +62,30 @@ def whole_photos(root: Path | None = None) -> list[Photo]:
     Raises:
         GancompError: For a missing or damaged file.
     """
-    root = data_root() if root is None else root
-    manifest, photos = _verified(root, split="test")
-    with damage_explained(root / "photos" / "manifest.json"):
+    return _whole((data_root() if root is None else root) / "photos")
+
+
+def more_photos(root: Path | None = None) -> list[Photo]:
+    """14 more whole test pictures, which belong to no task: with :func:`whole_photos` there are 20.
+
+    Args:
+        root: As for :func:`whole_photos`.
+
+    Returns:
+        The photos.
+
+    Raises:
+        GancompError: For a missing or damaged file.
+    """
+    return _whole((data_root() if root is None else root) / "photos_more")
+
+
+def _whole(folder: Path) -> list[Photo]:
+    """The whole test pictures of a folder."""
+    manifest, photos = _verified(folder, split="test")
+    with damage_explained(folder / "manifest.json"):
         scale, names = int(manifest["scale"]), [photo["name"] for photo in photos]
-    targets = [_read(root / "photos" / photo["file"]) for photo in photos]
+    targets = [_read(folder / photo["file"]) for photo in photos]
     return [Photo(name, shrink(target, scale), target) for name, target in zip(names, targets, strict=True)]
 
 
@@ -88,9 +107,8 @@ def shrink(pictures: Tensor, scale: int) -> Tensor:
     return torch.from_numpy(np.stack([np.asarray(p) for p in small])).permute(0, 3, 1, 2).contiguous()
 
 
-def _verified(root: Path, split: str | None = None) -> tuple[Json, list[Json]]:
+def _verified(folder: Path, split: str | None = None) -> tuple[Json, list[Json]]:
     """The manifest, and its records of all photos or those of a split, whose files have their checksums."""
-    folder = root / "photos"
     manifest = read_manifest(folder)
     with damage_explained(folder / "manifest.json"):
         photos = [photo for photo in manifest["photos"] if split in (None, photo["split"])]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from factories import copied
 from gancomp_core.data import Batches, load_task
-from gancomp_core.data.photos import photos_x4, shrink, whole_photos
+from gancomp_core.data.photos import more_photos, photos_x4, shrink, whole_photos
 from gancomp_core.errors import GancompError
 from gancomp_core.files import REPOSITORY, sha256
 
@@ -134,6 +134,48 @@ def test_test_pictures_are_stored_without_loss():
     skimage_data = pytest.importorskip("skimage.data")
     astronaut = whole_photos()[0].target[0].permute(1, 2, 0).numpy()
     assert np.array_equal(astronaut, skimage_data.astronaut())
+
+
+# --- more test pictures -----------------------------------------------------------------------------------------------
+
+MORE = REPOSITORY / "data" / "photos_more"
+MORE_MANIFEST = json.loads((MORE / "manifest.json").read_text(encoding="utf-8"))
+
+
+def test_twenty_test_pictures_are_all_different_and_of_a_width_and_height_that_the_scale_divides():
+    photos = [*whole_photos(), *more_photos()]
+    assert len({photo.name for photo in photos}) == len({photo.target.numpy().tobytes() for photo in photos}) == 20
+    inputs = {photo["input"]["sha256"] for photo in [*MANIFEST["photos"], *MORE_MANIFEST["photos"]]}
+    assert len(inputs) == 29  # none of them is trained on
+    for photo in photos:
+        assert torch.equal(photo.source[0], bicubic(photo.target[0], 4))
+        assert photo.target.shape == (1, 3, 4 * photo.source.shape[2], 4 * photo.source.shape[3])
+
+
+def test_more_pictures_are_what_their_manifest_says_and_small():
+    pixels = {photo.name: photo.target[0].permute(1, 2, 0).numpy().tobytes() for photo in more_photos()}
+    for photo in MORE_MANIFEST["photos"]:
+        assert photo["pixels"] == hashlib.sha256(pixels[photo["name"]]).hexdigest()
+    assert {path.name for path in MORE.glob("*.webp")} == {photo["file"] for photo in MORE_MANIFEST["photos"]}
+    assert sum(path.stat().st_size for path in MORE.iterdir() if path.is_file()) < 2_500_000
+
+
+def test_more_pictures_allow_any_use_with_attribution_at_most():
+    lines = (MORE / "ATTRIBUTION.md").read_text(encoding="utf-8").splitlines()
+    assert {photo["licence"] for photo in MORE_MANIFEST["photos"]} == {"CC0-1.0", "CC-BY-2.0", "public domain"}
+    for photo in MORE_MANIFEST["photos"]:
+        (line,) = [line for line in lines if line.startswith(f"| `{photo['file']}` |")]
+        facts = [photo[name] for name in ("author", "title", "source", "origin")]
+        assert all(fact in line for fact in [*facts, MORE_MANIFEST["licences"][photo["licence"]]])
+
+
+def test_a_damaged_picture_of_more_is_refused(tmp_path):
+    folder = copied(MORE, [*(photo["file"] for photo in MORE_MANIFEST["photos"]), "manifest.json"], tmp_path)
+    assert len(more_photos(tmp_path)) == 14
+    damaged = folder / "sheep.webp"
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    with pytest.raises(GancompError, match=r"sheep\.webp"):
+        more_photos(tmp_path)
 
 
 # --- whose photos they are --------------------------------------------------------------------------------------------
