@@ -98,7 +98,8 @@ GROUPS: dict[str, tuple[list[str], list[str], str]] = {
     "intervals": (["measure/statistics", "lab/benchmark/verdicts"], ["unit/test_statistics", "unit/test_verdicts"], ""),
     "ledger": (
         ["lab/benchmark/claims", "lab/benchmark/tables", "course/ledger"],
-        ["unit/test_claims", "unit/test_ledger", "unit/test_benchmark", "unit/test_verdicts"],
+        ["unit/test_claims", "unit/test_ledger", "unit/test_benchmark_tables", "unit/test_benchmark",
+         "unit/test_verdicts"],
         "not timed and not timing and not paints and not command",
     ),
     "checks": (["course/exercise", "course/answers"], ["unit/test_exercise", "notebooks/test_exercises"], ""),

@@ -1,3 +1,5 @@
+import re
+
 import ipywidgets
 import pytest
 
@@ -49,3 +51,30 @@ def test_the_words_for_the_forest_hold_every_effect():
     for each in effects().itertuples():
         assert each.claim in words
     assert words.count("(n = ") == len(effects())
+
+
+def test_inputs_are_labeled_and_wrap_on_a_narrow_page(book):
+    shown = Ledger(book)
+    status, paper, words = inputs = [*shown.menus.values(), shown.words]
+    assert [each.description for each in inputs] == ["Status", "Paper", "Words"]
+    assert words.placeholder == "such as: wavelet"
+    assert status.options == (ledger_module.ALL, *book.status.unique())
+    assert paper.options == (ledger_module.ALL, *book.paper.unique())
+    for each in inputs:
+        assert (each.layout.width, each.layout.flex, each.style.description_width) == ("auto", "1 1 220px", "initial")
+    assert shown.box.children[0].layout.flex_flow == "row wrap"
+
+
+def test_a_row_of_the_table_begins_with_its_status_and_has_all_columns(book):
+    one = book.head(1).assign(status="S", paper="P", claim="C", evidence="E", notes="N")
+    row = table(one).partition("<tbody>")[2]
+    assert re.findall(r">([SPCEN0])<", row) == ["S", "P", "C", "E", "N"]
+
+
+def test_readers_without_a_kernel_see_the_whole_table(book, monkeypatch):
+    shown = []
+    monkeypatch.setattr(ledger_module, "display_widget", lambda box, fallback: shown.append((box, fallback)))
+    ledger_module.show_ledger(book)
+    ((box, fallback),) = shown
+    assert isinstance(box, ipywidgets.VBox)
+    assert fallback == table(book)
