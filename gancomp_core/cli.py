@@ -268,7 +268,7 @@ def _runs_do(options: Namespace) -> None:
     from gancomp_core.lab import do, planned, record_all
 
     _say_when()
-    columns = ("kind", "spec", "seed", "fd_last", "kid_last", "psnr_last", "minutes")
+    columns = ("kind", "spec", "seed", "fd_last", "kid_last", "psnr_last", "psnr_y_photos_last", "minutes")
     experiments = [each for name in options.plans for each in planned(name)]
     with chosen(options.workers, options.scheduler) as executor:
         record_all(experiments, executor)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from gancomp_core import files, zoo
-from gancomp_core.data import Task, load_task
+from gancomp_core.data import Task, load_task, more_photos, whole_photos
 from gancomp_core.errors import GancompError
 from gancomp_core.executors import Executor, executor_of
 from gancomp_core.files import Json
@@ -22,7 +22,14 @@ from gancomp_core.lab.catalogue import is_searched, names, planned, size_of
 from gancomp_core.lab.experiment import JSON, KINDS, Experiment, Spec, kind
 from gancomp_core.lab.kinds import Job
 from gancomp_core.lab.networks import architecture_of
-from gancomp_core.measure import band_errors, cost, evaluate_generator, likeness, set_distance
+from gancomp_core.measure import (
+    band_errors,
+    cost,
+    evaluate_generator,
+    evaluate_super_resolution,
+    likeness,
+    set_distance,
+)
 from gancomp_core.methods.pseudo_pairs import pseudo_pairs
 from gancomp_core.nets import Architecture, ElasticGenerator
 from gancomp_core.train import Callback, Checkpoint, Evaluate
@@ -122,7 +129,7 @@ def _trained(experiment: Experiment) -> Mapping[str, JSON]:
         )
 
     def distance(network: nn.Module) -> float:
-        found = set_distance(network, task, split="search")
+        found = _distance(network, task)
         log.info("distance on the search split %.4g", found)
         return found
 
@@ -140,7 +147,8 @@ def _trained(experiment: Experiment) -> Mapping[str, JSON]:
         best = last.architecture.network().eval()
         best.load_state_dict(watch.best)
         quality["best"] = _evaluated(best, experiment, task)
-    spent = cost(last, task.size, task.size)
+    side = task.size // task.scale
+    spent = cost(last, side, side)
     return {
         "steps": experiment.steps,
         "precision": trained.precision,
@@ -155,8 +163,30 @@ def _trained(experiment: Experiment) -> Mapping[str, JSON]:
     }
 
 
+def _distance(network: nn.Module, task: Task) -> float:
+    """How far pictures of the search split are from true ones: a set distance, of enlarged photos a squared error."""
+    if task.scale == 1:
+        return set_distance(network, task, split="search")
+    return _squared_error(evaluate_super_resolution(network, task, "search").as_dict()["psnr_y_crops"])
+
+
+def _squared_error(psnr: float) -> float:
+    """The mean squared error that a PSNR in dB stands for, where the range of values is 1."""
+    return float(10 ** (-psnr / 10))
+
+
+def _enlarged(generator: nn.Module, task: Task) -> dict[str, float]:
+    """Scores of 20 test photos in luma: PSNR, SSIM, and the squared error ("mse_y") of the mean PSNR."""
+    photos = [*whole_photos(), *more_photos()]
+    scores = evaluate_super_resolution(generator, task, photos=photos).as_dict()
+    found = {name: value for name, value in scores.items() if name.endswith("photos")}
+    return {**found, "mse_y": _squared_error(found["psnr_y_photos"])}
+
+
 def _evaluated(generator: nn.Module, experiment: Experiment, task: Task) -> dict[str, float]:
     """Scores of the test split; "band_..." errors by wavelet band, "taught_..." likeness to a teacher's pictures."""
+    if task.scale > 1:
+        return _enlarged(generator, task)
     scores = evaluate_generator(generator, task, seeds=experiment.protocol.evaluation_seeds).as_dict()
     pictures = task.test.batch(slice(0, len(task.test)))
     with torch.inference_mode():

@@ -117,7 +117,7 @@ def test_what_an_experiment_may_hold_is_said():
     with pytest.raises(GancompError, match="has no value 'chanels'; it has channels, blocks"):
         an_experiment(network={"chanels": "8_8_8_8_8_8_8_8"})
     with pytest.raises(GancompError, match="has no protocol"):
-        _ = dataclasses.replace(an_experiment(), task="photos_x4").key
+        _ = dataclasses.replace(an_experiment(), task="summer2winter").key
 
 
 # ---- networks -------------------------------------------------------------------------------------------------------

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 
 from gancomp_core.cli import main
+from gancomp_core.data import load_task, more_photos, whole_photos
 from gancomp_core.errors import GancompError
 from gancomp_core.files import data_root
-from gancomp_core.lab import PROTOCOLS, Experiment, catalogue, do, find, names, record, recording, results
-from gancomp_core.measure import cost
+from gancomp_core.lab import PROTOCOLS, Experiment, catalogue, do, find, generator_of, names, record, recording, results
+from gancomp_core.measure import cost, evaluate_super_resolution
 from gancomp_core.nets import ResnetArchitecture
 
 TINY = {"channels": "8_8_8_8_8_8_8_8", "blocks": 1}
@@ -27,7 +28,7 @@ def an_experiment(kind="plain", task="edges2shoes", seed=0, steps=8, **spec):
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     """An empty store: shipped pictures and features, but results and cache of the test's own."""
-    for name in ("edges2shoes", "features", "zoo"):
+    for name in ("edges2shoes", "features", "zoo", "photos", "photos_more"):
         (tmp_path / "data").mkdir(exist_ok=True)
         (tmp_path / "data" / name).symlink_to(data_root() / name, target_is_directory=True)
     monkeypatch.setenv("GANCOMP_DATA", str(tmp_path / "data"))
@@ -175,6 +176,20 @@ def test_unpaired_tasks_are_scored_in_their_hidden_pairs(store, kind, spec):
     assert row["psnr_last"] > 0
     assert row["fd_last"] > row["fd_floor_last"]
     assert ("taught_psnr_last" in row) == (kind == "distilled")
+
+
+def test_enlarging_networks_are_scored_on_twenty_photos(store):
+    asked = an_experiment("super-resolution", "photos_x4", steps=1, network=ENLARGER)
+    row, generator = record(asked), generator_of(asked)
+    assert row["macs"] == cost(generator.architecture, 48, 48).macs
+    assert row["photos_last"] == 20
+    assert row["mse_y_last"] == pytest.approx(10 ** (-row["psnr_y_photos_last"] / 10))
+    task = load_task("photos_x4")
+    parts = [evaluate_super_resolution(generator, task, photos=some) for some in (whole_photos(), more_photos())]
+    assert row["psnr_y_photos_last"] == pytest.approx(sum(part.table("photo").psnr_y.sum() for part in parts) / 20)
+
+
+ENLARGER = {"family": "rrdb", "blocks": 1, "width": 4, "growth": 2}
 
 
 def test_networks_of_one_supernet_share_its_training(store):
