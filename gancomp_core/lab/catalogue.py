@@ -242,10 +242,15 @@ def find(task: str, kind: str, *, steps: int | None = None, precision: str | Non
         The rows.
 
     Raises:
-        GancompError: When there are none, naming the command.
+        GancompError: When there are none, naming the command; for a table without what they are told apart by.
     """
     asked = Experiment(name="", kind=kind, task=task, spec=whole({**spec, "steps": steps}, task))
     rows = results.rows(kind, task)
+    if len(rows) and (missing := [name for name in ("spec", "protocol", "precision", "seed") if name not in rows]):
+        raise GancompError(
+            f"The table {results.path()} has no {missing[0]} of '{kind}' on {task}; "
+            f"'git checkout -- data/results/{results.path().name}' restores the shipped one."
+        )
     if len(rows):
         same = (rows.spec == canonical(asked.spec)) & (rows.protocol == asked.protocol.version)
         rows = rows[same]

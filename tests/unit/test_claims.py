@@ -3,6 +3,7 @@
 import importlib
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -22,10 +23,12 @@ from gancomp_core.lab.benchmark import (
     power,
     table,
 )
-from gancomp_core.lab.benchmark.claims import _experiments
+from gancomp_core.lab.benchmark.claims import Claim, _experiments
 from gancomp_core.lab.benchmark.pages import BEGINS, ENDS
-from gancomp_core.lab.benchmark.verdicts import CONTRADICTED, MARGIN, SHOWN, UNDECIDED, alone
+from gancomp_core.lab.benchmark.verdicts import CONTRADICTED, MARGIN, SHOWN, UNDECIDED, Effect, alone
+from gancomp_core.measure import PairedInterval
 
+rules = importlib.import_module("gancomp_core.lab.benchmark.claims")  # the package has a function of this name
 LEDGER = claims()
 COMPUTED = ("sub-networks", "sorted channels")  # whose evidence holds a rounding error of this processor
 DIFFERENCES = [each for each in LEDGER if each.test["kind"] == "difference"]
@@ -188,3 +191,71 @@ def test_a_damaged_ledger_says_how_to_get_the_shipped_one(tmp_path, monkeypatch)
     (tmp_path / "claims.yml").write_text("- paper: [", encoding="utf-8")
     with pytest.raises(GancompError, match="git checkout -- data/claims.yml"):
         claims()
+
+
+# --- the parts of a verdict
+
+
+def a_claim(number, what):
+    """A claim whose test finds this."""
+    made = Claim(paper="a paper", claim=f"claim {number}", notebook=1, test={"kind": "paper only"})
+    object.__setattr__(made, "found", lambda: what)
+    return made
+
+
+def test_what_an_undecided_claim_takes_is_noted_unless_it_needs_other_runs(monkeypatch):
+    monkeypatch.setattr(rules, "replace", lambda claim, **changes: changes)
+    wide, clear = PairedInterval(-1.0, 9.0, 5), PairedInterval(-9.0, 0.1, 5)
+    effects = [
+        Effect(interval=wide, claimed="lower"),
+        Effect(interval=wide, claimed="lower", obstacle="another network"),
+        Effect(interval=clear, claimed="lower"),
+    ]
+    found = rules.decided([a_claim(n, rules.Found("e", "", effect=each)) for n, each in enumerate(effects)])
+    assert [each["status"] for each in found] == [UNDECIDED, UNDECIDED, SHOWN]
+    assert [len(each["notes"]) for each in found] == [1, 0, 0]
+    assert re.fullmatch(r"seeds: [\d,]+ more would tell 3 % from none", found[0]["notes"][0])
+
+
+def test_a_corrected_p_value_is_one_where_a_claim_is_not_tested():
+    tested = Effect(interval=PairedInterval(-9.0, 0.1, 5), claimed="lower")
+    untested = Effect(interval=PairedInterval(-9.0, 0.1, 3), claimed="lower")
+    assert rules._corrected([untested, tested, untested]) == [1.0, tested.p_difference, 1.0]
+
+
+def test_a_gain_has_its_sign():
+    assert rules._spread(PairedInterval(0.5, 0.25, 5)) == "+0.50 ± 0.25 %"
+    assert rules._spread(PairedInterval(-0.5, 0.25, 5)) == "-0.50 ± 0.25 %"
+
+
+def test_notes_say_unequal_steps_and_the_one_teacher(monkeypatch):
+    monkeypatch.setattr(rules, "_steps", lambda each: each["steps"])
+
+    def run(steps, **models):
+        return {"teacher": None, "supernet": None, "model": None, "steps": steps} | models
+
+    assert rules._about([[run("5")], [run("5"), run("5")]]) == []
+    assert rules._about([[run("5", supernet="s")], [run("5")]]) == ["for this teacher"]
+    assert rules._about([[run("7"), run("5")], [run("9")]]) == ["unequal steps: 5 or 7 against 9"]
+
+
+@pytest.mark.parametrize(("kind", "minutes"), [("plain", 5.0), ("supernet", 2.5)])
+def test_minutes_are_those_of_a_seed_and_networks_of_one_supernet_share_them(kind, minutes, monkeypatch):
+    found = {
+        f"{seed} {part}": {"seed": seed, "minutes": each, "kind": kind}
+        for seed, both in enumerate(((1.0, 1.0), (1.0, 2.0), (1.0, 9.0)))
+        for part, each in enumerate(both)
+    }
+    monkeypatch.setattr(rules.results, "row", found.get)
+    arm = [SimpleNamespace(key=key) for key in (*found, "not recorded")]
+    assert rules._minutes(arm) == minutes
+    assert rules._minutes(arm[-1:]) == 0
+
+
+def test_a_ledger_that_is_written_again_is_the_shipped_one(tmp_path, monkeypatch):
+    path, shipped = tmp_path / "claims.yml", rules._path().read_text(encoding="utf-8")
+    path.write_text(shipped, encoding="utf-8")
+    monkeypatch.setattr(rules, "_path", lambda: path)
+    monkeypatch.setattr(rules, "decided", lambda some: some)
+    rules.write_claims()
+    assert path.read_text(encoding="utf-8") == shipped
