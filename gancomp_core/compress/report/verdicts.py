@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gancomp_core.compress.pictures import HELD
 from gancomp_core.compress.report.numbers import (
     FD_MINIMUM,
     INTERVAL_MINIMUM,
@@ -198,9 +199,12 @@ def _floor(numbers: Numbers) -> Iterator[Verdict]:
 
 def _too_few(finished: Finished, numbers: Numbers) -> Iterator[Verdict]:
     count = len(numbers.indices)
-    for name, least in (("interval", INTERVAL_MINIMUM), ("KID", KID_MINIMUM), ("Frechet distance", FD_MINIMUM)):
+    for name, least in (("interval", INTERVAL_MINIMUM), ("KID", KID_MINIMUM)):
         if count < least:
             yield Verdict(NOTE, f"There is no {name}: it needs {least:,} held-out pictures, and {count:,} were scored.")
+    if count < FD_MINIMUM:
+        most = f"of a folder at most {HELD['test'][1]:,} are held out"
+        yield Verdict(NOTE, f"There is no Frechet distance: it needs {FD_MINIMUM:,} held-out pictures, and {most}.")
     if count < numbers.held_out:
         share = "as many as the report's share of the minutes allows"
         yield Verdict(NOTE, f"{count:,} of {numbers.held_out:,} held-out pictures were scored, {share}.")
