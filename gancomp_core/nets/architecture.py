@@ -182,7 +182,9 @@ class Architecture(ABC):
             ),
             *(AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError),
         ):
-            return cast(Self, FAMILIES[name]._read({key: value for key, value in values.items() if key != "family"}))
+            found = FAMILIES[name]._read({key: value for key, value in values.items() if key != "family"})
+            hash(found)  # costs are kept by architecture, and a list in the place of a value has no hash
+            return cast(Self, found)
 
     @classmethod
     def _read(cls, values: Json) -> Self:

@@ -239,16 +239,16 @@ def test_notes_say_unequal_steps_and_the_one_teacher(monkeypatch):
     assert rules._about([[run("7"), run("5")], [run("9")]]) == ["unequal steps: 5 or 7 against 9"]
 
 
-@pytest.mark.parametrize(("kind", "minutes"), [("plain", 5.0), ("supernet", 2.5)])
+@pytest.mark.parametrize(("kind", "minutes"), [("plain", 8.0), ("supernet", 8 / 3)])
 def test_minutes_are_those_of_a_seed_and_networks_of_one_supernet_share_them(kind, minutes, monkeypatch):
     found = {
         f"{seed} {part}": {"seed": seed, "minutes": each, "kind": kind}
-        for seed, both in enumerate(((1.0, 1.0), (1.0, 2.0), (1.0, 9.0)))
+        for seed, both in enumerate(((1.0, 1.0, 4.0), (1.0, 2.0, 3.0), (1.0, 9.0, 2.0)))
         for part, each in enumerate(both)
     }
     monkeypatch.setattr(rules.results, "row", found.get)
     arm = [SimpleNamespace(key=key) for key in (*found, "not recorded")]
-    assert rules._minutes(arm) == minutes
+    assert rules._minutes(arm) == pytest.approx(minutes)
     assert rules._minutes(arm[-1:]) == 0
 
 
@@ -259,3 +259,10 @@ def test_a_ledger_that_is_written_again_is_the_shipped_one(tmp_path, monkeypatch
     monkeypatch.setattr(rules, "decided", lambda some: some)
     rules.write_claims()
     assert path.read_text(encoding="utf-8") == shipped
+
+
+def test_the_claim_about_sorting_really_sorts(monkeypatch):
+    sort, asked = rules.sort_channels, []
+    monkeypatch.setattr(rules, "sort_channels", lambda network: asked.append(network) or sort(network))
+    next(each for each in LEDGER if each.test["kind"] == "sorted channels").found()
+    assert len(asked) == 1
