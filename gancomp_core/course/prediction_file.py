@@ -219,7 +219,8 @@ def _from_json(entry: Mapping[str, object]) -> Prediction:
     texts = (made.id, made.question, made.unit, made.answered_at or "", made.revealed_at or "", *made.choices)
     words_allowed = [value for value in (made.answer, made.truth) if not isinstance(value, str)]
     numbers = [number for number in (made.within, made.confidence, *words_allowed) if number is not None]
-    if not all(isinstance(text, str) for text in texts) or not all(math.isfinite(number) for number in numbers):
+    finite = made.within is not None and all(math.isfinite(number) for number in numbers)
+    if not finite or not all(isinstance(text, str) for text in texts):
         raise ValueError("it is no prediction")
     "".join(texts).encode()  # raises UnicodeEncodeError, a ValueError, for what no file can hold
     return made

@@ -53,6 +53,8 @@ class AgdLayer:
     def __post_init__(self) -> None:
         object.__setattr__(self, "operators", tuple(self.operators))
         object.__setattr__(self, "widths", tuple(self.widths))
+        if not isinstance(self.name, str):
+            raise GancompError(f"A layer's name is a word such as 'cell1', not {self.name!r}; give each layer its own.")
         if unknown := [name for name in self.operators if name not in OPERATORS]:
             raise GancompError(f"There is no operator '{unknown[0]}'; choose from {', '.join(OPERATORS)}.")
         for width in self.widths:
