@@ -149,8 +149,7 @@ def _missing(effect: Effect, level: float) -> str:
     seeds = effect.interval.seeds
     first = f"{ENOUGH_SEEDS - seeds} more before it is tested, " if seeds < ENOUGH_SEEDS else ""
     far = f"{effect.aim:g} % from none" if effect.margin else f"none from {effect.than:+g} %"
-    more = max(effect.needed(level)) - seeds
-    if more <= 0:
+    if not (more := effect.missing(level)):
         return f"seeds: {seeds} tell {far}; the effect is too close to the bound"
     return f"seeds: {first}{more:,} more would tell {far}"
 
@@ -199,13 +198,12 @@ def power() -> pd.DataFrame:
     for each in whole[whole.status == UNDECIDED].itertuples():
         if (effect := each.effect).obstacle:
             continue
-        one, all_of_them = effect.needed(LEVEL), max(effect.needed(level))
-        if all_of_them <= effect.interval.seeds:
+        if not (missing := effect.missing(level)):
             continue
-        row = {"paper": each.paper, "claim": each.claim, "seeds": effect.interval.seeds, "spread": effect.spread}
+        one, seeds = effect.needed(LEVEL), effect.interval.seeds
+        row = {"paper": each.paper, "claim": each.claim, "seeds": seeds, "spread": effect.spread}
         row |= {"d": effect.aim, "to show d": one[0], "to show none": one[-1] if effect.margin else None}
-        missing = all_of_them - effect.interval.seeds
-        rows.append(row | {"of all": all_of_them, "minutes": each.minutes, "hours": missing * each.minutes / 60})
+        rows.append(row | {"of all": seeds + missing, "minutes": each.minutes, "hours": missing * each.minutes / 60})
     return pd.DataFrame(rows).sort_values("hours", ignore_index=True)
 
 

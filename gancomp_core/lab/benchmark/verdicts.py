@@ -78,6 +78,10 @@ class Effect:
         shown = seeds_to_show(self.spread, self.aim, level)
         return (shown,) if self.margin is None else (shown, seeds_to_equal(self.spread, self.margin, level))
 
+    def missing(self, level: float) -> int:
+        """Seeds that it takes beside those of today; 0 where today's would do, and the effect is close to a bound."""
+        return max(0, max(self.needed(level)) - self.interval.seeds)
+
     def status(self, p_difference: float, p_equivalence: float) -> str:
         """The status that these p-values give."""
         if not self.tested:
