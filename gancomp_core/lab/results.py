@@ -8,6 +8,7 @@ in ``data/results/artefacts``, under the first 16 characters of the key.
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 from collections.abc import Callable, Collection, Mapping
@@ -56,7 +57,7 @@ def _table(state: State) -> pd.DataFrame:
     if not size:
         return pd.DataFrame(columns=["key", "kind", "task"])
     try:
-        table = pd.read_parquet(file)
+        table = pd.read_parquet(io.BytesIO(file.read_bytes()))  # a path is opened twice, between which it may change
         if missing := [name for name in COLUMNS if not pd.api.types.is_string_dtype(table[name])]:
             raise TypeError(f"{missing[0]} is no text")
         return table

@@ -6,6 +6,7 @@ frontier of the networks it evaluated, or the history of what AGD preferred. The
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -254,7 +255,8 @@ class AgdSearch:
         search split.
         """
         try:
-            return pd.read_csv(self.path) if self.experiment["networks"] else pd.read_parquet(self.path)
+            file = io.BytesIO(self.path.read_bytes())
+            return pd.read_csv(file) if self.experiment["networks"] else pd.read_parquet(file)
         except (OSError, ValueError) as error:
             name = self.experiment.name
             raise GancompError(

@@ -10,6 +10,7 @@ and not imports.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import hashlib
 import importlib.util
@@ -204,11 +205,11 @@ def table_and_predictions(folder: Path) -> None:
 
 def _own_data(folder: Path, *others: str) -> None:
     """The shipped data by links, but for what the job writes itself."""
+    (folder / "data").mkdir(exist_ok=True)
     for entry in DATA.iterdir():
-        link = folder / "data" / entry.name
-        if entry.name not in others and not link.is_symlink():
-            link.parent.mkdir(exist_ok=True)
-            link.symlink_to(entry, target_is_directory=entry.is_dir())
+        if entry.name not in others:
+            with contextlib.suppress(FileExistsError):  # the link of an earlier or of another process
+                (folder / "data" / entry.name).symlink_to(entry, target_is_directory=entry.is_dir())
     os.environ["GANCOMP_DATA"] = str(folder / "data")
 
 
@@ -267,6 +268,7 @@ def side_by_side(job: Callable[[Path], None], folder: Path, count: int) -> None:
         process.start()
     for process in processes:
         process.join()
+    for process in processes:
         _check_ended(process, folder)
 
 

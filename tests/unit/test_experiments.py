@@ -1,13 +1,15 @@
 """Experiments, their keys, the list of them, and the table of results."""
 
 import dataclasses
+import itertools
 import json
 import shutil
+import threading
 
 import pandas as pd
 import pytest
 
-from gancomp_core import zoo
+from gancomp_core import files, zoo
 from gancomp_core.data import load_task
 from gancomp_core.errors import GancompError
 from gancomp_core.files import data_root
@@ -327,6 +329,30 @@ def test_a_row_that_cannot_be_made_leaves_the_table_alone(empty):
     with pytest.raises(ZeroDivisionError):
         results.once(an_experiment(1), lambda: {"value": 1 / 0})
     assert empty.read_bytes() == before
+
+
+def test_a_table_that_others_replace_meanwhile_is_read_as_one_of_the_two(empty):
+    """Not the beginning of one and the rest of another, as by a reader that opens the path twice."""
+    results.once(an_experiment(), lambda: {"value": 1})
+    short = empty.read_bytes()
+    for seed in range(1, 9):
+        results.once(an_experiment(seed), lambda: {"value": 1, "text": "x" * 4_000})
+    long, done = empty.read_bytes(), threading.Event()
+
+    def replace():
+        for each in itertools.cycle((short, long)):
+            with files.atomic_write(empty) as temporary:
+                temporary.write_bytes(each)
+            if done.is_set():
+                return
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        assert {len(results.rows()) for _ in range(500)} <= {1, 9}
+    finally:
+        done.set()
+        writer.join()
 
 
 def test_a_damaged_table_says_how_to_get_the_shipped_one(empty):
