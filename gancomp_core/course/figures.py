@@ -332,7 +332,7 @@ def channel_bars(architecture: ResnetArchitecture, widest: ResnetArchitecture, a
             str(channels) if channels else "skipped", (place, channels), xytext=(0, 2), textcoords="offset points",
             ha="center", va="bottom", fontsize=9, rotation=0 if channels else 90,
         )  # fmt: skip
-    axes.set_xticks(places, list(most), fontsize=8)
+    axes.set_xticks(places, list(most), fontsize=9)
     axes.grid(axis="x", visible=False)
     axes.set_ylim(0, 1.15 * max(most.values()))
     axes.set_ylabel("channels")
@@ -348,29 +348,29 @@ def _layer_channels(architecture: ResnetArchitecture) -> dict[str, int]:
     return {"stem": stem, "down1": down1, "down2": down2, **blocks, "up1": up1, "up2": up2}
 
 
-# operators that a search chooses among get a style of their own; layers that must be what they are get the first
-_CHOSEN = {name: (PALETTE[i], HATCHES[i]) for i, name in enumerate(CELL_OPERATORS, start=1)}
+#: Color and hatch of each operator that a search chooses among, in every figure; layers without a choice are blue.
+OPERATOR_STYLES = {name: (PALETTE[i], HATCHES[i]) for i, name in enumerate(CELL_OPERATORS, start=1)}
 
 
 def operator_diagram(c_in: int, c_out: int) -> Figure:
     """The operators of an AGD cell as rows of boxes: each box is a convolution, as high as its output channels."""
     figure, panels = plt.subplots(1, len(CELL_OPERATORS), figsize=(9.5, 2.6), sharey=True, layout="constrained")
     for axes, name in zip(panels, CELL_OPERATORS, strict=True):
-        layers, (color, hatch) = operator_layers(name, Channels("", c_in), Channels("", c_out)), _CHOSEN[name]
+        layers, (color, hatch) = operator_layers(name, Channels("", c_in), Channels("", c_out)), OPERATOR_STYLES[name]
         steps = [layer for layer in layers if layer.multiplies]
         heights = [math.sqrt(channels) for channels in (c_in, *(step.writes.width for step in steps))]
         axes.bar(0, heights[0], width=0.3, color="#BBBBBB")
-        axes.text(0, heights[0] + 0.3, str(c_in), ha="center", fontsize=9)
+        axes.text(0, heights[0] + 0.3, str(c_in), ha="center", fontsize=10)
         for place, (step, high) in enumerate(zip(steps, heights[1:], strict=True), start=1):
             axes.bar(place, high, width=0.62, color=color, hatch=hatch, edgecolor="white")
-            axes.text(place, high + 0.3, str(step.writes.width), ha="center", fontsize=9)
+            axes.text(place, high + 0.3, str(step.writes.width), ha="center", fontsize=10)
             size = f"{step.kernel}x{step.kernel}"
             below = f"{size}\ndepthwise" if step.depthwise else size
-            axes.text(place, -0.5, below, ha="center", va="top", fontsize=8.5)
+            axes.text(place, -0.5, below, ha="center", va="top", fontsize=9.5)
         if len(steps) > 1:  # the way around
             top, end = max(heights) + 3.2, len(steps) + 0.55
             axes.plot([0.25, 0.25, end, end], [heights[0], top, top, 0], color="black", linewidth=1.2)
-            axes.text(end / 2 + 0.1, top + 0.4, "and the input is added", ha="center", fontsize=8.5)
+            axes.text(end / 2 + 0.1, top + 0.4, "plus the input", ha="center", fontsize=9.5)
         axes.set(xlim=(-0.4, 4), ylim=(-4.5, 2 * math.sqrt(c_in) + 6))
         axes.set_title(name, fontsize=11)
         axes.axis("off")
@@ -379,6 +379,8 @@ def operator_diagram(c_in: int, c_out: int) -> Figure:
 
 def layer_bars(description: pd.DataFrame, most: Sequence[int] = (), axes: Axes | None = None) -> Figure:
     """The layers of an AGD network: a bar for each, as high as it is wide, named and hatched by its operator.
+
+    Names and widths stand above the outlines, so that no line crosses a word.
 
     Args:
         description: Columns layer, operator and width, as :func:`gancomp_core.methods.agd.describe` gives them; layers
@@ -394,17 +396,18 @@ def layer_bars(description: pd.DataFrame, most: Sequence[int] = (), axes: Axes |
     names, operators, widths = (description[column].tolist() for column in ("layer", "operator", "width"))
     axes.bar(range(len(most)), most, width=0.82, facecolor="white", edgecolor="#777777", linewidth=1)
     for place, (name, operator, width) in enumerate(zip(names, operators, widths, strict=True)):
-        chosen = operator in _CHOSEN and name.startswith("cell")
-        color, hatch = _CHOSEN[operator] if chosen else (PALETTE[0], "")
+        chosen = operator in OPERATOR_STYLES and name.startswith("cell")
+        color, hatch = OPERATOR_STYLES[operator] if chosen else (PALETTE[0], "")
+        top = max(width, most[place]) if place < len(most) else width
         axes.bar(place, width, width=0.82, color=color, hatch=hatch, edgecolor="white", linewidth=0)
         axes.annotate(
-            f"{width} {operator}" if chosen else str(width), (place, width), xytext=(0, 3), textcoords="offset points",
-            ha="center", va="bottom", fontsize=8.5, rotation=90 if chosen else 0,
+            f"{width} {operator}" if chosen else str(width), (place, top), xytext=(0, 3), textcoords="offset points",
+            ha="center", va="bottom", fontsize=10, rotation=90 if chosen else 0,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         )  # fmt: skip
-    axes.set_xticks(range(len(names)), names, fontsize=8, rotation=90 if len(names) > 14 else 0)
+    axes.set_xticks(range(len(names)), names, fontsize=9, rotation=90 if len(names) > 14 else 0)
     axes.grid(axis="x", visible=False)
-    axes.set_ylim(0, 1.75 * max([*widths, *most]))
+    axes.set_ylim(0, 1.9 * max([*widths, *most]))
     axes.set_ylabel("channels")
     assert isinstance(axes.figure, Figure)
     return axes.figure

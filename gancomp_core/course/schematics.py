@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, FancyBboxPatch, Rectangle
 from torch import Tensor
 
-from gancomp_core.course.figures import PALETTE
+from gancomp_core.course.figures import OPERATOR_STYLES, PALETTE
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import wavelet_transform
 from gancomp_core.methods.feature_distillation import tap_channels
@@ -66,17 +66,17 @@ def course_map(here: str = "") -> Figure:
     places = {number: place for number, _, place in STOPS}
     if here and here not in places:
         raise GancompError(f"There is no notebook {here!r} on the map; name one of {', '.join(sorted(places))}.")
-    figure, axes = _canvas(10, 2.7, (-0.6, 7.6), (-1.5, 1.25))
+    figure, axes = _canvas(10, 2.7, (-0.5, 7.5), (-1.5, 1.25))
     joins = ["00 01", "01 02", "02 03", "03 06", "01 04", "04 05", "06 07", "05 07", "07 08", "08 09"]
     for one, two in (join.split() for join in joins):
-        _arrow(axes, _beside(places[one], 0.4), _beside(places[two], -0.4))
+        _arrow(axes, _beside(places[one], 0.43), _beside(places[two], -0.43))
     for text, place in (("distill", (1.15, 0.85)), ("search", (1.6, -0.85))):
         axes.text(*place, text, ha="center", va="center", color=GRAY, fontsize=10, style="italic")
     for number, text, place in STOPS:
         there = number == here
-        _box(axes, place, 0.8, 0.82, f"{number}\n{text}", BLUE if there else "white", "white" if there else INK, 8.5)
+        _box(axes, place, 0.86, 0.86, f"{number}\n{text}", BLUE if there else "white", "white" if there else INK, 9.5)
         if there:
-            axes.text(place[0], place[1] - 0.55, "you are here", ha="center", va="top", fontsize=8.5, color=BLUE)
+            axes.text(place[0], place[1] - 0.55, "you are here", ha="center", va="top", fontsize=10, color=BLUE)
     return figure
 
 
@@ -90,7 +90,7 @@ def residual_block(channels: int = 256, side: int = 64) -> Figure:
     Returns:
         The figure, with the multiplications of each layer.
     """
-    figure, axes = _canvas(10, 3.1, (-1.15, 6.4), (-1.3, 1.35))
+    figure, axes = _canvas(10, 3.1, (-1.15, 6.6), (-1.3, 1.35))
     dense, depthwise, pointwise = channels**2 * 9, channels * 9, channels**2
     rows = (
         (0.7, "dense", [("3x3", dense), ("3x3", dense)]),
@@ -101,9 +101,9 @@ def residual_block(channels: int = 256, side: int = 64) -> Figure:
         step = 5.2 / len(layers)
         _arrow(axes, (-0.1, y), (0.15, y))
         for i, (text, weights) in enumerate(layers):
-            x = 0.15 + step * (i + 0.5)
-            _box(axes, (x, y), step * 0.72, 0.46, text, BLUE if "depth" not in text else ORANGE, "white", 9)
-            axes.text(x, y - 0.31, f"{weights * side**2 / 1e6:,.0f} M MACs", ha="center", va="top", fontsize=8.5)
+            x, color = 0.15 + step * (i + 0.5), ORANGE if "depth" in text else BLUE
+            _box(axes, (x, y), step * 0.72, 0.46, text, color, _ink(color), 10)
+            axes.text(x, y - 0.31, f"{weights * side**2 / 1e6:,.0f} M MACs", ha="center", va="top", fontsize=9.5)
             _arrow(axes, (x + step * 0.36, y), (x + step * 0.64 if i + 1 < len(layers) else 5.5, y))
         _around(axes, y)
         total = sum(weights for _, weights in layers) * side**2
@@ -129,18 +129,18 @@ def elastic_choices(space: ArchitectureSpace, kernels: Sequence[int] = (3, 5, 7)
     for kernel, color in zip(reversed(kernels), (BLUE, ORANGE, GREEN), strict=False):
         low = (size - kernel) / 2
         panels[0].add_patch(Rectangle((low, low), kernel, kernel, facecolor=color, edgecolor="white", linewidth=2))
-        panels[0].text(low + 0.15, low + kernel - 0.15, f"{kernel}x{kernel}", va="top", color="white", fontsize=9)
+        panels[0].text(low + 0.15, low + kernel - 0.15, f"{kernel}x{kernel}", va="top", color=_ink(color), fontsize=10)
     panels[0].set(xlim=(-0.2, size + 0.2), ylim=(-0.2, size + 0.2), aspect="equal", title="Kernel: keep the center")
     kept = set(kept_blocks(narrowest.blocks, widest.blocks))
     for block in range(widest.blocks):
         stays, x = block in kept, block + block // (widest.blocks // 3) * 0.5
-        _box(panels[1], (x, 0), 0.8, 1.2, f"b{block + 1}", BLUE if stays else "white", "white" if stays else GRAY, 9)
+        _box(panels[1], (x, 0), 0.8, 1.2, f"b{block + 1}", BLUE if stays else "white", "white" if stays else GRAY, 9.5)
     panels[1].set(xlim=(-0.7, widest.blocks + 0.7), ylim=(-1.5, 1.5), title="Depth: first blocks of each third")
     importance = 1.0 / (1 + 0.35 * np.arange(16))
     colors = [BLUE if channel < 8 else "white" for channel in range(16)]
     panels[2].bar(range(16), importance, color=colors, edgecolor=GRAY, width=0.8)
     panels[2].axvline(7.5, color=INK, linestyle="--", linewidth=1)
-    panels[2].text(7.8, 0.9, "cut here for half\nthe channels", fontsize=9, va="top")
+    panels[2].text(7.8, 0.9, "cut here for half\nthe channels", fontsize=10, va="top")
     panels[2].set(title="Width: sort, keep the leading", xlabel="channels, most important first")
     for axes in panels:
         axes.set(xticks=[], yticks=[])
@@ -181,11 +181,11 @@ def pairs_from_a_teacher() -> Figure:
     _box(left, (0, 0), 1.1, 0.6, "source x", "white", INK)
     _box(left, (2, 0.6), 1.1, 0.6, "G", BLUE, "white")
     _box(left, (4, 0), 1.1, 0.6, "picture", "white", INK)
-    _box(left, (2, -0.6), 1.1, 0.6, "B, back", ORANGE, "white")
+    _box(left, (2, -0.6), 1.1, 0.6, "B, back", ORANGE, INK)
     for start, end in (((0.4, 0.3), (1.4, 0.6)), ((2.6, 0.6), (3.6, 0.3)), ((3.6, -0.3), (2.6, -0.6))):
         _arrow(left, start, end)
     _arrow(left, (1.4, -0.6), (0.4, -0.3))
-    left.text(2, 0, "B(G(x)) must be x again", ha="center", va="center", fontsize=9, color=GRAY)
+    left.text(2, 0, "B(G(x)) must be x again", ha="center", va="center", fontsize=9.5, color=INK)
     _box(right, (0, 0), 1.1, 0.6, "source x", "white", INK)
     _box(right, (2, 0.6), 1.3, 0.6, "teacher", BLUE, "white")
     _box(right, (2, -0.6), 1.3, 0.6, "student", GREEN, "white")
@@ -195,7 +195,7 @@ def pairs_from_a_teacher() -> Figure:
         _arrow(right, start, end)
     _arrow(right, (2.65, -0.6), (3.4, -0.6))
     right.annotate("", (4, -0.28), (4, 0.28), arrowprops={"arrowstyle": "<->", "color": PALETTE[4], "linewidth": 1.6})
-    right.text(4.1, 0, "L1", va="center", fontsize=9, color=PALETTE[4])
+    right.text(4.1, 0, "L1", va="center", fontsize=10, color=PALETTE[4])
     return figure
 
 
@@ -216,13 +216,13 @@ def taps_and_adaptors(teacher: ResnetArchitecture, student: ResnetArchitecture) 
         axes.text(-1.25, y, name, va="center", fontsize=11, weight="bold")
         _arrow(axes, (-0.55, y), (count, y))
         for i, (tap, width) in enumerate(zip(network.taps, tap_channels(network), strict=True)):
-            _box(axes, (i + 0.3, y), 0.72, 0.52, f"{tap}\n{width} ch", color, "white", 9)
+            _box(axes, (i + 0.3, y), 0.72, 0.52, f"{tap}\n{width} ch", color, "white", 10)
     for i in range(count):
         x = i + 0.3
-        _box(axes, (x, -0.15), 0.72, 0.42, "1x1 adaptor", "white", INK, 8.5)
+        _box(axes, (x, -0.15), 0.72, 0.42, "1x1 adaptor", "white", INK, 9.5)
         _arrow(axes, (x, -0.68), (x, -0.37))
         axes.annotate("", (x, 0.68), (x, 0.07), arrowprops={"arrowstyle": "<->", "color": PALETTE[4], "linewidth": 1.6})
-        axes.text(x + 0.05, 0.37, "squared distance", va="center", fontsize=8, color=PALETTE[4])
+        axes.text(x + 0.05, 0.37, "squared distance", va="center", fontsize=9.5, color=PALETTE[4])
     return figure
 
 
@@ -274,7 +274,8 @@ def super_cell(layer: AgdLayer) -> Figure:
     for i, operator in enumerate(layer.operators):
         y = high / 2 - 0.75 * (i + 0.5)
         _arrow(axes, (0.55, 0), (1.6, y))
-        _box(axes, (2.4, y), 1.6, 0.5, operator, PALETTE[i], "white")
+        color, _ = OPERATOR_STYLES[operator]
+        _box(axes, (2.4, y), 1.6, 0.5, operator, color, _ink(color), 11)
         _arrow(axes, (3.2, y), (4.3, 0))
         axes.text(3.75, y / 2 + 0.14 * np.sign(y), rf"$\alpha_{{{i + 1}}}$", ha="center", va="center", fontsize=11)
     _box(axes, (4.6, 0), 0.6, 0.6, "+", "white", INK, 14)
@@ -286,8 +287,8 @@ def super_cell(layer: AgdLayer) -> Figure:
                 (5.6 + 0.38 * i, -width / most * 0.9), 0.3, 1.8 * width / most, facecolor=BLUE, alpha=0.35 + 0.1 * i
             )
         )
-        axes.text(5.75 + 0.38 * i, -width / most * 0.9 - 0.06, str(width), ha="center", va="top", fontsize=8)
-    axes.text(5.55, 1.02, r"width by $\gamma$, one is drawn", fontsize=9.5, va="bottom")
+        axes.text(5.75 + 0.38 * i, -width / most * 0.9 - 0.06, str(width), ha="center", va="top", fontsize=10)
+    axes.text(5.55, 1.02, r"width by $\gamma$, one is drawn", fontsize=11, va="bottom")
     return figure
 
 
@@ -346,8 +347,9 @@ def affine_line(low: float = -0.8, high: float = 1.6, bits: int = 3) -> Figure:
         axes.plot([real, real], [0.1, 0.94], color=GRAY, linewidth=0.8, linestyle=":")
         axes.plot(real, 1, "|", color=INK, markersize=9)
         text = f"{real:.2f}" if q != zero else "0"
-        axes.text(real, 1.17, text, ha="center", fontsize=8.5)
-        _box(axes, (real, -0.05), scale * 0.7, 0.3, str(q), ORANGE if q == zero else BLUE, "white", 9)
+        axes.text(real, 1.17, text, ha="center", fontsize=10)
+        color = ORANGE if q == zero else BLUE
+        _box(axes, (real, -0.05), scale * 0.7, 0.3, str(q), color, _ink(color), 10)
     for x, sign in ((low - 0.45, 1), (high + 0.45, -1)):
         axes.annotate(
             "clipped",
@@ -355,7 +357,7 @@ def affine_line(low: float = -0.8, high: float = 1.6, bits: int = 3) -> Figure:
             (x - sign * 0.1, 0.6),
             va="center",
             ha="center",
-            fontsize=9,
+            fontsize=10,
             arrowprops={"arrowstyle": "->"},
         )
     return figure
@@ -392,6 +394,11 @@ def _box(
         )  # fmt: skip
     )
     axes.text(*middle, text, ha="center", va="center", color=ink, fontsize=size, zorder=4)
+
+
+def _ink(color: str) -> str:
+    """The color of words on a box: dark on the light ones of the palette."""
+    return INK if color in (ORANGE, PINK) else "white"
 
 
 def _arrow(axes: Axes, start: Point, end: Point) -> None:

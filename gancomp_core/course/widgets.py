@@ -40,6 +40,8 @@ Draw = Callable[..., Figure]
 AIM_MS = 150  # what a move of a control may take when the arrays are there already
 AIM_FIRST_MS = 400  # the same for the first picture
 KEPT_BYTES = 20_000_000  # of pictures that an explorer keeps, so that a setting seen before comes at once
+WIDEST = 830  # pixels of a row of small multiples: a page has room for about 700, and letters shrink with the picture
+GAP = 12  # pixels between them
 
 _ROOM = {"width": "auto", "max_width": "380px"}  # of the labels and what stands beside them; explorer.css has the rest
 _WIDE = {"description_width": "auto"}
@@ -400,7 +402,8 @@ def small_multiples(
         draw: The drawing function.
         settings: Its arguments for each picture.
         alt: The content of the whole picture in words.
-        columns: Pictures in a row.
+        columns: Pictures in a row, at most; fewer where the row would be wider than a page (:data:`WIDEST`), which
+            would shrink the letters with it.
         titles: A title for each setting; the values ("budget 5, kind dense") if left out. Empty ones take no room.
 
     Raises:
@@ -414,7 +417,8 @@ def small_multiples(
         )
     captions = titles or [", ".join(f"{key} {_plain(value)}" for key, value in setting.items()) for setting in settings]
     pictures = [_pixels(render(_figure(draw(**setting)), dpi=80)) for setting in settings]
-    show(_contact_sheet(pictures, list(captions), min(columns, len(pictures))), alt=alt)
+    fit = (WIDEST + GAP) // (max(picture.shape[1] for picture in pictures) + GAP)
+    show(_contact_sheet(pictures, list(captions), max(1, min(columns, len(pictures), fit))), alt=alt)
 
 
 @dataclass(frozen=True)
@@ -484,7 +488,7 @@ def _pixels(png: bytes) -> np.ndarray:
 
 def _contact_sheet(pictures: Sequence[np.ndarray], captions: Sequence[str], columns: int) -> Figure:
     """Pictures pasted pixel for pixel, each under its caption."""
-    gap, band, dpi = 12, 26 * any(captions), 100
+    gap, band, dpi = GAP, 26 * any(captions), 100
     rows = [range(start, min(start + columns, len(pictures))) for start in range(0, len(pictures), columns)]
     heights = [band + max(pictures[index].shape[0] for index in row) for row in rows]
     wide = max(picture.shape[1] for picture in pictures)

@@ -362,6 +362,19 @@ def test_the_static_twin_draws_each_setting(monkeypatch):
     assert Image.open(io.BytesIO(shown[1][0])).size == (240, 160)
 
 
+@pytest.mark.parametrize(("inches", "size"), [(5, (812, 2 * 186)), (6, (480, 4 * 186))])
+def test_the_static_twin_puts_wide_pictures_below_each_other(monkeypatch, inches, size):
+    """Side by side they would be shrunk to the page, and their letters with them."""
+    shown = []
+    monkeypatch.setattr(widgets, "show", lambda figure, alt: shown.append(output.render(figure)))
+
+    def draw(number):
+        return plt.figure(figsize=(inches, 2))
+
+    widgets.small_multiples(draw, [{"number": n} for n in range(4)], alt="Four", columns=2)
+    assert Image.open(io.BytesIO(shown[0])).size == size
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

@@ -3,8 +3,9 @@
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from matplotlib.text import Text
 
-from gancomp_core.course import schematics
+from gancomp_core.course import figures, schematics
 from gancomp_core.errors import GancompError
 from gancomp_core.measure.cost import layer_costs
 from gancomp_core.methods.once_for_all import shrinking_stages
@@ -37,6 +38,18 @@ def test_each_is_drawn_and_has_words(name):
     figure = DRAWN[name]()
     assert len(schematics.alt(getattr(schematics, name)).split()) >= 10
     figure.canvas.draw()
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("name", [*DRAWN, "operator_diagram"])
+def test_letters_are_at_least_9_pixels_high_on_a_page_of_700_pixels(name):
+    with plt.rc_context():
+        figures.use_style()
+        figure = DRAWN[name]() if name in DRAWN else figures.operator_diagram(64, 64)
+        shrunk = min(1.0, 700 / (100 * figure.get_figwidth()))
+        said = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+        assert said
+        assert min(text.get_fontsize() * 100 / 72 * shrunk for text in said) >= 9
     plt.close(figure)
 
 
