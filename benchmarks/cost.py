@@ -47,7 +47,7 @@ def run(budget: Budget) -> Iterator[Comparison]:
 
 
 def profile() -> Callable[[nn.Module], int]:
-    """torchprofile's multiply-accumulates of a generator of colour pictures; GancompError if it is not installed."""
+    """torchprofile's multiply-accumulates of a generator of color pictures; GancompError if it is not installed."""
     try:
         from torchprofile import profile_macs
     except ModuleNotFoundError as error:

@@ -13,7 +13,7 @@ from torch import nn
 from benchmarks.side_by_side import Block, Budget, Comparison, compare, duration, thread_counts, torch_threads
 from gancomp_core.measure import export_onnx, onnx_latency
 from gancomp_core.methods.quantization import export_int8
-from gancomp_core.nets import ResnetArchitecture, build_generator, initialise
+from gancomp_core.nets import ResnetArchitecture, build_generator, initialize
 from gancomp_core.zoo import load
 
 HEADER = ("network, pixels", "threads", "int8", "float32", "times as fast")
@@ -40,7 +40,7 @@ def networks(largest: int) -> Iterator[tuple[str, Any, int]]:
     yield "edges2shoes/teacher", load("edges2shoes/teacher").generator, 32
     for kind, separable in (("dense", False), ("separable", True)):
         architecture = ResnetArchitecture("_".join(["24"] * 8), 9, separable)
-        yield f"ResNet-9 n24, {kind}", initialise(build_generator(architecture.as_dict()), seed=0).eval(), largest
+        yield f"ResNet-9 n24, {kind}", initialize(build_generator(architecture.as_dict()), seed=0).eval(), largest
 
 
 def _exported(generator: nn.Module, shape: tuple[int, ...], folder: Path) -> tuple[Path, Path]:

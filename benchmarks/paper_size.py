@@ -28,7 +28,7 @@ from gancomp_core.full.methods import METHODS
 from gancomp_core.full.running import faster, setting, untrained
 from gancomp_core.methods.once_for_all import only
 from gancomp_core.nets import build
-from gancomp_core.nets.initialisation import initialise
+from gancomp_core.nets.initialization import initialize
 from gancomp_core.train.config import default_device, fastest_precision
 
 HEADER = ("what", "gancomp", "plain", "times as fast", "share of the measured peak")
@@ -93,7 +93,7 @@ def plain(plan: Plan, task: Task, steps: int) -> float:
 
 
 def _plain_teacher(plan: Plan, task: Task, batches: Iterator[Batch], device: str) -> None:
-    generator, critic = Generator().to(device), initialise(plain_critic(6, plan.critic_width), 0).to(device)
+    generator, critic = Generator().to(device), initialize(plain_critic(6, plan.critic_width), 0).to(device)
     optimizers = [torch.optim.Adam(each.parameters(), plan.lr, (0.5, 0.999)) for each in (critic, generator)]
     for batch in batches:
         fake = generator(batch.source)
@@ -117,7 +117,7 @@ def _move(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
 
 def _plain_student(plan: Plan, task: Task, batches: Iterator[Batch], device: str) -> None:
     """A student of one width, or a supernet whose networks take turns."""
-    teacher = initialise(build(plan_of(plan.teacher).architecture(task)), 3)
+    teacher = initialize(build(plan_of(plan.teacher).architecture(task)), 3)
     base = plan.architecture(task)
     space = plan.search_space(task) if plan.space else only(base)
     game = Game(task, teacher, space, plan.batch_size, plan.critic_width, plan.objective, plan.lr)

@@ -30,7 +30,7 @@ class PlainBlock(nn.Module):
 
 
 def plain_generator(ngf: int, blocks: int) -> nn.Sequential:
-    """Grey pictures to grey pictures, [N, 1, H, W] in [-1, 1]."""
+    """Gray pictures to gray pictures, [N, 1, H, W] in [-1, 1]."""
     down = [
         layer
         for c_in, c_out in ((ngf, 2 * ngf), (2 * ngf, 4 * ngf))

@@ -38,7 +38,7 @@ from gancomp_core.nets import (
     ChannelConfig,
     ResnetArchitecture,
     ResnetGenerator,
-    initialise,
+    initialize,
     search_space,
 )
 from gancomp_core.train import HINGE, Objective, TrainConfig, Trained, fastest_precision, gan, reconstruction
@@ -267,7 +267,7 @@ def shoes_space() -> ArchitectureSpace:
 def shoes() -> Game:
     """edges2shoes, a teacher with ngf 32 and 6 blocks, students of at most that size."""
     space = shoes_space()
-    teacher = initialise(ResnetGenerator(cast(ResnetArchitecture, space.widest)), 3)
+    teacher = initialize(ResnetGenerator(cast(ResnetArchitecture, space.widest)), 3)
     return Game(load_task("edges2shoes"), teacher, space, 16, 32, feature_distillation.OBJECTIVE, 4e-4)
 
 
@@ -286,14 +286,14 @@ def published(size: int, batch_size: int) -> Game:
 def imitation(
     teacher: ResnetArchitecture, space: ArchitectureSpace, size: int, batch_size: int, discriminator_width: int
 ) -> Game:
-    """Hinge + 100 L1 + feature distillation from an untrained teacher, on random colour pictures."""
+    """Hinge + 100 L1 + feature distillation from an untrained teacher, on random color pictures."""
     objective = gan(HINGE) + 100 * reconstruction() + feature_kd()
-    network = initialise(ResnetGenerator(teacher), 3)
+    network = initialize(ResnetGenerator(teacher), 3)
     return Game(noise(size, 4 * batch_size), network, space, batch_size, discriminator_width, objective, 2e-4)
 
 
 def noise(size: int, count: int) -> Task:
-    """Random pairs of colour pictures."""
+    """Random pairs of color pictures."""
     generator = torch.Generator().manual_seed(0)
     sources, targets = torch.randint(0, 256, (2, count, 3, size, size), generator=generator, dtype=torch.uint8)
     split = PictureSet(sources, targets)
@@ -347,7 +347,7 @@ def train_ordinary(
     game: Game, architecture: ResnetArchitecture, steps: int, precision: str, schedule: Schedule
 ) -> Trained:
     """Distil a new network of one architecture in the same game."""
-    student = initialise(ResnetGenerator(architecture), 0)
+    student = initialize(ResnetGenerator(architecture), 0)
     config = game.config(steps, precision, schedule)
     return distil(student, game.teacher, game.task, config, objective=game.objective)
 

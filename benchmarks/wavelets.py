@@ -25,7 +25,7 @@ Details = Callable[[Tensor], list[Tensor]]
 
 
 def run(budget: Budget) -> Iterator[Comparison]:
-    """Forward and backward, colour pictures, as many threads as there are cores."""
+    """Forward and backward, color pictures, as many threads as there are cores."""
     for shape in SHAPES:
         for wavelet in WAVELETS:
             for name, make in OTHERS.items():

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from gancomp_core.course import notebook_files
 from gancomp_core.data import Batch, Batches, PictureSet, Task, to_uint8
 from gancomp_core.errors import GancompError
-from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator, initialise
+from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator, initialize
 from gancomp_core.train import Callback, Checkpoint, TrainConfig, Trained
 from gancomp_core.train.loop import Training
 
-COLOURS = ((20, 40, 160), (30, 120, 40), (200, 180, 120))
+COLORS = ((20, 40, 160), (30, 120, 40), (200, 180, 120))
 
 # ---- pictures -------------------------------------------------------------------------------------------------------
 
@@ -40,7 +40,7 @@ def pictures(*shape: int, seed: int = 0) -> Tensor:
 
 
 def smooth(*shape: int, seed: int = 0, scale: int = 4) -> Tensor:
-    """Pictures in [-1, 1] that neighbouring pixels share: noise of a smaller size, enlarged ``scale`` times."""
+    """Pictures in [-1, 1] that neighboring pixels share: noise of a smaller size, enlarged ``scale`` times."""
     count, channels, height, width = shape
     noise = pictures(count, channels, height // scale, width // scale, seed=seed)
     return F.interpolate(noise, size=(height, width), mode="bilinear")
@@ -61,7 +61,7 @@ def squares(count: int, channels: int, ground: int, ink: int) -> Tensor:
 
 
 def stripes(count: int = 12, size: int = 32) -> Tensor:
-    """Smooth coloured waves of any direction, uint8 [count, 3, size, size]."""
+    """Smooth colored waves of any direction, uint8 [count, 3, size, size]."""
     drawn = torch.rand(count, 3, 3, 1, 1, generator=numbers())
     y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     waves = torch.sin((drawn[:, :, 0] - 0.5) * y + (drawn[:, :, 1] - 0.5) * x + 6 * drawn[:, :, 2])
@@ -107,12 +107,12 @@ def squares_task(channels: tuple[int, int] = (1, 1), **changes: Any) -> Task:
 
 
 def map_task(count: int, block: int, **changes: Any) -> Task:
-    """Maps of three classes, 4 x 4 blocks of ``block`` pixels, and what they show: the classes' colours."""
+    """Maps of three classes, 4 x 4 blocks of ``block`` pixels, and what they show: the classes' colors."""
     classes = torch.randint(3, (count, 4, 4), generator=numbers())
     classes = classes.repeat_interleave(block, 1).repeat_interleave(block, 2)
     maps = F.one_hot(classes, 3).movedim(-1, 1).to(torch.uint8) * 255
-    colours = torch.tensor(COLOURS, dtype=torch.uint8)[classes].movedim(-1, 1)
-    return a_task(PictureSet(maps.contiguous(), colours.contiguous()), **{"palette": COLOURS} | changes)
+    colors = torch.tensor(COLORS, dtype=torch.uint8)[classes].movedim(-1, 1)
+    return a_task(PictureSet(maps.contiguous(), colors.contiguous()), **{"palette": COLORS} | changes)
 
 
 def negative_task(paired: bool = True, channels: int = 1, seed: int = 0) -> Task:
@@ -156,7 +156,7 @@ def resnet(width: int = 8, blocks: int = 1, **changes: Any) -> ResnetArchitectur
 
 def random_resnet(architecture: ResnetArchitecture | None = None, seed: int = 3) -> ResnetGenerator:
     """A residual generator whose weights are large enough to make pictures that differ."""
-    return initialise(ResnetGenerator(architecture or resnet()), seed, std=0.1)
+    return initialize(ResnetGenerator(architecture or resnet()), seed, std=0.1)
 
 
 def short_config(steps: int = 3, batch_size: int = 3, **changes: Any) -> TrainConfig:

@@ -112,7 +112,7 @@ def begun(plan: Plan, network: Generator | None) -> ElasticGenerator:
         assert network is not None
         return once_for_all.warm_start(plan.space, network)
     elastic = build(plan.space, plan.seed)
-    plan.space.widest.initialise(elastic.full, plan.seed)
+    plan.space.widest.initialize(elastic.full, plan.seed)
     return elastic
 
 

@@ -5,7 +5,7 @@ from gancomp_core.course.checks import check, yours
 from gancomp_core.course.figures import (
     bar_by_layer,
     generator_diagram,
-    labelled_rows,
+    labeled_rows,
     picture_grid,
     scatter_tradeoff,
     use_style,
@@ -28,7 +28,7 @@ __all__ = [
     "drive_all_widgets",
     "explore",
     "generator_diagram",
-    "labelled_rows",
+    "labeled_rows",
     "picture_grid",
     "predict",
     "reveal",

@@ -107,7 +107,7 @@ def picture_grid(
     return figure
 
 
-def labelled_rows(picture: Image.Image, labels: Sequence[str]) -> Figure:
+def labeled_rows(picture: Image.Image, labels: Sequence[str]) -> Figure:
     """A picture of equally high rows, such as ``zoo.grid(name)``, with the label of each row on its left."""
     high = picture.height / len(labels)
     beside = 0.11 * max(map(len, labels)) + 0.3
@@ -334,6 +334,7 @@ def channel_bars(architecture: ResnetArchitecture, widest: ResnetArchitecture, a
         )  # fmt: skip
     axes.set_xticks(places, list(most), fontsize=9)
     axes.grid(axis="x", visible=False)
+    axes.set_xlim(-0.6, len(most) - 0.4)
     axes.set_ylim(0, 1.15 * max(most.values()))
     axes.set_ylabel("channels")
     assert isinstance(axes.figure, Figure)
@@ -407,6 +408,7 @@ def layer_bars(description: pd.DataFrame, most: Sequence[int] = (), axes: Axes |
         )  # fmt: skip
     axes.set_xticks(range(len(names)), names, fontsize=9, rotation=90 if len(names) > 14 else 0)
     axes.grid(axis="x", visible=False)
+    axes.set_xlim(-0.6, len(names) - 0.4)
     axes.set_ylim(0, 1.9 * max([*widths, *most]))
     axes.set_ylabel("channels")
     assert isinstance(axes.figure, Figure)

@@ -1,4 +1,4 @@
-"""The one table of results, ``data/results/results.parquet``, and the artefacts that belong to its rows.
+"""The one table of results, ``data/results/results.parquet``, and the artifacts that belong to its rows.
 
 A row is made once: its ``key`` is that of its :class:`Experiment`. It holds what was asked (``name``, ``kind``,
 ``task``, ``seed``, ``spec``), what made it (``machine``, ``commit``, ``when``, ``protocol``), and a column for each
@@ -34,7 +34,7 @@ def path() -> Path:
     return files.data_root() / "results" / "results.parquet"
 
 
-def artefact(experiment: Experiment, suffix: str) -> Path:
+def artifact(experiment: Experiment, suffix: str) -> Path:
     """The file that belongs to an experiment's row."""
     return path().parent / "artefacts" / f"{experiment.key[:16]}{suffix}"
 

@@ -1,6 +1,6 @@
 """Searches that were done once: of the networks in a supernet, by AGD's gradients, and at random.
 
-Scores of sub-networks are those straight out of a supernet of the zoo. A search leaves an artefact with its row: the
+Scores of sub-networks are those straight out of a supernet of the zoo. A search leaves an artifact with its row: the
 frontier of the networks it evaluated, or the history of what AGD preferred. The row holds the best network, ``found``.
 """
 
@@ -68,7 +68,7 @@ def supernet_search(
     how: Json = {"pixels": chosen.pixels, "evaluations": evaluations, "seed": experiment.seed}
     scores = Evaluations(SupernetScore(network, chosen.task), executor)
     found = search(chosen.space, scores, chosen.budget, strategy, **how)
-    found.to_csv(results.artefact(experiment, ".csv"))
+    found.to_csv(results.artifact(experiment, ".csv"))
     best = found.best_row
     return {
         "found": canonical(values_of(found.best)),
@@ -112,7 +112,7 @@ class SupernetSearch:
 
     def frontier(self) -> Frontier[Any]:
         """The networks that it evaluated; raises :class:`GancompError` naming the command where it was not done."""
-        path = results.artefact(self.experiment, ".csv")
+        path = results.artifact(self.experiment, ".csv")
         if not path.exists():
             name = self.experiment.name
             raise GancompError(f"The search '{name}' is not recorded; 'gancomp search do \"{name}\"' does it.")
@@ -244,8 +244,8 @@ class AgdSearch:
 
     @property
     def path(self) -> Path:
-        """Of the artefact."""
-        return results.artefact(self.experiment, ".csv" if self.experiment["networks"] else ".parquet")
+        """Of the artifact."""
+        return results.artifact(self.experiment, ".csv" if self.experiment["networks"] else ".parquet")
 
     @cached_property
     def history(self) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from gancomp_core.nets.channel_config import SEARCH_SPACES, ChannelConfig, Searc
 from gancomp_core.nets.channel_groups import sort_channels
 from gancomp_core.nets.discriminators import MultiScaleDiscriminator, PatchDiscriminator
 from gancomp_core.nets.elastic import ArchitectureSpace, ElasticGenerator
-from gancomp_core.nets.initialisation import build, initialise
+from gancomp_core.nets.initialization import build, initialize
 from gancomp_core.nets.plain import plain_torch
 from gancomp_core.nets.resnet import ResnetArchitecture, ResnetGenerator
 from gancomp_core.nets.segmenter import Segmenter, SegmenterArchitecture
@@ -64,7 +64,7 @@ __all__ = [
     "VdsrArchitecture",
     "build",
     "build_generator",
-    "initialise",
+    "initialize",
     "plain_torch",
     "search_space",
     "sort_channels",

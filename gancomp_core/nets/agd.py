@@ -231,14 +231,14 @@ class AgdArchitecture(Architecture, family="agd"):
     def network(self) -> AgdNetwork:
         return AgdNetwork(self)
 
-    def initialise(self, network: nn.Module, seed: int) -> None:
+    def initialize(self, network: nn.Module, seed: int) -> None:
         """N(0, 0.02) in translation, He's normal distribution in super-resolution.
 
         There, where no norm keeps sums from growing, the last convolution beside a shortcut has a tenth of it, and that
         to the picture a hundredth: an untrained network returns nearly the bicubic enlargement.
         """
         if self.normed:
-            super().initialise(network, seed)
+            super().initialize(network, seed)
             return
         generator = torch.Generator().manual_seed(seed)
         for layer in network.modules():

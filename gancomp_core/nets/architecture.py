@@ -19,7 +19,7 @@ from gancomp_core.errors import GancompError, explaining
 from gancomp_core.files import Json
 from gancomp_core.nets.blueprint import Blueprint, Cost
 from gancomp_core.nets.channel_config import ChannelConfig, SearchSpace
-from gancomp_core.nets.initialisation import initialise
+from gancomp_core.nets.initialization import initialize
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -71,9 +71,9 @@ class Architecture(ABC):
         columns, too. Raises :class:`GancompError` for sizes that the network cannot take.
         """
 
-    def initialise(self, network: nn.Module, seed: int) -> None:
-        """Draw the weights that a training begins with, in place: as :func:`initialise` unless a family has its own."""
-        initialise(network, seed)
+    def initialize(self, network: nn.Module, seed: int) -> None:
+        """Draw the weights that a training begins with, in place: as :func:`initialize` unless a family has its own."""
+        initialize(network, seed)
 
     @property
     def in_channels(self) -> int:

@@ -104,9 +104,9 @@ class ResnetArchitecture(GeneratorArchitecture, family="resnet"):
         """Whether what it makes is added to the resized picture."""
         return self.scale != 1 and self.in_channels == self.out_channels
 
-    def initialise(self, network: nn.Module, seed: int) -> None:
+    def initialize(self, network: nn.Module, seed: int) -> None:
         """As usual; one that adds begins with the resized picture itself."""
-        super().initialise(network, seed)
+        super().initialize(network, seed)
         if self.adds:
             nn.init.zeros_(network.get_parameter("stages.tail.0.weight"))
 

@@ -79,7 +79,7 @@ class RrdbArchitecture(Architecture, family="rrdb"):
     def network(self) -> RrdbNet:
         return RrdbNet(self)
 
-    def initialise(self, network: nn.Module, seed: int) -> None:
+    def initialize(self, network: nn.Module, seed: int) -> None:
         """As ESRGAN does: a tenth of He's normal distribution inside the dense blocks, biases zero.
 
         The other convolutions keep torch's own uniform distribution.
@@ -209,7 +209,7 @@ class VdsrArchitecture(Architecture, family="vdsr"):
     def network(self) -> Vdsr:
         return Vdsr(self)
 
-    def initialise(self, network: nn.Module, seed: int) -> None:
+    def initialize(self, network: nn.Module, seed: int) -> None:
         """He's normal distribution, the last layer's a hundredth of it.
 
         So an untrained network nearly returns the bicubic enlargement.

@@ -72,7 +72,7 @@ def train_segmenter(
             f"segmenter takes {ours[0]} and knows {ours[1]}; give its architecture the task's numbers."
         )
     with torch.random.fork_rng():
-        torch.manual_seed(config.seed)  # torch's own initialisation, which suits BatchNorm and ReLU
+        torch.manual_seed(config.seed)  # torch's own initialization, which suits BatchNorm and ReLU
         segmenter = Segmenter(architecture)
     game = Game(
         networks={"generator": segmenter},

@@ -314,7 +314,7 @@ CONTENTS = {
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize(("content", "expected"), CONTENTS.values(), ids=CONTENTS.keys())
-def test_a_file_that_is_something_else_is_recognised(tmp_path, content, expected, suffix):
+def test_a_file_that_is_something_else_is_recognized(tmp_path, content, expected, suffix):
     (tmp_path / f"generator{suffix}").write_bytes(content)
     assert expected in refusal(tmp_path / f"generator{suffix}")
 
@@ -337,14 +337,14 @@ def test_networks_in_other_forms_are_named_with_the_way_out(tmp_path):
 
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("kept", [0.01, 0.5, 0.99])
-def test_a_truncated_torch_file_is_recognised(tmp_path, zipped, kept):
+def test_a_truncated_torch_file_is_recognized(tmp_path, zipped, kept):
     path = tmp_path / "generator.pth"
     torch.save(plain(), path, _use_new_zipfile_serialization=zipped)
     path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
     assert "damaged" in refusal(path)
 
 
-def test_truncated_safetensors_are_recognised(tmp_path):
+def test_truncated_safetensors_are_recognized(tmp_path):
     path = tmp_path / "generator.safetensors"
     save_file(plain(), path)
     path.write_bytes(path.read_bytes()[:-100])

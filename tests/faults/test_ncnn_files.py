@@ -43,7 +43,7 @@ WEIGHTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 
 @pytest.mark.parametrize(("change", "expected"), WEIGHTS.values(), ids=WEIGHTS.keys())
-def test_damaged_ncnn_weights_are_recognised(tiny, change, expected):
+def test_damaged_ncnn_weights_are_recognized(tiny, change, expected):
     changed(tiny / "tiny.bin", change)
     assert expected in ncnn_refusal(tiny)
 
@@ -66,7 +66,7 @@ GRAPHS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 
 @pytest.mark.parametrize(("change", "expected"), GRAPHS.values(), ids=GRAPHS.keys())
-def test_another_ncnn_graph_is_recognised(tiny, change, expected):
+def test_another_ncnn_graph_is_recognized(tiny, change, expected):
     changed(tiny / "tiny.param", change)
     assert expected in ncnn_refusal(tiny)
 

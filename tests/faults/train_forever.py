@@ -37,7 +37,7 @@ def cyclegan(config: TrainConfig) -> tuple[Game, Task]:
 
 
 def gaugan(config: TrainConfig) -> tuple[Game, Task]:
-    """Its generator has BatchNorm and its discriminator spectral normalisation: buffers that move with every step."""
+    """Its generator has BatchNorm and its discriminator spectral normalization: buffers that move with every step."""
     architecture = SpadeArchitecture(ChannelConfig.parse("8_4_2_2_2_2_4_8"), upsampling="normal", label_channels=3)
     return maps_to_pictures.game(task := map_task(8, 16), architecture, config), task
 

@@ -175,12 +175,12 @@ def packed_zeros(size: int, times: int) -> bytes:
     return b"\x78\xda" + block * times + zlib.compressobj(9, zlib.DEFLATED, -15).flush() + checksum.to_bytes(4, "big")
 
 
-def png(width: int, height: int, depth: int, colour: int, *, pixels: bool, more: bytes = b"") -> bytes:
+def png(width: int, height: int, depth: int, color: int, *, pixels: bool, more: bytes = b"") -> bytes:
     """A PNG of zeros, with or without its pixels."""
-    channels = {0: 1, 2: 3, 4: 2, 6: 4}[colour]
+    channels = {0: 1, 2: 3, 4: 2, 6: 4}[color]
     data = packed_zeros(100 * (1 + width * channels * depth // 8), height // 100) if pixels else b"x"
     chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)),
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)),
         (b"zTXt", more),
         (b"IDAT", data),
     ]

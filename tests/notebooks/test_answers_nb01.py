@@ -16,7 +16,7 @@ from gancomp_core.nets import (
     ResnetGenerator,
     SearchSpace,
     build,
-    initialise,
+    initialize,
 )
 from gancomp_core.nets.channel_groups import channel_groups
 
@@ -43,7 +43,7 @@ def test_the_blocks_that_run_are_those_of_the_library(depth):
 
 
 def test_the_channels_to_keep_are_the_ones_that_the_library_ranks_first():
-    generator = initialise(ResnetGenerator(WIDEST), 0)
+    generator = initialize(ResnetGenerator(WIDEST), 0)
     group = next(group for group in channel_groups(generator) if group.name == "stem")
     stem, down = generator.stages.stem[0].weight, generator.stages.down1[0].weight
     assert nb01.channels_to_keep(stem, down, 4).tolist() == group.importance.argsort(descending=True)[:4].tolist()

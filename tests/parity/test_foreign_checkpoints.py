@@ -47,7 +47,7 @@ def assert_same_function(ours: nn.Module, theirs: nn.Module, channels: int, tole
 
 
 @pytest.mark.parametrize(("affine", "dropout", "bias", "separable"), list(itertools.product([False, True], repeat=4)))
-def test_every_combination_of_norm_dropout_bias_and_convolution_is_recognised(
+def test_every_combination_of_norm_dropout_bias_and_convolution_is_recognized(
     tmp_path, affine, dropout, bias, separable
 ):
     plain = Plain(affine=affine, dropout=dropout, bias=bias, separable=separable)
@@ -61,7 +61,7 @@ def test_every_combination_of_norm_dropout_bias_and_convolution_is_recognised(
 
 @pytest.mark.parametrize("blocks", [1, 2, 3, 6, 9, 32])
 @pytest.mark.parametrize("width", [8, 24])
-def test_every_depth_and_width_is_recognised(tmp_path, blocks, width):
+def test_every_depth_and_width_is_recognized(tmp_path, blocks, width):
     theirs = Plain(**config_widths("_".join([str(width)] * 8), blocks), dropout=blocks == 6).build()
     ours = imported(theirs, tmp_path)
     assert (ours.architecture.blocks, ours.architecture.channels.entries) == (blocks, (width,) * 8)
@@ -69,7 +69,7 @@ def test_every_depth_and_width_is_recognised(tmp_path, blocks, width):
     assert_same_function(ours, theirs, 3, tolerance=1e-5 if blocks < 32 else 5e-5)
 
 
-def test_the_published_size_with_nine_blocks_of_64_is_recognised(tmp_path):
+def test_the_published_size_with_nine_blocks_of_64_is_recognized(tmp_path):
     theirs = Plain(**config_widths("64_64_64_64_64_64_64_64", 9)).build()
     ours = imported(theirs, tmp_path)
     assert str(ours.architecture.channels) == "64_64_64_64_64_64_64_64"
@@ -78,7 +78,7 @@ def test_the_published_size_with_nine_blocks_of_64_is_recognised(tmp_path):
 
 
 @pytest.mark.parametrize(("in_channels", "out_channels"), [(1, 1), (1, 3), (3, 1), (4, 3), (35, 3)])
-def test_the_channels_of_the_pictures_are_recognised(tmp_path, in_channels, out_channels):
+def test_the_channels_of_the_pictures_are_recognized(tmp_path, in_channels, out_channels):
     theirs = Plain(in_channels=in_channels, out_channels=out_channels).build()
     ours = imported(theirs, tmp_path)
     assert (ours.architecture.in_channels, ours.architecture.out_channels) == (in_channels, out_channels)
@@ -97,7 +97,7 @@ CONFIGS = [
 @pytest.mark.parametrize("dropout", [False, True])
 @pytest.mark.parametrize("separable", [False, True])
 @pytest.mark.parametrize(("config", "blocks", "legacy"), CONFIGS)
-def test_every_channel_config_is_recognised(tmp_path, config, blocks, legacy, separable, dropout):
+def test_every_channel_config_is_recognized(tmp_path, config, blocks, legacy, separable, dropout):
     widths = config_widths(config, blocks, legacy)
     theirs = Plain(**widths, separable=separable, dropout=dropout).build()
     ours = imported(theirs, tmp_path)

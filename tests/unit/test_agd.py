@@ -30,7 +30,7 @@ from gancomp_core.nets import (
     ResnetGenerator,
     build,
     build_generator,
-    initialise,
+    initialize,
     super_resolution_supernet,
     translation_supernet,
 )
@@ -187,7 +187,7 @@ def test_whole_convolutions_slice_nothing():
         assert "slice" not in str(graph)
 
 
-def test_initialisation_depends_on_the_seed_alone():
+def test_initialization_depends_on_the_seed_alone():
     space = SPACES["super-resolution"]
     first, again, other = (build(space, seed).tail.weight for seed in (0, 0, 1))
     assert torch.equal(first, again)
@@ -444,7 +444,7 @@ def shoes():
 
 @pytest.fixture(scope="module")
 def teacher():
-    return initialise(ResnetGenerator(ResnetArchitecture("8_8_8_8_8_8_8_8", 3, False, 1, 1)), 0).eval()
+    return initialize(ResnetGenerator(ResnetArchitecture("8_8_8_8_8_8_8_8", 3, False, 1, 1)), 0).eval()
 
 
 def searched(task, teacher, callbacks=()) -> agd.Search:
@@ -516,7 +516,7 @@ def test_impossible_ranges_are_refused_with_the_reachable_one(shoes, teacher):
 def test_derived_networks_and_others_learn_by_one_recipe(shoes, teacher):
     derived = SMALL.chosen([0] * 7, [0] * 7)
     ready = ResnetGenerator(ResnetArchitecture("8_8_8_8_8_8_8_8", 1, False, 1, 1))
-    for student in (derived, initialise(ready, 0)):
+    for student in (derived, initialize(ready, 0)):
         trained = agd.train_derived(shoes, student, short_config(2, 2), teacher=teacher)
         assert set(trained.models) == {"generator", "features"}
         assert trained.history.content.notna().all()

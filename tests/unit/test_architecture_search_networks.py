@@ -17,7 +17,7 @@ from gancomp_core.nets import (
     ResnetArchitecture,
     SearchSpace,
     SpadeArchitecture,
-    initialise,
+    initialize,
 )
 from gancomp_core.train.batch_norm import recalibrate
 
@@ -57,7 +57,7 @@ def task():
 
 @pytest.fixture(scope="module")
 def supernet():
-    return initialise(ElasticGenerator(RESNET), seed=1, std=0.2)
+    return initialize(ElasticGenerator(RESNET), seed=1, std=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_a_score_does_not_change_when_the_supernet_is_trained_on(supernet, task)
 
 def test_networks_with_batch_norm_are_calibrated_before_they_are_scored():
     labels = a_task(64, 2, 3, search_pictures=6)
-    supernet = initialise(ElasticGenerator(SPADE), seed=1)
+    supernet = initialize(ElasticGenerator(SPADE), seed=1)
     score = SupernetScore(supernet, labels)
     made = score.network(SPADE.narrowest)
     expected = supernet.extract(SPADE.narrowest)

@@ -168,7 +168,7 @@ def test_the_shipped_network_paints_as_well_as_its_row_says():
     assert benchmark.headline_files()["network"].stat().st_size == size
 
 
-def test_the_colour_task_has_its_headline_beside():
+def test_the_color_task_has_its_headline_beside():
     found = benchmark.headline("flat2gloss")
     assert found.name == "KID"
     assert set(found.beside) == {"KID", "PSNR", "SSIM"}

@@ -30,7 +30,7 @@ from gancomp_core.nets import (
     ResnetArchitecture,
     ResnetGenerator,
     SegmenterArchitecture,
-    initialise,
+    initialize,
 )
 from gancomp_core.train import fastest_precision
 
@@ -181,7 +181,7 @@ def test_both_sides_take_turns_and_the_first_round_does_not_count() -> None:
 
 
 def test_plain_generator_makes_the_same_pictures() -> None:
-    ours = initialise(ResnetGenerator(ResnetArchitecture(ChannelConfig.uniform(8), 2, False, 1, 1)), 0)
+    ours = initialize(ResnetGenerator(ResnetArchitecture(ChannelConfig.uniform(8), 2, False, 1, 1)), 0)
     plain = with_weights_of(plain_generator(8, 2), ours)
     source = torch.rand(2, 1, 32, 32) * 2 - 1
     torch.testing.assert_close(plain(source), ours(source), atol=1e-5, rtol=1e-4)

@@ -127,11 +127,11 @@ def test_an_unknown_exercise_lists_the_known_ones():
 # --- figures --------------------------------------------------------------------------------------------------------
 
 
-def test_a_grid_takes_grey_and_colour_tensors_and_names_its_rows():
-    rows = {"grey": torch.zeros(3, 1, 8, 8), "colour": np.full((2, 3, 8, 8), 0.5, np.float32)}
+def test_a_grid_takes_gray_and_color_tensors_and_names_its_rows():
+    rows = {"gray": torch.zeros(3, 1, 8, 8), "color": np.full((2, 3, 8, 8), 0.5, np.float32)}
     figure = figures.picture_grid(rows, titles=["a", "b", "c"])
     axes = figure.axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["grey", "colour"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["gray", "color"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c"]
     assert np.allclose(axes.images[0].get_array()[:8, :8], 0.5)
     plt.close(figure)
@@ -169,7 +169,7 @@ def test_a_large_picture_is_brought_below_the_limit():
     assert len(output.small_png(buffer.getvalue())) <= output.LARGEST_PICTURE
 
 
-def test_a_drawing_takes_fewer_colours_and_looks_the_same():
+def test_a_drawing_takes_fewer_colors_and_looks_the_same():
     figure, axes = plt.subplots()
     axes.plot(range(10), label="a line")
     png = output.render(figure)
@@ -179,10 +179,10 @@ def test_a_drawing_takes_fewer_colours_and_looks_the_same():
     assert np.sqrt(((before - after) ** 2).mean()) < 1
 
 
-def test_a_picture_of_many_colours_keeps_them_where_it_may():
-    colours = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
+def test_a_picture_of_many_colors_keeps_them_where_it_may():
+    colors = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(colours).save(buffer, format="png")
+    Image.fromarray(colors).save(buffer, format="png")
     assert output.small_png(buffer.getvalue()) == buffer.getvalue()
 
 
@@ -234,7 +234,7 @@ def test_a_control_redraws_once_and_says_what_was_drawn():
     assert plt.get_fignums() == []
 
 
-def test_the_number_box_is_labelled_and_linked_with_its_slider():
+def test_the_number_box_is_labeled_and_linked_with_its_slider():
     made = explorer()
     box, bar = made.children[0].children
     assert box.description == "Power (times)"

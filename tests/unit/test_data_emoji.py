@@ -118,8 +118,8 @@ def test_both_sides_stand_at_the_same_place_on_white():
     assert (border < 8).float().mean() > 0.95  # a few touch the border
     place = torch.arange(128.0)
     for axis in (1, 2):
-        centres = [(ink.sum(axis) * place).sum(1) / ink.sum((1, 2)) for ink in (flat, gloss)]
-        assert (centres[0] - centres[1]).abs().median() < 2.5
+        centers = [(ink.sum(axis) * place).sum(1) / ink.sum((1, 2)) for ink in (flat, gloss)]
+        assert (centers[0] - centers[1]).abs().median() < 2.5
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

@@ -24,9 +24,9 @@ from gancomp_core.data.picture_files import SUFFIXES, decode
 from gancomp_core.errors import GancompError
 
 
-def save(path, width=16, height=16, colour=(200, 100, 50), mode="RGB", **options):
+def save(path, width=16, height=16, color=(200, 100, 50), mode="RGB", **options):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (width, height), colour).convert(mode).save(path, **options)
+    Image.new("RGB", (width, height), color).convert(mode).save(path, **options)
     return path
 
 
@@ -39,15 +39,15 @@ def save_ab(path, height=16, left=(255, 0, 0), right=(0, 0, 255)):
 
 def paired_folder(root, count=10, blue=0, **options):
     for index in range(count):
-        save(root / "source" / f"{index:03}.png", colour=(index, 0, blue), **options)
-        save(root / "target" / f"{index:03}.png", colour=(0, index, blue), **options)
+        save(root / "source" / f"{index:03}.png", color=(index, 0, blue), **options)
+        save(root / "target" / f"{index:03}.png", color=(0, index, blue), **options)
     return root
 
 
 def unpaired_folder(root, **counts):
     for green, (side, count) in enumerate(counts.items()):
         for index in range(count):
-            save(root / side / f"{index}.png", colour=(200, green, 50))
+            save(root / side / f"{index}.png", color=(200, green, 50))
     return root
 
 
@@ -85,7 +85,7 @@ def test_reverse_swaps_source_and_target(tmp_path):
 def test_paired_folders_are_matched_by_name_whatever_the_format(tmp_path):
     paired_folder(tmp_path, 10)
     (tmp_path / "target" / "003.png").unlink()
-    save(tmp_path / "target" / "003.WEBP", colour=(0, 3, 0), lossless=True)
+    save(tmp_path / "target" / "003.WEBP", color=(0, 3, 0), lossless=True)
     task = folder_task(tmp_path)
     for part in splits(task):
         assert values(part.sources, 0) == values(part.targets, 1)
@@ -153,7 +153,7 @@ def test_fingerprint_follows_content_and_options(tmp_path):
         folder_task(tmp_path, **options).fingerprint
         for options in ({}, {"size": 8}, {"channels": 1}, {"reverse": True})
     }
-    save(tmp_path / "source" / "004.png", colour=(9, 9, 9))
+    save(tmp_path / "source" / "004.png", color=(9, 9, 9))
     prints.add(folder_task(tmp_path).fingerprint)
     assert len(prints) == 5
 
@@ -219,7 +219,7 @@ def test_resizing_is_by_the_shorter_side_and_crops_the_middle(tmp_path):
     picture.save(tmp_path / "wide.png")
     pixels = decode(tmp_path / "wide.png", 16, 1)
     assert (pixels[:, :, 1:-1] == 255).all()
-    assert pixels.min() > 200  # the filter blends a little of the neighbours into the outermost columns
+    assert pixels.min() > 200  # the filter blends a little of the neighbors into the outermost columns
 
 
 def test_halves_are_resized_each_on_its_own(tmp_path):
@@ -233,15 +233,15 @@ def test_halves_are_resized_each_on_its_own(tmp_path):
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_png_mode_becomes_the_channels_asked_for(tmp_path, mode, channels):
-    path = save(tmp_path / "a.png", colour=(255, 255, 255), mode=mode)
+    path = save(tmp_path / "a.png", color=(255, 255, 255), mode=mode)
     pixels = decode(path, 16, channels)
     assert pixels.shape == (channels, 16, 16)
     assert pixels.dtype == torch.uint8
     assert (pixels == 255).all()
 
 
-def test_cmyk_keeps_its_colours(tmp_path):
-    path = save(tmp_path / "a.jpg", colour=(250, 10, 10), mode="CMYK")
+def test_cmyk_keeps_its_colors(tmp_path):
+    path = save(tmp_path / "a.jpg", color=(250, 10, 10), mode="CMYK")
     assert decode(path, 16, 3)[:, 5, 5].tolist() == pytest.approx([250, 10, 10], abs=6)
 
 
@@ -366,7 +366,7 @@ def test_what_is_left_out_is_told(tmp_path, caplog):
     (folder / "phone.HEIC").write_bytes(b"x")
     (folder / "notes.txt").write_text("no picture")
     save(folder / "more" / "5.png")
-    frames = [Image.new("RGB", (32, 16), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (32, 16), color) for color in ("red", "blue")]
     frames[0].save(folder / "moves.gif", save_all=True, append_images=frames[1:])
     save(folder / "photo.png", width=32, height=32)
     assert len(folder_task(folder, size=16, layout="AB").train) == 4
@@ -505,7 +505,7 @@ def test_an_eps_named_png_is_refused_before_ghostscript_could_run_it(tmp_path):
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_suffix_can_be_read(tmp_path, suffix):
-    assert decode(save(tmp_path / f"a{suffix}", colour=(255, 255, 255)), 16, 3).min() > 250
+    assert decode(save(tmp_path / f"a{suffix}", color=(255, 255, 255)), 16, 3).min() > 250
 
 
 def test_png_with_damaged_pixels_is_named(tmp_path):
@@ -570,7 +570,7 @@ def test_a_folder_that_may_not_be_entered_is_named():
 def test_a_file_that_is_another_one_later_is_named(tmp_path):
     task = folder_task(paired_folder(tmp_path))
     for path in (tmp_path / "target").iterdir():
-        save(path, colour=(1, 2, 3))
+        save(path, color=(1, 2, 3))
     with refused(r"target.*png has changed since its task was made"):
         task.train.batch(slice(0, 1))
 

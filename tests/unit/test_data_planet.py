@@ -50,7 +50,7 @@ def gaps_between(one, other, map_width):
 # --- what the tasks hold ---------------------------------------------------------------------------------------------
 
 
-def test_every_class_has_a_name_and_a_colour_of_its_own(cover_task):
+def test_every_class_has_a_name_and_a_color_of_its_own(cover_task):
     assert len(cover_task.class_names) == len(cover_task.palette) == len(set(cover_task.palette)) == 10
     assert cover_task.class_names[0] == "water"
 

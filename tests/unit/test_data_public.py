@@ -170,9 +170,9 @@ def horses() -> dict[str, bytes]:
     counts = {"trainA": 5, "trainB": 6, "testA": 2, "testB": 3}
     members = {"horse2zebra/": b""}
     for side, count in counts.items():
-        colour = (200, 0, 0) if side.endswith("A") else (0, 0, 200)
+        color = (200, 0, 0) if side.endswith("A") else (0, 0, 200)
         for index in range(count):
-            picture = np.concatenate([flat(*colour, 32), noise(32, 4, index)])[:32]
+            picture = np.concatenate([flat(*color, 32), noise(32, 4, index)])[:32]
             members[f"horse2zebra/{side}/{index:03}.png"] = png(picture)
     return members
 

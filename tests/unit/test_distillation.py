@@ -23,7 +23,7 @@ from gancomp_core.methods.feature_distillation import (
 )
 from gancomp_core.methods.teacher_pictures import with_teacher_pictures
 from gancomp_core.methods.wavelet_distillation import wavelet_kd
-from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator, initialise
+from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator, initialize
 from gancomp_core.train import gan, reconstruction
 
 TEACHER = ResnetArchitecture(ChannelConfig.uniform(16), 6, in_channels=1, out_channels=1)
@@ -38,7 +38,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def models(task):
-    student, teacher = (initialise(ResnetGenerator(a), 3, std=0.1) for a in (STUDENT, TEACHER))
+    student, teacher = (initialize(ResnetGenerator(a), 3, std=0.1) for a in (STUDENT, TEACHER))
     return game(student, teacher, task, short_config(), feature_kd(TAPS)).networks
 
 
@@ -83,7 +83,7 @@ def test_an_unknown_stage_is_named_with_those_there_are(task):
 
 
 def test_training_with_named_stages_lowers_their_distance(task):
-    student, teacher = (initialise(ResnetGenerator(a), 3, std=0.1) for a in (STUDENT, TEACHER))
+    student, teacher = (initialize(ResnetGenerator(a), 3, std=0.1) for a in (STUDENT, TEACHER))
     trained = distil(student, teacher, task, short_config(40, lr=3e-3), objective=gan() + feature_kd(TAPS))
     distance = trained.history.feature_kd
     assert distance.iloc[-5:].mean() < 0.9 * distance.iloc[:5].mean()
@@ -116,7 +116,7 @@ def test_logit_distillation_does_not_see_brightness():
 
 
 def test_the_teachers_pictures_are_flipped_like_the_targets(task, models):
-    teacher = initialise(ResnetGenerator(TEACHER), 3, std=0.1)
+    teacher = initialize(ResnetGenerator(TEACHER), 3, std=0.1)
     batch = Batches(with_teacher_pictures(teacher, task, visited=12), 12, 0, True, flip=False).at(0)
     outputs = DistillationOutputs({"generator": models["generator"]}, batch)
     alone = Batches(task.train, 12, 0, True, flip=False).at(0)
@@ -130,7 +130,7 @@ def test_the_teachers_pictures_are_flipped_like_the_targets(task, models):
 
 
 def test_the_teacher_paints_as_it_goes_where_few_pictures_are_seen_or_many_would_be_kept(task, monkeypatch):
-    teacher = initialise(ResnetGenerator(TEACHER), 3, std=0.1)
+    teacher = initialize(ResnetGenerator(TEACHER), 3, std=0.1)
     assert with_teacher_pictures(teacher, task, visited=11) is task.train
     monkeypatch.setattr(teacher_pictures, "MOST_BYTES", 12 * 256 - 1)
     assert with_teacher_pictures(teacher, task, visited=12) is task.train
@@ -139,7 +139,7 @@ def test_the_teacher_paints_as_it_goes_where_few_pictures_are_seen_or_many_would
 @pytest.mark.parametrize(("terms", "painted"), [(pixel_kd(), 0), (pixel_kd() + feature_kd(), 5)])
 def test_a_training_that_compares_only_pictures_asks_the_teacher_once(task, terms, painted, monkeypatch):
     asked = []
-    student, teacher = (initialise(ResnetGenerator(a), 3, std=0.1) for a in (STUDENT, TEACHER))
+    student, teacher = (initialize(ResnetGenerator(a), 3, std=0.1) for a in (STUDENT, TEACHER))
     forward = ResnetGenerator.forward
 
     def counted(network, *given, **how):
@@ -186,7 +186,7 @@ def test_high_bands_leave_brightness_to_other_terms():
 
 
 def test_every_term_adds_up_in_one_training(task):
-    student, teacher = (initialise(ResnetGenerator(a), 3, std=0.1) for a in (STUDENT, TEACHER))
+    student, teacher = (initialize(ResnetGenerator(a), 3, std=0.1) for a in (STUDENT, TEACHER))
     objective = gan() + 50 * reconstruction() + 0.5 * feature_kd() + 5 * wavelet_kd("haar", 2) + pixel_kd()
     trained = distil(student, teacher, task, short_config(), objective=objective)
     assert {"feature_kd", "wavelet_kd", "pixel_kd", "reconstruction"} <= set(trained.history.columns)

@@ -56,9 +56,9 @@ def test_a_drawing_is_black_and_white_and_near_the_edges_it_was_drawn_from(edges
 
 
 def test_areas_may_be_drawn_as_their_outline():
-    disc = Image.new("L", (64, 64), 255)
-    ImageDraw.Draw(disc).ellipse([14, 14, 50, 50], fill=0)
-    source = torch.from_numpy(np.array(disc))[None]
+    disk = Image.new("L", (64, 64), 255)
+    ImageDraw.Draw(disk).ellipse([14, 14, 50, 50], fill=0)
+    source = torch.from_numpy(np.array(disk))[None]
     inked = [float((as_drawn(source, seed) < 128).float().mean()) for seed in range(30)]
     full = float((source < 128).float().mean())
     assert max(inked) > 0.8 * full

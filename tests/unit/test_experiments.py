@@ -281,7 +281,7 @@ def test_a_search_that_is_not_awaited_is_recorded(name):
     assert {each.key for each in planned(name, "agd")} <= set(results.rows().key)
 
 
-def test_artefacts_belong_to_rows():
+def test_artifacts_belong_to_rows():
     searches = {
         each.key for section in ("searches", "agd") for name in names(section) for each in planned(name, section)
     }

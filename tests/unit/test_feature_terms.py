@@ -69,7 +69,7 @@ def test_gram_counts_products_of_channels():
     assert torch.allclose(gram(shuffled), gram(maps))
 
 
-def test_total_variation_is_the_mean_step_to_the_neighbours():
+def test_total_variation_is_the_mean_step_to_the_neighbors():
     ramp = torch.arange(4.0).expand(1, 1, 4, 4) / 10
     _, found = total_variation()(SimpleNamespace(fake=ramp))
     assert float(found["total_variation"]) == pytest.approx(0.1)  # nothing down, 0.1 across

@@ -45,7 +45,7 @@ from gancomp_core.nets import (
     SpadeArchitecture,
     SpadeGenerator,
     VdsrArchitecture,
-    initialise,
+    initialize,
     super_resolution_supernet,
     translation_supernet,
 )
@@ -92,13 +92,13 @@ def strangers() -> Task:
 
 
 def maps(size: int) -> Task:
-    """Maps of three classes in blocks of a quarter of the size, and pictures in three colours."""
+    """Maps of three classes in blocks of a quarter of the size, and pictures in three colors."""
     classes = torch.randint(3, (8, 4, 4), generator=torch.Generator().manual_seed(0))
     classes = classes.repeat_interleave(size // 4, 1).repeat_interleave(size // 4, 2)
     sources = (F.one_hot(classes, 3).movedim(-1, 1) * 255).to(torch.uint8).contiguous()
-    colours = ((20, 40, 160), (30, 120, 40), (200, 180, 120))
-    targets = torch.tensor(colours, dtype=torch.uint8)[classes].movedim(-1, 1).contiguous()
-    return _task(PictureSet(sources, targets), True, size, (3, 3), palette=colours)
+    colors = ((20, 40, 160), (30, 120, 40), (200, 180, 120))
+    targets = torch.tensor(colors, dtype=torch.uint8)[classes].movedim(-1, 1).contiguous()
+    return _task(PictureSet(sources, targets), True, size, (3, 3), palette=colors)
 
 
 def photos() -> Task:
@@ -107,11 +107,11 @@ def photos() -> Task:
 
 
 def teacher() -> ResnetGenerator:
-    return initialise(ResnetGenerator(TEACHER), 3, std=0.1)
+    return initialize(ResnetGenerator(TEACHER), 3, std=0.1)
 
 
 def student() -> ResnetGenerator:
-    return initialise(ResnetGenerator(STUDENT), 4, std=0.1)
+    return initialize(ResnetGenerator(STUDENT), 4, std=0.1)
 
 
 def enlarger() -> nn.Module:
@@ -146,7 +146,7 @@ def _cheapest(space: Any) -> Any:
 def _spade_features() -> Trained:
     """A SPADE student under a SPADE teacher, at taps of its own family."""
     bigger = dataclasses.replace(SPADE, channels=ChannelConfig.parse("16_8_4_4_4_4_8_8"))
-    ours, theirs = (initialise(SpadeGenerator(a), seed, std=0.1) for a, seed in ((SPADE, 1), (bigger, 2)))
+    ours, theirs = (initialize(SpadeGenerator(a), seed, std=0.1) for a, seed in ((SPADE, 1), (bigger, 2)))
     objective = gan() + 50 * reconstruction() + feature_kd()
     return distil(ours, theirs, maps(64), short(), objective=objective)
 

@@ -31,7 +31,7 @@ from gancomp_core.nets import (
     PatchDiscriminator,
     ResnetArchitecture,
     ResnetGenerator,
-    initialise,
+    initialize,
 )
 from gancomp_core.train import gan, reconstruction
 
@@ -52,7 +52,7 @@ def task():
 
 
 def networks():
-    return [initialise(ResnetGenerator(architecture), 3, std=0.1) for architecture in (STUDENT, TEACHER)]
+    return [initialize(ResnetGenerator(architecture), 3, std=0.1) for architecture in (STUDENT, TEACHER)]
 
 
 def outputs_for(objective, task):

@@ -2,12 +2,12 @@ import pytest
 
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import export_onnx, peak_memory
-from gancomp_core.nets import ResnetArchitecture, build_generator, initialise
+from gancomp_core.nets import ResnetArchitecture, build_generator, initialize
 
 
 def _exported(folder, channels):
     architecture = ResnetArchitecture(channels, 1, in_channels=1, out_channels=1)
-    generator = initialise(build_generator(architecture.as_dict()), seed=0).eval()
+    generator = initialize(build_generator(architecture.as_dict()), seed=0).eval()
     return export_onnx(generator, folder / f"{channels[:2]}.onnx", (1, 1, 32, 32))
 
 

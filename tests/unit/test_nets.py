@@ -21,7 +21,7 @@ from gancomp_core.nets import (
     UnetGenerator,
     build,
     build_generator,
-    initialise,
+    initialize,
     sort_channels,
 )
 from gancomp_core.nets.blocks import rescaled
@@ -67,7 +67,7 @@ def plain_generator(a: ResnetArchitecture) -> nn.Sequential:
 
 def test_generator_computes_what_the_plain_definition_computes():
     a = ResnetArchitecture(ChannelConfig.parse("8_8_16_8_16_24_16_8"), blocks=4)
-    ours, plain = initialise(ResnetGenerator(a), seed=1, std=0.2).double().eval(), plain_generator(a).double()
+    ours, plain = initialize(ResnetGenerator(a), seed=1, std=0.2).double().eval(), plain_generator(a).double()
     plain.load_state_dict(dict(zip(plain.state_dict(), ours.state_dict().values(), strict=True)))
     x = torch.rand(2, 3, 32, 40, dtype=torch.float64) * 2 - 1
     torch.testing.assert_close(ours(x), plain(x), rtol=0, atol=1e-10)
@@ -208,11 +208,11 @@ def test_a_discriminator_is_made_again_from_its_settings(make):
     torch.testing.assert_close(again.eval()(x), critic.eval()(x), rtol=0, atol=0)
 
 
-def test_spectral_normalisation_is_initialised_by_the_seed_and_has_converged():
+def test_spectral_normalization_is_initialized_by_the_seed_and_has_converged():
     found = []
     for seed in (0, 0, 1):
         torch.manual_seed(len(found))  # the global state must not matter
-        critic = initialise(MultiScaleDiscriminator(2, 8), seed)
+        critic = initialize(MultiScaleDiscriminator(2, 8), seed)
         assert critic.training
         found.append(critic.eval())
     x = torch.rand(1, 2, 64, 64)
@@ -272,18 +272,18 @@ def test_an_unknown_family_of_networks_is_told_the_known_ones():
 
 
 @pytest.mark.parametrize("family", ["resnet", "spade"])
-@pytest.mark.parametrize("values", [{}, {"channels": "8_8_8_8_8_8_8_8", "colour": 3}, {"channels": 8}])
+@pytest.mark.parametrize("values", [{}, {"channels": "8_8_8_8_8_8_8_8", "color": 3}, {"channels": 8}])
 def test_values_that_describe_no_generator_are_refused_in_one_sentence(family, values):
     with pytest.raises(GancompError, match=r"[.;]") as caught:
         build_generator({"family": family, **values})
     assert "\n" not in str(caught.value)
 
 
-def test_initialisation_follows_the_seed_and_nothing_else():
+def test_initialization_follows_the_seed_and_nothing_else():
     nets = []
     for seed in (0, 0, 1):
         torch.manual_seed(len(nets))  # the global state must not matter
-        nets.append(initialise(ResnetGenerator(ResnetArchitecture(SMALL, 2)), seed).state_dict())
+        nets.append(initialize(ResnetGenerator(ResnetArchitecture(SMALL, 2)), seed).state_dict())
     name = "stages.block2.body.3.weight"
     assert torch.equal(nets[0][name], nets[1][name])
     assert not torch.equal(nets[0][name], nets[2][name])
@@ -303,7 +303,7 @@ def test_a_dictionary_of_another_family_is_refused():
 def test_separable_ends_make_pictures_of_the_same_size_for_fewer_macs(ends, affine):
     dense = ResnetArchitecture(ChannelConfig.uniform(8), 1, affine=affine)
     a = dataclasses.replace(dense, separable_ends=ends)
-    network = initialise(ResnetGenerator(a), 0)
+    network = initialize(ResnetGenerator(a), 0)
     assert network(torch.zeros(2, 3, 32, 24)).shape == (2, 3, 32, 24)
     groups = {name.split(".")[1] for name, layer in network.named_modules() if getattr(layer, "groups", 1) > 1}
     assert groups == {f"{end}{number}" for end in ends for number in (1, 2)}

@@ -243,7 +243,7 @@ def test_a_spade_generator_of_one_middle_block_keeps_the_first():
 def where_it_lies(space, architecture):
     """By name of a shared tensor, a mask of the numbers that the network is made of: written down without the library.
 
-    Leading channels, first blocks of each third, the centre that the next smaller kernel is made from.
+    Leading channels, first blocks of each third, the center that the next smaller kernel is made from.
     """
     spade = isinstance(space.base, SpadeArchitecture)
     largest = max(space.kernels)
@@ -326,7 +326,7 @@ def test_what_lies_outside_a_network_cannot_reach_its_pictures(name):
 
 
 def plain_smaller(weight, matrix, size):
-    """One step from a larger kernel to one of ``size``, kernel by kernel: the centre as a row times the matrix."""
+    """One step from a larger kernel to one of ``size``, kernel by kernel: the center as a row times the matrix."""
     margin = (weight.shape[-1] - size) // 2
     found = torch.empty(*weight.shape[:2], size, size, dtype=weight.dtype)
     for o, i in itertools.product(range(weight.shape[0]), range(weight.shape[1])):
@@ -343,7 +343,7 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_smaller_kernel_is_the_centre_of_the_next_larger_one_times_its_matrix(name):
+def test_a_smaller_kernel_is_the_center_of_the_next_larger_one_times_its_matrix(name):
     space, elastic = SPACES[name], new_elastic(name)
     shared, own = LAYERS[name]
     a = replace(space.narrowest, blocks=3)
@@ -370,13 +370,13 @@ def test_where_five_is_no_choice_three_follows_seven_at_once():
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
-def test_smaller_kernels_begin_as_the_centre_of_the_larger_ones():
+def test_smaller_kernels_begin_as_the_center_of_the_larger_ones():
     elastic = ElasticGenerator(SPACES["resnet dense"])
     small = elastic.extract(replace(elastic.space.widest, kernels=(3, 5, 7))).state_dict()
     for block, margin in ((1, 2), (4, 1), (6, 0)):
         seven = elastic.full.state_dict()[f"stages.block{block}.body.0.weight"]
-        centre = seven[:, :, margin : 7 - margin, margin : 7 - margin]
-        assert torch.equal(small[f"stages.block{block}.body.0.weight"], centre)
+        center = seven[:, :, margin : 7 - margin, margin : 7 - margin]
+        assert torch.equal(small[f"stages.block{block}.body.0.weight"], center)
 
 
 def test_only_spatial_convolutions_of_residual_blocks_have_kernel_matrices():
@@ -805,9 +805,9 @@ def test_it_trains_in_bfloat16_and_what_is_extracted_agrees_there_too(name):
         assert torch.equal(elastic.extract()(x), picture)
     assert (picture.float() - exact).abs().mean() < 0.05
     picture.float().square().mean().backward()
-    learnt = [p.grad for p in elastic.kernel_maps.parameters() if p.grad is not None]
-    assert learnt
-    assert all(gradient.dtype == torch.float32 and gradient.isfinite().all() for gradient in learnt)
+    learned = [p.grad for p in elastic.kernel_maps.parameters() if p.grad is not None]
+    assert learned
+    assert all(gradient.dtype == torch.float32 and gradient.isfinite().all() for gradient in learned)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from gancomp_core.errors import GancompError
-from gancomp_core.nets import ChannelConfig, SpadeArchitecture, SpadeGenerator, initialise
+from gancomp_core.nets import ChannelConfig, SpadeArchitecture, SpadeGenerator, initialize
 from gancomp_core.nets.spade import STAGES
 
 MIXED = "8_16_8_24_8_16_8_16"
@@ -63,7 +63,7 @@ def plain_generator(weights: dict[str, torch.Tensor], a: SpadeArchitecture, labe
 @pytest.mark.parametrize(("separable", "upsampling"), KINDS)
 def test_generator_computes_what_the_plain_definition_computes(separable, upsampling):
     a = small(separable, upsampling)
-    network, labels = initialise(SpadeGenerator(a), 1, std=0.1).double(), label_maps(2, 64, 128)
+    network, labels = initialize(SpadeGenerator(a), 1, std=0.1).double(), label_maps(2, 64, 128)
     with torch.no_grad():
         expected = plain_generator(network.state_dict(), a, labels)
         torch.testing.assert_close(network(labels), expected, rtol=0, atol=1e-9)
@@ -73,7 +73,7 @@ def test_generator_computes_what_the_plain_definition_computes(separable, upsamp
 @pytest.mark.parametrize(("separable", "upsampling"), KINDS)
 def test_one_smallest_picture_is_generated_even_though_its_first_map_is_one_pixel(separable, upsampling):
     a = small(separable, upsampling)
-    network = initialise(SpadeGenerator(a), 0).eval()
+    network = initialize(SpadeGenerator(a), 0).eval()
     picture = network(label_maps(1, a.multiple, a.multiple).float())
     assert picture.shape == (1, 3, a.multiple, a.multiple)
     assert picture.isfinite().all()
@@ -82,11 +82,11 @@ def test_one_smallest_picture_is_generated_even_though_its_first_map_is_one_pixe
 
 @pytest.mark.parametrize("separable", [False, True])
 def test_every_weight_learns(separable):
-    network = initialise(SpadeGenerator(small(separable)), 0)
+    network = initialize(SpadeGenerator(small(separable)), 0)
     network(label_maps(2, 128, 128).float()).square().mean().backward()
     # the bias of a depthwise convolution is taken away again by the InstanceNorm behind it
-    learnt = {name: p for name, p in network.named_parameters() if not name.endswith(("gamma.0.bias", "beta.0.bias"))}
-    assert [name for name, p in learnt.items() if p.grad is None or not p.grad.any()] == []
+    learned = {name: p for name, p in network.named_parameters() if not name.endswith(("gamma.0.bias", "beta.0.bias"))}
+    assert [name for name, p in learned.items() if p.grad is None or not p.grad.any()] == []
 
 
 def test_features_come_by_stage_name_and_do_not_change_the_picture():

@@ -76,7 +76,7 @@ def test_untrained_vdsr_returns_nearly_the_bicubic_enlargement():
     ("architecture", "name"),
     [(SMALL, "blocks.1.dense_blocks.2.convolutions.4.weight"), (VdsrArchitecture(4, 8), "layers.4.weight")],
 )
-def test_initialisation_follows_the_seed_and_nothing_else(architecture, name):
+def test_initialization_follows_the_seed_and_nothing_else(architecture, name):
     first, again, other = [build(architecture, seed).state_dict()[name] for seed in (0, 0, 1)]
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

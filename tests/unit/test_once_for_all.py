@@ -45,7 +45,7 @@ from gancomp_core.nets import (
     SearchSpace,
     SpadeArchitecture,
     SpadeGenerator,
-    initialise,
+    initialize,
 )
 from gancomp_core.train import Checkpoint, gan, reconstruction
 from gancomp_core.train.checkpoints import load_state
@@ -132,7 +132,7 @@ def test_features_of_a_student_at_half_the_resolution_are_enlarged():
 
 
 def test_adaptors_take_the_leading_channels():
-    adaptors = initialise(Adaptors([8, 8], [4, 4]), 0)
+    adaptors = initialize(Adaptors([8, 8], [4, 4]), 0)
     features = [torch.randn(2, 5, 3, 3) for _ in range(2)]
     padded = [torch.cat([f, torch.zeros(2, 3, 3, 3)], dim=1) for f in features]
     for ours, whole in zip(adaptors(features), adaptors(padded), strict=True):
@@ -156,7 +156,7 @@ def test_networks_with_different_numbers_of_taps_are_named():
 
 
 def test_adaptors_learn_with_the_student_and_the_teacher_does_not():
-    student, before = initialise(ResnetGenerator(SPACE.narrowest), 1), teacher()
+    student, before = initialize(ResnetGenerator(SPACE.narrowest), 1), teacher()
     trained = distil(student, before, noise_task(), short_config())
     begun = game(student, before, noise_task(), short_config()).networks["adaptors"]
     assert not torch.equal(trained.models["adaptors"].layers[0].weight, begun.layers[0].weight)
@@ -173,7 +173,7 @@ def test_without_feature_distillation_there_are_no_adaptors():
 
 
 def test_a_critic_to_go_on_from_is_copied():
-    given = initialise(PatchDiscriminator(2, 8, 2), 7)
+    given = initialize(PatchDiscriminator(2, 8, 2), 7)
     before = copy.deepcopy(given)
     trained = distil(ResnetGenerator(TEACHER), teacher(), noise_task(), short_config(), discriminator=given)
     pairs = list(zip(before.parameters(), given.parameters(), strict=True))
@@ -317,7 +317,7 @@ def test_a_narrower_supernet_begins_with_the_most_important_channels():
 
 
 def test_a_shallower_supernet_begins_with_the_first_blocks_of_each_third():
-    deep = initialise(ResnetGenerator(dataclasses.replace(TEACHER, blocks=6)), 1)
+    deep = initialize(ResnetGenerator(dataclasses.replace(TEACHER, blocks=6)), 1)
     shallow = warm_start(only(dataclasses.replace(TEACHER, blocks=3)), deep).extract()
     whole = warm_start(only(deep.architecture), deep).extract()
     for at, of in enumerate((1, 3, 5), start=1):

@@ -15,7 +15,7 @@ from gancomp_core.measure import ssim
 from gancomp_core.methods.feature_distillation import channel_kd, feature_kd, pixel_kd, ssim_kd
 from gancomp_core.methods.kernel_alignment import kernel_alignment_kd
 from gancomp_core.methods.online_distillation import OnlineOutputs, distil_online, game, preview
-from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator, initialise
+from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator, initialize
 from gancomp_core.train import fit, gan, reconstruction
 
 STUDENT = ResnetArchitecture(ChannelConfig.uniform(8), 3, in_channels=1, out_channels=1)
@@ -26,7 +26,7 @@ DEEP = dataclasses.replace(STUDENT, blocks=4)
 def networks():
     """A student, a wide teacher and a deep one."""
     architectures = (STUDENT, WIDE, DEEP)
-    return [initialise(ResnetGenerator(each), seed, std=0.1) for seed, each in enumerate(architectures)]
+    return [initialize(ResnetGenerator(each), seed, std=0.1) for seed, each in enumerate(architectures)]
 
 
 @pytest.fixture(scope="module")

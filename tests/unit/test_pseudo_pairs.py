@@ -17,7 +17,7 @@ from gancomp_core.methods import teacher_pictures as module
 from gancomp_core.methods.feature_distillation import OBJECTIVE, game
 from gancomp_core.methods.pseudo_pairs import PseudoPairOutputs, RealPictures, distil_unpaired, pseudo_pairs
 from gancomp_core.methods.teacher_pictures import taught_by
-from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator, initialise
+from gancomp_core.nets import ChannelConfig, ResnetArchitecture, ResnetGenerator, initialize
 from gancomp_core.train.pix2pix import new_discriminator
 
 TEACHER = ResnetArchitecture(ChannelConfig.uniform(8), 3, in_channels=1, out_channels=1)
@@ -61,7 +61,7 @@ def test_the_fingerprint_is_that_of_weights_and_architecture(task):
     changed = teacher()
     with torch.no_grad():
         changed.stages.stem[0].weight[0, 0, 0, 0] += 1e-6
-    affine = initialise(ResnetGenerator(dataclasses.replace(TEACHER, affine=True)), 3, std=0.1)
+    affine = initialize(ResnetGenerator(dataclasses.replace(TEACHER, affine=True)), 3, std=0.1)
     assert taught_by(teacher(), task) == taught_by(teacher(), task)
     assert len({taught_by(network, task) for network in (teacher(), changed, affine)}) == 3
 
@@ -89,7 +89,7 @@ def test_the_student_follows_the_teacher_and_the_critic_sees_real_pictures(task)
     torch.testing.assert_close(value, F.l1_loss(outputs.fake, outputs.target))
 
 
-def test_training_goes_towards_the_teachers_pictures(task):
+def test_training_goes_toward_the_teachers_pictures(task):
     student = teacher(1)
     given = new_discriminator(task, width=8, conditional=False)
     before = {name: value.clone() for name, value in given.state_dict().items()}
@@ -102,6 +102,6 @@ def test_training_goes_towards_the_teachers_pictures(task):
 
 
 def test_a_teacher_of_another_task_is_refused(task):
-    colours = initialise(ResnetGenerator(dataclasses.replace(TEACHER, out_channels=3)), 3)
+    colors = initialize(ResnetGenerator(dataclasses.replace(TEACHER, out_channels=3)), 3)
     with pytest.raises(GancompError, match=r"pictures of shape \[3, 16, 16\], and 'tiny' needs \[1, 16, 16\]"):
-        pseudo_pairs(task, colours)
+        pseudo_pairs(task, colors)

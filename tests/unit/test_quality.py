@@ -68,9 +68,9 @@ def test_features_do_not_depend_on_batches_or_threads(shoes):
     torch.testing.assert_close(in_two_threads, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_grey_pictures_have_the_features_of_their_rgb_copies(shoes):
-    grey = shoes[0][:8]
-    torch.testing.assert_close(extract_features(grey.expand(-1, 3, -1, -1)), extract_features(grey))
+def test_gray_pictures_have_the_features_of_their_rgb_copies(shoes):
+    gray = shoes[0][:8]
+    torch.testing.assert_close(extract_features(gray.expand(-1, 3, -1, -1)), extract_features(gray))
 
 
 def test_values_beyond_the_range_count_as_its_ends(shoes):
@@ -139,9 +139,9 @@ def test_frechet_distance_is_symmetric(shoes):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("colour", [1, 3])
-def test_frechet_distance_equals_torchmetrics(shoes, colour):
-    generated, reference = (pictures[:150].expand(-1, colour, -1, -1) for pictures in (blur(shoes[0], 3), shoes[1]))
+@pytest.mark.parametrize("color", [1, 3])
+def test_frechet_distance_equals_torchmetrics(shoes, color):
+    generated, reference = (pictures[:150].expand(-1, color, -1, -1) for pictures in (blur(shoes[0], 3), shoes[1]))
     metric = FrechetInceptionDistance(feature=PictureFeatures())
     metric.update(reference, real=True)
     metric.update(generated, real=False)

@@ -55,7 +55,7 @@ def test_it_is_the_formula_of_its_definition(shoes, distance):
     torch.testing.assert_close(distance(a, b), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_batches_colour_and_values_beyond_the_range_change_nothing(shoes):
+def test_batches_color_and_values_beyond_the_range_change_nothing(shoes):
     expected = perceptual_distance(blur(shoes, 3), shoes)
     torch.testing.assert_close(perceptual_distance(blur(shoes, 3), shoes, batch_size=3), expected)
     rgb = [x.expand(-1, 3, -1, -1) for x in (blur(shoes, 3), shoes)]
@@ -69,12 +69,12 @@ def test_batches_colour_and_values_beyond_the_range_change_nothing(shoes):
 def test_as_a_loss_it_moves_a_picture_to_its_target_and_leaves_its_weights(shoes, distance):
     target = shoes[:2]
     picture = blur(target, 5).requires_grad_()
-    optimiser = torch.optim.Adam([picture], 0.01)
+    optimizer = torch.optim.Adam([picture], 0.01)
     before = distance(picture, target).detach()
     for _ in range(20):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         distance(picture, target).sum().backward()
-        optimiser.step()
+        optimizer.step()
     assert bool((distance(picture, target) < 0.7 * before).all())
     assert all(not p.requires_grad and p.grad is None for p in distance.parameters())
 

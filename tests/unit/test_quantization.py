@@ -66,7 +66,7 @@ from gancomp_core.nets import (
     UnetArchitecture,
     VdsrArchitecture,
     build,
-    initialise,
+    initialize,
 )
 from gancomp_core.train import Checkpoint, reconstruction
 
@@ -74,7 +74,7 @@ SMALL = ResnetArchitecture("8_8_8_8_8_8_8_8", blocks=1)
 
 
 def resnet(**changes):
-    return initialise(ResnetGenerator(dataclasses.replace(SMALL, **changes)), 1, std=0.1).eval()
+    return initialize(ResnetGenerator(dataclasses.replace(SMALL, **changes)), 1, std=0.1).eval()
 
 
 NETS = {
@@ -82,7 +82,7 @@ NETS = {
     "separable resnet": lambda: (resnet(separable=True), (3, 32)),
     "resnet at half resolution": lambda: (resnet(resolution=0.5, affine=True), (3, 32)),
     "spade": lambda: (
-        initialise(SpadeGenerator(SpadeArchitecture("8_4_2_2_2_4_4_8", upsampling="normal", label_channels=4)), 1),
+        initialize(SpadeGenerator(SpadeArchitecture("8_4_2_2_2_4_4_8", upsampling="normal", label_channels=4)), 1),
         (4, 64),
     ),
     "rrdb": lambda: (build(RrdbArchitecture(1, 16, 8), 1), (3, 16)),
@@ -552,7 +552,7 @@ def kernels(path):
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    options.optimized_model_filepath = str(path.with_suffix(".optimised.onnx"))
+    options.optimized_model_filepath = str(path.with_suffix(".optimized.onnx"))
     ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     nodes = Graph(options.optimized_model_filepath).nodes
     return {kind: sum(node.op_type == kind for node in nodes) for kind in ("QLinearConv", "Conv", "ConvTranspose")}

@@ -19,23 +19,23 @@ from gancomp_core.measure import (
     pixel_accuracy,
 )
 
-COLOURS = torch.tensor([[1.0, -1, -1], [-1, 1, -1], [-1, -1, 1], [1, 1, -1]])
+COLORS = torch.tensor([[1.0, -1, -1], [-1, 1, -1], [-1, -1, 1], [1, 1, -1]])
 
 
 class Reader(nn.Module):
-    """The perfect segmenter of pictures painted in COLOURS: scores are likeness to each."""
+    """The perfect segmenter of pictures painted in COLORS: scores are likeness to each."""
 
     def forward(self, x):
         assert not self.training
-        return torch.einsum("nchw,kc->nkhw", x, COLOURS)
+        return torch.einsum("nchw,kc->nkhw", x, COLORS)
 
 
 def paint(maps):
-    return torch.einsum("nkhw,kc->nchw", (maps + 1) / 2, COLOURS)
+    return torch.einsum("nkhw,kc->nchw", (maps + 1) / 2, COLORS)
 
 
 def semantic_task(classes=4, palette=True):
-    """Random maps of 8 px; real pictures are the maps painted in COLOURS."""
+    """Random maps of 8 px; real pictures are the maps painted in COLORS."""
     draw = torch.Generator().manual_seed(0)
 
     def split(count):
@@ -44,9 +44,9 @@ def semantic_task(classes=4, palette=True):
         pictures = ((paint(maps / 127.5 - 1) + 1) * 127.5).round().to(torch.uint8)
         return PictureSet(maps, pictures)
 
-    colours = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)) if palette else ()
+    colors = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)) if palette else ()
     names = ("roof", "lawn", "lake", "sand")
-    return Task("maps", True, 8, 4, 3, split(12), split(6), split(10), "maps", class_names=names, palette=colours)
+    return Task("maps", True, 8, 4, 3, split(12), split(6), split(10), "maps", class_names=names, palette=colors)
 
 
 # --- measures ---

@@ -47,10 +47,10 @@ def test_luma_agrees_with_scikit_image(photo):
     np.testing.assert_allclose(luma(to_float(photo))[0, 0], rgb2ycbcr(as_array(to_float(photo)))[..., 0], atol=1e-9)
 
 
-def test_luma_of_grey_is_that_of_its_rgb_copy_and_sees_eight_bits_alone():
-    grey = torch.linspace(-1.2, 1.2, 50).view(1, 1, 5, 10)
-    torch.testing.assert_close(luma(grey), luma(grey.expand(-1, 3, -1, -1)))
-    torch.testing.assert_close(luma(grey), luma(to_float(to_uint8(grey))))
+def test_luma_of_gray_is_that_of_its_rgb_copy_and_sees_eight_bits_alone():
+    gray = torch.linspace(-1.2, 1.2, 50).view(1, 1, 5, 10)
+    torch.testing.assert_close(luma(gray), luma(gray.expand(-1, 3, -1, -1)))
+    torch.testing.assert_close(luma(gray), luma(to_float(to_uint8(gray))))
 
 
 @pytest.mark.parametrize("border", [0, 4])

@@ -15,7 +15,7 @@ from factories import StopAfter, Stopped, assert_same_weights, in_two_parts, sho
 from gancomp_core.data import Batch, Batches, PictureSet, load_task
 from gancomp_core.errors import GancompError, TrainingDiverged
 from gancomp_core.files import REPOSITORY
-from gancomp_core.nets import ChannelConfig, PatchDiscriminator, ResnetArchitecture, ResnetGenerator, initialise
+from gancomp_core.nets import ChannelConfig, PatchDiscriminator, ResnetArchitecture, ResnetGenerator, initialize
 from gancomp_core.train import (
     HINGE,
     Callback,
@@ -49,8 +49,8 @@ class Outputs:
 
 
 def pictures(count=8):
-    grey = torch.randint(0, 256, (count, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    return PictureSet(grey, grey)
+    gray = torch.randint(0, 256, (count, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    return PictureSet(gray, gray)
 
 
 def a_game(objective=None, lr=0.05, **changes):
@@ -95,7 +95,7 @@ def test_two_terms_of_one_name_are_refused_because_one_would_hide_the_other():
 @pytest.mark.parametrize("most", [8 * 24 * 24 - 1, 8 * 24 * 24])
 def test_real_and_fake_pictures_are_judged_alike_together_and_apart(most, monkeypatch):
     monkeypatch.setattr(outputs, "TOGETHER", most)
-    critic, seen = initialise(PatchDiscriminator(1, 8, 2), 0), []
+    critic, seen = initialize(PatchDiscriminator(1, 8, 2), 0), []
     critic.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
     real, fake = torch.rand(2, 8, 1, 24, 24, generator=torch.Generator().manual_seed(0))
     scores = outputs.scores_of_both(critic, real, fake)

@@ -185,7 +185,7 @@ def test_each_critic_learns_from_its_own_direction_alone(direction):
 
 def test_critics_are_shown_fakes_by_way_of_the_pool_and_generators_scored_on_new_ones():
     models, batch, outputs = outputs_of(squares_task())
-    outputs.forward.pool.held = [torch.full((1, 16, 16), grey) for grey in (-1.0, -1 / 3, 1 / 3, 1.0)]
+    outputs.forward.pool.held = [torch.full((1, 16, 16), gray) for gray in (-1.0, -1 / 3, 1 / 3, 1.0)]
     torch.manual_seed(0)
     exchanged = torch.full((20,), 0.0)
     d = models["discriminator"]

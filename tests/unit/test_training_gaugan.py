@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from factories import COLOURS, DoubleBatches, assert_same_weights, in_two_parts, map_task, short_config
+from factories import COLORS, DoubleBatches, assert_same_weights, in_two_parts, map_task, short_config
 from gancomp_core.data import Batches, PictureSet, to_uint8
 from gancomp_core.errors import GancompError
 from gancomp_core.measure import perceptual_distance
-from gancomp_core.nets import ChannelConfig, MultiScaleDiscriminator, SpadeArchitecture, SpadeGenerator, initialise
+from gancomp_core.nets import ChannelConfig, MultiScaleDiscriminator, SpadeArchitecture, SpadeGenerator, initialize
 from gancomp_core.train import critic, fit, gan, gaugan, reconstruction
 from gancomp_core.train.batch_norm import recalibrate
 from gancomp_core.train.callbacks import ShowProgress
@@ -161,7 +161,7 @@ def test_training_equals_a_gaugan_written_out_in_plain_pytorch():
             adam.param_groups[0]["lr"] = lr * linear_decay(step, 3)
         x, y = batches.at(step).source, batches.at(step).target
         fake = g(x)
-        # one pass over both: spectral normalisation moves on with every pass
+        # one pass over both: spectral normalization moves on with every pass
         scores = d(torch.cat([torch.cat([x, y], 1), torch.cat([x, fake.detach()], 1)]))
         critics = sum(F.relu(1 - s[:2]).mean() + F.relu(1 + s[2:]).mean() for s in scores) / 4
         adam_d.zero_grad()
@@ -183,7 +183,7 @@ def test_training_equals_a_gaugan_written_out_in_plain_pytorch():
             torch.testing.assert_close(ours[name].state_dict()[key], tensor, rtol=0, atol=1e-5, msg=f"{name}.{key}")
 
 
-def test_gaugan_learns_to_colour_a_map():
+def test_gaugan_learns_to_color_a_map():
     objective = gan(HINGE) + 10 * feature_matching() + 10 * reconstruction()  # L1 says what happens in few steps
     history = fitted(steps=25, batch_size=2, lr=4e-3, objective=objective).history
     assert history.reconstruction.iloc[-3:].mean() < 0.5 * history.reconstruction.iloc[:2].mean()
@@ -223,7 +223,7 @@ def norms_of(network):
 
 
 def test_recalibrating_gives_the_mean_over_batches_of_their_statistics():
-    network = initialise(SpadeGenerator(SMALL), 0, std=0.1).double()
+    network = initialize(SpadeGenerator(SMALL), 0, std=0.1).double()
     with torch.no_grad():
         network.train()(torch.rand(2, 3, 64, 64).double())  # statistics of something else
     batches = [tiny().train.batch(slice(first, first + 2)).source.double() for first in (0, 2, 4)]
@@ -242,14 +242,14 @@ def test_recalibrating_gives_the_mean_over_batches_of_their_statistics():
 
 
 def test_recalibrating_twice_gives_the_same_as_once():
-    network, batches = initialise(SpadeGenerator(SMALL), 0), [tiny().train.batch(slice(0, 4)).source]
+    network, batches = initialize(SpadeGenerator(SMALL), 0), [tiny().train.batch(slice(0, 4)).source]
     once = copy.deepcopy(recalibrate(network, batches)).state_dict()
     twice = recalibrate(network, batches).state_dict()
     assert all(torch.equal(once[key], twice[key]) for key in once)
 
 
 def test_after_recalibrating_a_network_paints_as_it_does_in_training():
-    network, maps = initialise(SpadeGenerator(SMALL), 0, std=0.1), tiny(16).train.batch(slice(0, 16)).source
+    network, maps = initialize(SpadeGenerator(SMALL), 0, std=0.1), tiny(16).train.batch(slice(0, 16)).source
     with torch.no_grad():
         in_training = copy.deepcopy(network).train()(maps)
         before = network.eval()(maps)
@@ -285,7 +285,7 @@ def test_building_the_networks_leaves_the_global_random_state_alone():
 # --- pictures of maps
 
 
-def test_a_painted_map_has_the_colours_of_its_classes():
+def test_a_painted_map_has_the_colors_of_its_classes():
     task = tiny()
     batch = task.train.batch(slice(0, 3))
     assert torch.equal(to_uint8(paint(batch.source, task.palette)), to_uint8(batch.target))
@@ -294,8 +294,8 @@ def test_a_painted_map_has_the_colours_of_its_classes():
 
 def test_scores_are_painted_by_the_largest():
     scores = torch.tensor([0.1, -3.0, 0.2]).reshape(1, 3, 1, 1).expand(-1, -1, 2, 5)
-    assert to_uint8(paint(scores, COLOURS))[0, :, 1, 4].tolist() == list(COLOURS[2])
-    assert paint(scores, COLOURS).shape == (1, 3, 2, 5)
+    assert to_uint8(paint(scores, COLORS))[0, :, 1, 4].tolist() == list(COLORS[2])
+    assert paint(scores, COLORS).shape == (1, 3, 2, 5)
 
 
 def test_the_live_picture_shows_painted_maps_fakes_and_targets(monkeypatch):

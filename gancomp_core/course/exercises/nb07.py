@@ -210,7 +210,7 @@ CLIPPING_RANGE = Exercise(
         "You measure the largest single error, which one outlier decides; take the mean of the squares.": _choosing(
             lambda error: error.abs().max()
         ),
-        "You shrink the range towards its middle; shrink it towards 0, as low * share and high * share.": _choosing(
+        "You shrink the range toward its middle; shrink it toward 0, as low * share and high * share.": _choosing(
             kept=_around_the_middle
         ),
         "You keep a share of the *values* (a "

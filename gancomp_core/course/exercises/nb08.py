@@ -246,7 +246,7 @@ STATUSES = (SHOWN, CONTRADICTED, NO_EFFECT, UNDECIDED)
 
 
 def changes(ours: BySeed, theirs: BySeed) -> np.ndarray:
-    """Per cent by which ours differ from theirs, for each common seed."""
+    """Percent by which ours differ from theirs, for each common seed."""
     return np.array([100 * (ours[seed] / theirs[seed] - 1) for seed in sorted(ours.keys() & theirs.keys())])
 
 

@@ -25,7 +25,7 @@ from gancomp_core.nets import (
     UnetArchitecture,
     VdsrArchitecture,
     build_generator,
-    initialise,
+    initialize,
 )
 
 #: The published network that each kind of published network makes cheaper.
@@ -137,7 +137,7 @@ def milliseconds(name: str, threads: int = 1, repeats: int = 3) -> dict[str, flo
     if name not in known:
         raise GancompError(f"There is no published generator '{name}'; choose one of {', '.join(known)}.")
     network = known[name]
-    generator = initialise(network.build(), seed=0).eval()
+    generator = initialize(network.build(), seed=0).eval()
     shape = (1, getattr(network.architecture, "in_channels", 3), network.height, network.width)
     # ranges of a small picture do for timing
     small = torch.rand(1, shape[1], 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1

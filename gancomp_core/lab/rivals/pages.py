@@ -16,7 +16,7 @@ from gancomp_core.lab.rivals.tables import Against, against, table
 
 BEGINS, ENDS = "<!-- rivals: written by python -m gancomp_core.lab.rivals write -->", "<!-- end of rivals -->"
 DOCS = files.REPOSITORY / "docs"
-#: What a picture draws of each network: its colour (of Okabe and Ito's), marker and name.
+#: What a picture draws of each network: its color (of Okabe and Ito's), marker and name.
 LOOKS = {"ours": ("#D55E00", "*"), "teacher": ("#0072B2", "o"), "rival": ("#009E73", "s")}
 PAGE = """# Training-free baselines and other rivals
 

@@ -20,7 +20,7 @@ class Buildable(Protocol[Network_co]):
     """What describes a network: an :class:`gancomp_core.nets.Architecture`."""
 
     def network(self) -> Network_co: ...
-    def initialise(self, network: nn.Module, seed: int) -> None: ...
+    def initialize(self, network: nn.Module, seed: int) -> None: ...
 
 
 @overload
@@ -33,8 +33,8 @@ def build(what: Buildable[Network] | Callable[[], Network], seed: int = 0) -> Ne
     The weights depend on ``seed`` and the order of the layers alone; torch's random state is left as it was.
 
     Args:
-        what: An architecture, whose ``initialise`` draws the weights, or a function that makes a network, such as a
-            discriminator, for which :func:`initialise` does.
+        what: An architecture, whose ``initialize`` draws the weights, or a function that makes a network, such as a
+            discriminator, for which :func:`initialize` does.
         seed: Seed of the weights.
 
     Returns:
@@ -42,13 +42,13 @@ def build(what: Buildable[Network] | Callable[[], Network], seed: int = 0) -> Ne
     """
     with torch.random.fork_rng():  # torch fills new layers with random numbers, which are replaced
         if callable(what):
-            return initialise(what(), seed)
+            return initialize(what(), seed)
         network = what.network()
-        what.initialise(network, seed)
+        what.initialize(network, seed)
     return network
 
 
-def initialise(module: Network, seed: int, std: float = 0.02) -> Network:
+def initialize(module: Network, seed: int, std: float = 0.02) -> Network:
     """Draw every convolution and linear weight from N(0, std) and set biases to zero, as pix2pix does.
 
     Spectral normalization (torch's parametrization) keeps the drawn weight and restarts its power iteration. The
