@@ -33,10 +33,10 @@ def forest() -> Figure:
     with mpl.rc_context():
         use_style()
         mpl.rcParams.update({"text.color": INK, "axes.edgecolor": SOFT, "axes.labelcolor": INK, "xtick.color": INK})
-        mpl.rcParams.update({"ytick.color": INK, "font.size": 9, "figure.facecolor": PAGE, "axes.facecolor": "none"})
-        high = 0.4 * len(whole) + 0.7
-        figure, axes = plt.subplots(figsize=(12, high), layout="none")
-        figure.subplots_adjust(left=0.35, right=0.67, top=1 - 0.1 / high, bottom=0.6 / high)
+        mpl.rcParams.update({"ytick.color": INK, "font.size": 9.5, "figure.facecolor": PAGE, "axes.facecolor": "none"})
+        high = 0.52 * len(whole) + 0.7
+        figure, axes = plt.subplots(figsize=(10, high), layout="none")
+        figure.subplots_adjust(left=0.37, right=0.67, top=1 - 0.1 / high, bottom=0.6 / high)
         for place, each in enumerate(whole.itertuples()):
             of, kind = each.effect, STATUSES.index(each.status)
             color, inside = (SOFT, PAGE) if each.status == UNDECIDED else (PALETTE[4 * (kind % 2)],) * 2
@@ -49,7 +49,7 @@ def forest() -> Figure:
         axes.axvspan(0, limit, color=SHADE, zorder=-1)
         axes.axvline(0, color=INK, linewidth=1)
         claims = whole.paper + ": " + whole.claim
-        labels = [textwrap.fill(each, 58, max_lines=2, placeholder=" ...") for each in claims]
+        labels = [textwrap.fill(each, 50, max_lines=3, placeholder=" ...") for each in claims]
         axes.set_yticks(range(len(whole)), labels)
         axes.set(xlim=(-limit, limit), ylim=(len(whole) - 0.5, -0.5))
         axes.set_xlabel("against the claim  ←  % beyond the bound, with 95 % interval  →  for the claim (shaded)")
