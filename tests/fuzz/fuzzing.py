@@ -231,6 +231,8 @@ class Worker:
         try:
             self.pipe.send((name, *asked))
             data = self._answer(600)  # the first time everything is imported before
+            if isinstance(data, Outcome):  # the harness failed before it had a case
+                return data
             outcome = self._answer(WALL_SECONDS, SECONDS)
             outcome.data = data
             return outcome
