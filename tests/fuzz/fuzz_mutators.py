@@ -288,6 +288,8 @@ def in_onnx(rng: random.Random, data: bytes) -> bytes:
     except Exception:  # it was damaged before
         return of_bytes(rng, data)
     places = list(_fields(model))
+    if not places:  # no bytes are a model, too
+        return of_bytes(rng, data)
     message, field = rng.choice(places)
     value = getattr(message, field.name)
     if not _is_repeated(field):
@@ -305,7 +307,11 @@ def in_onnx(rng: random.Random, data: bytes) -> bytes:
         message.ClearField(field.name)
         getattr(message, field.name).extend([*twice, *([twice[place]] if how == 1 else [])])
     else:
-        value[place] = _odd(rng, field, value[place])
+        odd = _odd(rng, field, value[place])
+        try:
+            value[place] = odd
+        except ValueError:  # one more than the largest number of its type, or one less than the smallest
+            del value[place]
     return bytes(model.SerializeToString())
 
 
@@ -324,7 +330,7 @@ def _fields(message: Any) -> Any:
 def _set(rng: random.Random, message: Any, field: Any, value: Any) -> None:
     try:
         setattr(message, field.name, _odd(rng, field, value))
-    except ValueError:  # a number of an enumeration that there is not
+    except ValueError:  # a number that its type or its enumeration does not have
         message.ClearField(field.name)
 
 

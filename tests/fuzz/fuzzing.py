@@ -230,18 +230,26 @@ class Worker:
         data = b""
         try:
             self.pipe.send((name, *asked))
-            data = self._answer(600)  # the first time everything is imported before
-            if isinstance(data, Outcome):  # the harness failed before it had a case
-                return data
+            answer = self._answer(600)  # the first time everything is imported before
+            if isinstance(answer, Outcome):  # the harness failed before it had a case, and its process ends
+                self._kill()
+                return answer
+            data = answer
             outcome = self._answer(WALL_SECONDS, SECONDS)
             outcome.data = data
             return outcome
         except (EOFError, OSError, TimeoutError) as error:
-            self.process.kill()
-            self.process.join()
-            said = str(error) if isinstance(error, TimeoutError) else f"the process ended with {self.process.exitcode}"
-            self.process = None
+            ended = self._kill()
+            said = str(error) if isinstance(error, TimeoutError) else f"the process ended with {ended}"
             return Outcome("FAILED", said, data)
+
+    def _kill(self) -> int:
+        """End the process, so that the next case begins another one; returns how it ended."""
+        self.process.kill()
+        self.process.join()
+        ended: int = self.process.exitcode
+        self.process = None
+        return ended
 
     def _answer(self, wall: float, cpu: float = 1e9) -> Any:
         process = psutil.Process(self.process.pid)

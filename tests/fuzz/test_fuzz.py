@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import random
+
+import fuzz_mutators
 import fuzzing
 import pytest
+from onnx import ModelProto
 
 SEED = 27
 
@@ -66,6 +72,40 @@ def test_what_breaks_the_rule_is_found(tmp_path, monkeypatch, read, expected):
     outcome = fuzzing.judged(read, b"", tmp_path / "case", fuzzing.Watch())
     assert expected in outcome.said
     assert (outcome.kind == "FAILED") == bool(expected)
+
+
+@pytest.mark.parametrize("field", ["", "dims", "int32_data", "uint64_data"])
+@pytest.mark.parametrize("number", [0, 2**31 - 1])
+def test_an_onnx_file_without_fields_or_with_a_number_at_the_edge_of_its_type_can_be_damaged(field, number):
+    model = ModelProto()
+    if field:
+        edge = 2**63 - 1 if number and field == "dims" else number
+        getattr(model.graph.initializer.add(), field).append(edge)
+    data = model.SerializeToString()
+    damaged = [fuzz_mutators.in_onnx(random.Random(seed), data) for seed in range(200)]
+    assert all(isinstance(each, bytes) for each in damaged)
+    assert len(set(damaged)) > 1
+
+
+class Broken:
+    """A process whose harness failed before it had a case."""
+
+    pid, exitcode = os.getpid(), 1
+
+    def kill(self):
+        pass
+
+    def join(self):
+        pass
+
+
+def test_a_failure_of_the_harness_is_told_and_the_next_case_gets_another_process():
+    ours, theirs = multiprocessing.Pipe()
+    worker = fuzzing.Worker(Broken(), ours)
+    theirs.send(fuzzing.Outcome("FAILED", "the harness: it broke"))
+    outcome = worker.judge("pictures", 7, 3)
+    assert (outcome.kind, outcome.said, outcome.data) == ("FAILED", "the harness: it broke", b"")
+    assert worker.process is None
 
 
 class Counting:
