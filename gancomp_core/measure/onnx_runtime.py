@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
 
 LARGEST_TENSOR = 2**28  # numbers that a graph may ask for in one tensor: 1 GB in float32
+LARGEST_PADDING = 2**14  # pixels at one side of a picture; several such layers add up to more than the memory
 ENDLESS = ("Loop", "Scan", "SequenceMap")
 #: Attributes by which onnxruntime divides; a 0 in them ends its process.
 POSITIVE = ("group", "strides", "dilations", "kernel_shape", "blocksize", "num_groups", "num_outputs", "num_heads")
@@ -52,8 +53,8 @@ def check_graph(path: Path) -> None:
     """Refuse what onnxruntime would run for ever, into all memory or into a division by 0; what else is wrong it says.
 
     Raises:
-        GancompError: For a graph with a loop, for one with a tensor of more than 2**28 numbers, and for layers with
-            strides, groups or the like below 1.
+        GancompError: For a graph with a loop, for one with a tensor of more than 2**28 numbers, for layers with
+            strides, groups or the like below 1, and for layers that pad by more than 2**14 pixels.
     """
     import onnx  # slow to import, and only this needs it
 
@@ -70,8 +71,8 @@ def _danger(model: ModelProto) -> str:
     for graph in _graphs(model.graph):
         if loops := [node.op_type for node in graph.node if node.op_type in ENDLESS]:
             return f"has a {loops[0]}, which may never end"
-        if divisors := _divisors_below_one(graph):
-            return divisors
+        if why := _divisors_below_one(graph) or _padding_too_large(graph):
+            return why
         sizes = {each.name: each.dims for each in graph.initializer}
         for value in (*graph.value_info, *graph.output):
             sizes[value.name] = [side.dim_value for side in value.type.tensor_type.shape.dim]
@@ -87,6 +88,15 @@ def _divisors_below_one(graph: GraphProto) -> str:
             numbers = [each.i] if each.type == each.INT else list(each.ints)
             if each.name in POSITIVE and min(numbers, default=1) < 1:
                 return f"has a {shown(node.op_type)} whose {each.name} is {min(numbers)}, and it is at least 1"
+    return ""
+
+
+def _padding_too_large(graph: GraphProto) -> str:
+    for node in graph.node:
+        for each in node.attribute:
+            most = max(each.ints, default=0)
+            if each.name in ("pads", "output_padding") and most > LARGEST_PADDING:
+                return f"has a {shown(node.op_type)} that pads by {most:,} pixels; {LARGEST_PADDING:,} are allowed"
     return ""
 
 
